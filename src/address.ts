@@ -1,0 +1,103 @@
+import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+
+/**
+ * What kind of address a text is. Only `global` and `private` can be a pod's; the rest must never be dialled on the
+ * word of a custom resource.
+ */
+export type AddressClass = "global" | "private" | "loopback" | "link-local" | "unspecified" | "multicast";
+
+/**
+ * The canonical text of an IP address, or undefined where `text` is none.
+ *
+ * Accepts dotted-decimal IPv4 (no octal, hex or short forms) and RFC 4291 IPv6 without brackets and without a zone.
+ * IPv6 comes back in RFC 5952 form; an IPv4-mapped address (RFC 4291 §2.5.5.2) as the IPv4 address that it maps to.
+ */
+export function parseAddress(text: string): string | undefined {
+  if (isIPv4(text)) return text;
+  if (!isIPv6(text) || text.includes("%")) return undefined;
+  const canonical = new URL(`http://[${text}]`).hostname.slice(1, -1);
+  return mappedIpv4(canonical) ?? canonical;
+}
+
+/** The class of a canonical address (as `parseAddress` gives it). */
+export function classifyAddress(address: string): AddressClass {
+  const family = isIPv4(address) ? "ipv4" : "ipv6";
+  for (const [name, list] of CLASSES) if (list.check(address, family)) return name;
+  return "global";
+}
+
+/** The address as the host part of a URL: IPv6 in brackets (RFC 3986 §3.2.2). */
+export function formatUrlHost(address: string): string {
+  return address.includes(":") ? `[${address}]` : address;
+}
+
+/** A set of address ranges. */
+export interface AddressSet {
+  /** Whether the canonical address lies in one of the ranges; false for a text that is no address. */
+  has(address: string): boolean;
+}
+
+/**
+ * Parses `none`, `private` (loopback, RFC 1918, RFC 6598 and `fc00::/7`), or a comma-separated list of `private`,
+ * addresses and CIDR ranges. Throws an Error that names the part that is wrong.
+ */
+export function parseAddressSet(text: string): AddressSet {
+  const list = new BlockList();
+  if (text.trim() === "none") return { has: () => false };
+  for (const part of text.split(",")) addRange(list, part.trim());
+  return { has: (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6") };
+}
+
+function addRange(list: BlockList, part: string): void {
+  if (part === "private") {
+    for (const range of PRIVATE_RANGES) addRange(list, range);
+    return;
+  }
+  const slash = part.indexOf("/");
+  const base = slash < 0 ? part : part.slice(0, slash);
+  const family = isIPv4(base) ? "ipv4" : isIPv6(base) && !base.includes("%") ? "ipv6" : undefined;
+  if (family === undefined) {
+    throw new Error(`Cannot parse address range "${part}": expected private, none, an address or a CIDR range`);
+  }
+  const longest = family === "ipv4" ? 32 : 128;
+  const bits = slash < 0 ? String(longest) : part.slice(slash + 1);
+  if (!/^\d{1,3}$/.test(bits) || Number(bits) > longest) {
+    throw new Error(`Cannot parse address range "${part}": the prefix length must be between 0 and ${longest}`);
+  }
+  list.addSubnet(base, Number(bits), family);
+}
+
+/** Loopback, RFC 1918, RFC 6598 (carrier-grade NAT, used for pods by some clouds), RFC 4193. */
+const PRIVATE_RANGES = [
+  "127.0.0.0/8",
+  "::1/128",
+  "10.0.0.0/8",
+  "172.16.0.0/12",
+  "192.168.0.0/16",
+  "100.64.0.0/10",
+  "fc00::/7",
+] as const;
+
+function rangesOf(...ranges: readonly string[]): BlockList {
+  const list = new BlockList();
+  for (const range of ranges) addRange(list, range);
+  return list;
+}
+
+/** First match wins. RFC 6890 and the IANA special-purpose registries; 255.255.255.255 is counted as multicast. */
+const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
+  ["loopback", rangesOf("127.0.0.0/8", "::1/128")],
+  ["unspecified", rangesOf("0.0.0.0/8", "::/128")],
+  ["link-local", rangesOf("169.254.0.0/16", "fe80::/10")],
+  ["multicast", rangesOf("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")],
+  ["private", rangesOf(...PRIVATE_RANGES)],
+];
+
+/** `::ffff:a.b.c.d` in its RFC 5952 spelling by `URL`, `::ffff:aabb:ccdd`, as dotted decimal. */
+function mappedIpv4(canonical: string): string | undefined {
+  if (!canonical.startsWith("::ffff:")) return undefined;
+  const [high, low, ...rest] = canonical.slice("::ffff:".length).split(":");
+  if (high === undefined || low === undefined || rest.length > 0) return undefined;
+  const value = Number.parseInt(high, 16) * 0x10000 + Number.parseInt(low, 16);
+  return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
+}
