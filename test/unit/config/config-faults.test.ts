@@ -118,12 +118,15 @@ test("parseConfig gives a ParsedConfig for any command line", () => {
   const alphabet = "-=abt0159.:/@$(),msKiB \n\u001b\u202eµé";
   const kinds = new Set<string>();
   for (let round = 0; round < 3_000; round += 1) {
-    const argv = Array.from({ length: random.int(6) }, () => {
+    const argv = Array.from({ length: random.integer(6) }, () => {
       const dashes = random.pick(["-", "--", "---", ""]);
-      const name = random.int(3) > 0 ? random.pick(["help", ...names]) : random.text(alphabet, 8);
-      return `${dashes}${name}${random.pick(["", "=", `=${random.text(alphabet, 10)}`])}`;
+      const name = random.integer(3) > 0 ? random.pick(["help", ...names]) : random.text(alphabet, random.integer(9));
+      return `${dashes}${name}${random.pick(["", "=", `=${random.text(alphabet, random.integer(11))}`])}`;
     });
-    const env = { OTEL_EXPORTER_OTLP_ENDPOINT: random.text(alphabet, 10), HOST_IP: random.text("0123:.", 9) };
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: random.text(alphabet, random.integer(11)),
+      HOST_IP: random.text("0123:.", random.integer(10)),
+    };
     const parsed = parseConfig(argv, env);
     kinds.add(parsed.kind);
     // oxlint-disable-next-line no-control-regex -- control characters are what this is about

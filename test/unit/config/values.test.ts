@@ -111,9 +111,9 @@ test.each(["", "yes", "no", "on", "tRUE", "2", " true"])("parseBoolean refuses %
 test("formatDuration and formatSize write what their parsers read", () => {
   const random = createRandom(7);
   for (let round = 0; round < 1_000; round += 1) {
-    const ms = random.int(DURATION_MAX_MS);
+    const ms = random.integer(DURATION_MAX_MS);
     expect(parseDurationMs(formatDuration(ms))).toBe(ms);
-    const bytes = random.int(2 ** 40);
+    const bytes = random.integer(2 ** 40);
     expect(parseSizeBytes(formatSize(bytes))).toBe(bytes);
   }
   expect([formatDuration(0), formatDuration(90_000), formatSize(65_536)]).toEqual(["0", "1m30s", "64KiB"]);
