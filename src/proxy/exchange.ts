@@ -1,4 +1,4 @@
-import { IngressError, type IngressErrorCode } from "../errors.ts";
+import { IngressError } from "../errors.ts";
 import type { Route } from "../route/route.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
@@ -22,6 +22,8 @@ export interface ExchangeSubject {
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
+  /** Whether its use of the sandbox is reported (OSEP-0009); a client can ask for silence. */
+  readonly renews: boolean;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
 }
@@ -112,6 +114,11 @@ export class Exchange implements InFlight {
     this.#touch(nowMs);
   }
 
+  /** A sign of life that is no use of the sandbox, such as a ping: it keeps a tunnel open, and renews nothing. */
+  noteAlive(nowMs: number): void {
+    this.activeAt = nowMs;
+  }
+
   /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */
   end(error?: IngressError): void {
     if (this.#ended) return;
@@ -120,11 +127,6 @@ export class Exchange implements InFlight {
     this.lease?.end();
     const refused = this.#status === 0 && error !== undefined;
     this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });
-  }
-
-  /** The code of the reason that it was cut, for those who only need that. */
-  get cutCode(): IngressErrorCode | undefined {
-    return this.#cutBy?.code;
   }
 
   #touch(nowMs: number): void {
