@@ -1,4 +1,5 @@
 import { IngressError } from "../errors.ts";
+import type { SandboxUse } from "../renew/renew-publisher.ts";
 import type { Route } from "../route/route.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
@@ -22,8 +23,8 @@ export interface ExchangeSubject {
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
-  /** Whether its use of the sandbox is reported (OSEP-0009); a client can ask for silence. */
-  readonly renews: boolean;
+  /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence. */
+  readonly use: SandboxUse | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
 }
@@ -53,6 +54,10 @@ export class Exchange implements InFlight {
   /** Whether it has been asked beside the request if the sandbox can be reached. */
   probed = false;
   lease: SessionLease | undefined;
+  /** What the exchange is: a request, or the tunnel that it became or asked to become. */
+  kind: "request" | "tunnel" = "request";
+  /** How the tunnel was closed (RFC 6455 §7.1.5). */
+  closeCode: number | undefined;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
   #cutBy: IngressError | undefined;
