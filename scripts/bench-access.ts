@@ -1,11 +1,11 @@
-/** What routing and access cost per request: `bun test/bench/access.ts`. Numbers, not verdicts: machines differ. */
-import { createAccessChecker } from "../../src/access/access-checker.ts";
-import { parseAccessKeys } from "../../src/access/access-keys.ts";
-import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
-import { signRoute, verifySignature } from "../../src/access/signature.ts";
-import { systemClock } from "../../src/clock.ts";
-import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
-import { parseRoute } from "../../src/route/parse-route.ts";
+/** What routing and access cost per request: `bun scripts/bench-access.ts`. Numbers, not verdicts: machines differ. */
+import { createAccessChecker } from "../src/access/access-checker.ts";
+import { parseAccessKeys } from "../src/access/access-keys.ts";
+import { createFailureLimiter } from "../src/access/failure-limiter.ts";
+import { signRoute, verifySignature } from "../src/access/signature.ts";
+import { systemClock } from "../src/clock.ts";
+import { formatLabelRoute, formatUriRoute } from "../src/route/format-route.ts";
+import { parseRoute } from "../src/route/parse-route.ts";
 
 const ROUNDS = 200_000;
 
