@@ -46,6 +46,8 @@ const POLL_PAUSE_FACTOR = 4;
 const NOTICE_DELAY_MS = 20;
 /** How long the first call waits for files that are being written at the start. */
 const FIRST_WAIT_MAX_MS = 1000;
+/** How long a change waits for others that have not come to rest yet, so that moving between files is one step. */
+const TOGETHER_MAX_MS = 300;
 /** Entries of a folder that are looked at, in the order of their names; a folder of more is a mistake. */
 const ENTRIES_MAX = 10_000;
 /** How many entries are looked at together. */
@@ -57,7 +59,7 @@ const NOTICES_RETRY_MS = 30_000;
  * Watches a file, or the files directly in a folder, whether or not it exists yet: rewritten in place, replaced by
  * rename, written slowly, swapped as a mounted ConfigMap or Secret is (kubelet renames the link `..data`), gone and
  * back. What counts is what `stat` says, links followed; the system's notices only make it quick. A change is reported
- * 0.3 s after the last write (0.6 s for a file that became shorter in place).
+ * 0.3 s after the last write (0.6 s for a file that became shorter in place), with others that are about to rest.
  */
 export function watchPath(path: string, options: WatchPathOptions): PathWatch {
   const watcher = new PathWatcher(path, options);
@@ -89,7 +91,9 @@ class PathWatcher {
   async run(): Promise<void> {
     const { clock } = this.#options;
     const startedAt = clock.monotonic();
-    let isFirst = true;
+    // When the first change came to rest that has not been reported; the first report is due in any case.
+    let dueSince: number | undefined = startedAt;
+    let togetherMaxMs = FIRST_WAIT_MAX_MS;
     while (!this.#isStopped) {
       const begunAt = clock.monotonic();
       // Before the look: a notice that comes during it asks for another one.
@@ -99,9 +103,10 @@ class PathWatcher {
       this.#notices.follow(look.folder);
       this.#sayLeftOut(look.leftOut);
       const now = clock.monotonic();
-      const hasChanged = this.#settler.note(look, { nowMs: now, wallMs: clock.now() });
-      if (isFirst ? this.#settler.isAtRest() || now - startedAt >= FIRST_WAIT_MAX_MS : hasChanged) {
-        isFirst = false;
+      if (this.#settler.note(look, { nowMs: now, wallMs: clock.now() })) dueSince ??= now;
+      if (dueSince !== undefined && (this.#settler.isAtRest() || now - dueSince >= togetherMaxMs)) {
+        dueSince = undefined;
+        togetherMaxMs = TOGETHER_MAX_MS;
         await this.#report(look.reason);
       }
       const pauseMs = this.#settler.isAtRest() ? POLL_INTERVAL_MS : POLL_UNREST_MS;
