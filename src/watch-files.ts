@@ -1,4 +1,4 @@
-import { type BigIntStats, type FSWatcher, watch } from "node:fs";
+import { type BigIntStats, watch } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Clock, sleep } from "./clock.ts";
@@ -34,7 +34,24 @@ export interface WatchPathOptions {
   readonly clock: Clock;
   /** Which entries of a folder count, by name. Default: all. Does not apply to a path that is a file. */
   readonly accept?: (name: string) => boolean;
+  /** Where notices of changes come from. A seam for tests. Default: the system, through `fs.watch`. */
+  readonly listen?: FolderListen;
 }
+
+/**
+ * Listens for changes of the entries of a folder. May throw; calls `on.error` when it cannot go on. Notices may be lost,
+ * be too many or come for nothing.
+ */
+export type FolderListen = (
+  path: string,
+  on: { readonly notice: () => void; readonly error: (error: unknown) => void },
+) => { close(): void };
+
+const listenToSystem: FolderListen = (path, on) => {
+  const watcher = watch(path, { persistent: false }, on.notice);
+  watcher.on("error", on.error);
+  return watcher;
+};
 
 /** How often is looked without being told: notices get lost, inotify runs out, network folders have none. */
 const POLL_INTERVAL_MS = 250;
@@ -221,16 +238,18 @@ function messageOf(error: unknown): string {
 class FolderNotices {
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #listen: FolderListen;
   readonly #onNotice: () => void;
-  #watcher: FSWatcher | undefined;
+  #listener: { close(): void } | undefined;
   #folder: WatchedFolder | undefined;
   #retryAt = 0;
   #hasFailed = false;
   #isClosed = false;
 
-  constructor(parts: { readonly logger: Logger; readonly clock: Clock }, onNotice: () => void) {
-    this.#logger = parts.logger;
-    this.#clock = parts.clock;
+  constructor(options: WatchPathOptions, onNotice: () => void) {
+    this.#logger = options.logger;
+    this.#clock = options.clock;
+    this.#listen = options.listen ?? listenToSystem;
     this.#onNotice = onNotice;
   }
 
@@ -238,18 +257,20 @@ class FolderNotices {
   follow(folder: WatchedFolder | undefined): void {
     if (this.#isClosed) return;
     const isSame = folder?.path === this.#folder?.path && folder?.inode === this.#folder?.inode;
-    if (isSame && (folder === undefined || this.#watcher !== undefined || this.#clock.monotonic() < this.#retryAt)) {
+    if (isSame && (folder === undefined || this.#listener !== undefined || this.#clock.monotonic() < this.#retryAt)) {
       return;
     }
     this.#drop();
     this.#folder = folder;
     if (folder === undefined) return;
     try {
-      const watcher = watch(folder.path, { persistent: false }, () => this.#onNotice());
-      watcher.on("error", (error) => {
-        if (this.#watcher === watcher) this.#fail(error);
+      const listener = this.#listen(folder.path, {
+        notice: this.#onNotice,
+        error: (error) => {
+          if (this.#listener === listener) this.#fail(error);
+        },
       });
-      this.#watcher = watcher;
+      this.#listener = listener;
     } catch (error) {
       this.#fail(error);
     }
@@ -261,8 +282,8 @@ class FolderNotices {
   }
 
   #drop(): void {
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    this.#listener?.close();
+    this.#listener = undefined;
   }
 
   #fail(error: unknown): void {

@@ -6,9 +6,8 @@ import type { Project } from "./projection.ts";
 /** The resource behind a `--provider-type` (contract §1). */
 export interface SandboxKind {
   readonly group: string;
-  /** The versions that can be read, the preferred one first. */
+  /** The versions that can be read. */
   readonly versions: readonly string[];
-  readonly plural: string;
   readonly kind: string;
   readonly project: Project;
 }
@@ -17,14 +16,12 @@ const SANDBOX_KINDS: Readonly<Record<ProviderType, SandboxKind>> = {
   batchsandbox: {
     group: "sandbox.opensandbox.io",
     versions: ["v1alpha1"],
-    plural: "batchsandboxes",
     kind: "BatchSandbox",
     project: projectBatchSandbox,
   },
   "agent-sandbox": {
     group: "agents.x-k8s.io",
     versions: ["v1beta1", "v1alpha1"],
-    plural: "sandboxes",
     kind: "Sandbox",
     project: projectAgentSandbox,
   },

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { ManifestError, readManifest } from "../../../src/sandbox/read-manifest.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { createRandom } from "../../support/random.ts";
 
 const read = (text: string) => readManifest(text, { pause: () => Promise.resolve() });
 
@@ -84,7 +84,7 @@ describe("readManifest", () => {
   });
 
   test("readManifest gives maps or a ManifestError for any text, and nothing else", async () => {
-    const random = seededRandom(11);
+    const random = createRandom(11);
     const pieces = [
       "kind: List\n",
       "items:\n",
@@ -120,7 +120,7 @@ describe("readManifest", () => {
     let seen = 0;
     for (let run = 0; run < 3_000; run += 1) {
       let text = "";
-      for (let left = random.below(30); left > 0; left -= 1) text += random.pick(pieces);
+      for (let left = random.integer(30); left > 0; left -= 1) text += random.pick(pieces);
       try {
         for (const { value, line } of await read(text)) {
           expect(typeof value).toBe("object");
