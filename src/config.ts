@@ -1,102 +1,62 @@
-import type { AddressSet } from "./address.ts";
-import type { LogLevel } from "./log.ts";
-import type { RouteMode } from "./route/route.ts";
+import { cac } from "cac";
 
-export type ProviderType = "batchsandbox" | "agent-sandbox";
-export type LogFormat = "text" | "json";
-export type AccessLogMode = "off" | "errors" | "all";
+import { readArguments, type FlagUse } from "./config/arguments.ts";
+import { buildConfig } from "./config/build.ts";
+import type { Config } from "./config/config-type.ts";
+import { FlagReader } from "./config/flag-reader.ts";
+import { FLAGS, type FlagName } from "./config/flags.ts";
+import { formatHelp, formatUsage } from "./config/help.ts";
+import type { Environment } from "./config/otlp.ts";
 
-/** Everything an operator can set, parsed once and frozen. Durations are milliseconds, sizes bytes. */
-export interface Config {
-  /** `--provider-type`. */
-  readonly providerType: ProviderType;
-  /** `--mode`; `wildcard` is `header`. */
-  readonly mode: RouteMode;
-  /** `--namespace`, split at commas; empty together with `allNamespaces`, or with manifests and no filter. */
-  readonly namespaces: readonly string[];
-  /** `--all-namespaces`; wins over `--namespace`. */
-  readonly allNamespaces: boolean;
-  /** `--manifests`: a file or a folder; undefined: Kubernetes is the provider. */
-  readonly manifests: string | undefined;
-  /** `--kubeconfig`; undefined: KUBECONFIG, in-cluster, `~/.kube/config`. */
-  readonly kubeconfig: string | undefined;
-  /** `--allow-loopback-endpoints`; always true with manifests. */
-  readonly allowLoopbackEndpoints: boolean;
+export type { AccessLogMode, Config, LogFormat, OtlpConfig, ProviderType, RenewConfig } from "./config/config-type.ts";
+export { FLAGS, type FlagSpec } from "./config/flags.ts";
 
-  /** `--host`: listen address; `::` listens on both families. */
-  readonly host: string;
-  /** `--port`, 28888; 0 takes a free one (tests). */
-  readonly port: number;
-  /** `--admin-host`, default `::`. */
-  readonly adminHost: string;
-  /** `--admin-port`, 28889; 0 turns the admin server off. */
-  readonly adminPort: number;
+/** The first words that make the program something else than an ingress (OSEP-0011 tools for operators). */
+export type CommandName = "sign" | "verify";
 
-  /** `--log-level`, info. */
-  readonly logLevel: LogLevel;
-  /** `--log-format`, text. */
-  readonly logFormat: LogFormat;
-  /** `--access-log`, errors. */
-  readonly accessLog: AccessLogMode;
+/** What a command line asks for. */
+export type ParsedConfig =
+  | { readonly kind: "run"; readonly config: Config }
+  /** For standard output, exit 0. */
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version" }
+  /** A sub-command; its arguments are its own business. */
+  | { readonly kind: "command"; readonly name: CommandName; readonly args: readonly string[] }
+  /** Each fault is one line; for standard error with the usage below, exit 2. */
+  | { readonly kind: "faults"; readonly faults: readonly string[]; readonly usage: string };
 
-  /** `--trusted-proxies`, private. */
-  readonly trustedProxies: AddressSet;
-
-  /** `--connect-timeout`, 5 s. */
-  readonly connectTimeoutMs: number;
-  /** `--response-timeout`: request sent to answer's head; 0 (default) means none. */
-  readonly responseTimeoutMs: number;
-  /** `--stream-idle-timeout`: cuts a body or tunnel that moved no byte for so long; 0 (default) means never. */
-  readonly streamIdleTimeoutMs: number;
-  /** `--max-requests`: in flight in all, tunnels included; 0 means no limit. Default 10000. */
-  readonly maxRequests: number;
-  /** `--max-requests-per-sandbox`; 0 means no limit. Default 1000. */
-  readonly maxRequestsPerSandbox: number;
-  /** `--max-header-size`, 64 KiB: request line and headers, 431 above. */
-  readonly maxHeaderBytes: number;
-  /** `--max-body-size`; 0 (default) means no limit. */
-  readonly maxBodyBytes: number;
-  /** `--websocket-max-message`, 64 MiB: a larger one ends the tunnel with 1009. */
-  readonly websocketMaxMessageBytes: number;
-
-  /** `--shutdown-delay`, 5 s: not ready but serving, so that load balancers notice. */
-  readonly shutdownDelayMs: number;
-  /** `--drain-timeout`, 20 s: what is open may end by itself for so long. */
-  readonly drainTimeoutMs: number;
-
-  /** `--secure-access-keys`: the raw value, or undefined. Its syntax has been checked. */
-  readonly secureAccessKeys: string | undefined;
-  /** `--secure-access-keys-file`: watched; undefined: none. */
-  readonly secureAccessKeysFile: string | undefined;
-
-  readonly renew: RenewConfig;
-  /** Where metrics are pushed; undefined: they are not (contract §8). */
-  readonly otlp: OtlpConfig | undefined;
-  /** Things to say once at start: accepted but ignored flags and the like. */
-  readonly warnings: readonly string[];
+/**
+ * Reads the command line (without the program's name) and the environment: pure, never throws, and finds all faults at
+ * once. `--help` counts even beside faults, then `--version`. No fault repeats a secret.
+ */
+export function parseConfig(argv: readonly string[], env: Environment): ParsedConfig {
+  const [first] = argv;
+  if (first === "sign" || first === "verify") return { kind: "command", name: first, args: argv.slice(1) };
+  const { uses, faults } = readArguments(argv);
+  const reader = new FlagReader(lastTexts(uses));
+  const wantsHelp = reader.bool("help");
+  const wantsVersion = reader.bool("version");
+  if (wantsHelp) return { kind: "help", text: formatHelp() };
+  if (wantsVersion) return { kind: "version" };
+  const config = buildConfig(reader, env);
+  const all = [...faults, ...reader.faults];
+  return all.length === 0 ? { kind: "run", config } : { kind: "faults", faults: all, usage: formatUsage() };
 }
 
-/** The `--renew-intent-*` flags (contract §4). */
-export interface RenewConfig {
-  readonly enabled: boolean;
-  /** Carries a password: never logged. */
-  readonly redisDsn: string;
-  /** `--renew-intent-redis-ca-file`; undefined: the system's authorities. */
-  readonly redisCaFile: string | undefined;
-  readonly queueKey: string;
-  /** 0 means no cap. */
-  readonly queueMaxLength: number;
-  /** Seconds on the command line, milliseconds here. */
-  readonly minIntervalMs: number;
-}
+/** In front of each value, so that cac takes none for a number, a boolean or missing. */
+const TEXT_MARK = ":";
 
-/** From the OTEL_* variables and HOST_IP (contract §8). */
-export interface OtlpConfig {
-  /** Full URL of the metrics endpoint. */
-  readonly url: string;
-  readonly temporality: "cumulative" | "delta" | "lowmemory";
-  /** Export interval, OTEL_METRIC_EXPORT_INTERVAL, 60 s. */
-  readonly intervalMs: number;
-  /** OTEL_EXPORTER_OTLP_HEADERS and OTEL_EXPORTER_OTLP_METRICS_HEADERS. Never logged. */
-  readonly headers: Readonly<Record<string, string>>;
+/** Flag → the text of its last use. */
+function lastTexts(uses: readonly FlagUse[]): ReadonlyMap<FlagName, string> {
+  const cli = cac("ingress");
+  for (const flag of FLAGS) cli.option(`--${flag.name} <value>`, flag.help);
+  const argv = uses.map(({ name, value }) => `--${name}=${TEXT_MARK}${value}`);
+  const options: Readonly<Record<string, unknown>> = cli.parse(["", "", ...argv], { run: false }).options;
+  const texts = new Map<FlagName, string>();
+  for (const [index, { name: key }] of cli.globalCommand.options.entries()) {
+    const last: unknown = [options[key]].flat().at(-1);
+    const flag = FLAGS[index];
+    if (flag !== undefined && typeof last === "string") texts.set(flag.name, last.slice(TEXT_MARK.length));
+  }
+  return texts;
 }

@@ -1,0 +1,166 @@
+// demo.ts: the demo once everything is built; `scripts/demo` calls it.
+import { join } from "node:path";
+import { parseArgs } from "node:util";
+import { runChecks } from "./demo-check.ts";
+import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const BINARY = join(ROOT, "dist/ingress");
+
+const USAGE = `Usage: ./scripts/demo [flags]
+
+Starts two sample sandboxes and the ingress in front of them, and says what to try. Ctrl-C stops all of it.
+
+  --check                 try everything once, on free ports, and exit 0 or 1
+  --provider-type=TYPE    batchsandbox (default) or agent-sandbox
+  --mode=MODE             header (default) or uri
+  --host=ADDRESS          where the ingress listens; default 127.0.0.1: whoever reaches it, reaches your loopback addresses
+  --port=PORT             the ingress's; default 28888
+  --admin-port=PORT       probes and metrics; default 28889
+  --sandbox-port=PORT     the sandboxes'; default 18080
+`;
+
+/** Ways to end a demo; each stops everything. */
+const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
+
+interface DemoOptions {
+  readonly providerType: string;
+  readonly mode: "header" | "uri";
+  readonly host: string;
+  readonly port: number;
+  readonly adminPort: number;
+  readonly sandboxPort: number;
+  /** Runs the ingress from source and again after each change. */
+  readonly watch: boolean;
+}
+
+async function runDemo(options: DemoOptions): Promise<number> {
+  const stopAsked = new Promise<number>((resolve) => {
+    for (const signal of SIGNALS) process.on(signal, () => resolve(0));
+  });
+  for (const port of [options.port, options.adminPort]) checkPortFree(options.host, port);
+  const sandboxes = await startSandboxes({ port: options.sandboxPort });
+  try {
+    const ingress = await runIngress({
+      command: options.watch ? watchCommand() : [BINARY],
+      providerFlags: [`--provider-type=${options.providerType}`, `--manifests=${sandboxes.manifests}`],
+      mode: options.mode,
+      host: options.host,
+      port: options.port,
+      adminPort: options.adminPort,
+    });
+    console.log(describeDemo(options, [sandboxes.one, sandboxes.two]));
+    const code = await Promise.race([stopAsked, ingress.exited.then((exitCode) => exitCode || 1)]);
+    return (await ingress.stop()) || code;
+  } finally {
+    await sandboxes.stop();
+  }
+}
+
+function watchCommand(): string[] {
+  return [process.execPath, "--watch", "--no-clear-screen", join(ROOT, "src/main.ts")];
+}
+
+function describeDemo(
+  options: DemoOptions,
+  sandboxes: readonly { name: string; address: string; port: number }[],
+): string {
+  const { port, adminPort } = options;
+  const host = formatHost(options.host);
+  const lines = ["", ...sandboxes.map((it) => `sandbox ${it.name} listens on ${it.address}:${it.port}`)];
+  lines.push(`ingress listens on ${host}:${port}, probes and metrics on ${host}:${adminPort}`, "", "In a browser:");
+  const bases = sandboxes.map((it) =>
+    options.mode === "uri"
+      ? `http://${host}:${port}/${it.name}/${it.port}/`
+      : `http://${it.name}-${it.port}.localhost:${port}/`,
+  );
+  lines.push(...bases.map((base) => `  ${base}`), "", "In another terminal:");
+  const [base] = bases;
+  if (options.mode === "header") {
+    const route = `${sandboxes[1]?.name}-${sandboxes[1]?.port}`;
+    lines.push(`  curl -H 'OpenSandbox-Ingress-To: ${route}' http://${host}:${port}/echo`);
+  }
+  lines.push(
+    `  curl ${base}echo`,
+    `  curl -N '${base}events?interval=500'`,
+    `  head -c 100000000 /dev/zero | curl -T - ${base}upload`,
+    `  curl http://${host}:${adminPort}/readyz?verbose`,
+    `  curl http://${host}:${adminPort}/metrics`,
+    "",
+    options.watch
+      ? "The ingress starts again when a source file changes. Ctrl-C stops all of it."
+      : "Ctrl-C stops all of it.",
+    "",
+  );
+  return lines.join("\n");
+}
+
+async function checkDemo(): Promise<number> {
+  const sandboxes = await startSandboxes({ port: 0 });
+  try {
+    return (await runChecks({ binary: BINARY, sandboxes, findPort: findFreePort })) ? 0 : 1;
+  } finally {
+    await sandboxes.stop();
+  }
+}
+
+function parsePort(text: string, flag: string): number {
+  const port = Number(text);
+  if (!/^\d{1,5}$/.test(text) || port < 1 || port > 65_535)
+    throw new DemoError(`${flag} is not a port: ${text}`, { exitCode: 2 });
+  return port;
+}
+
+const FLAGS = {
+  check: { type: "boolean", default: false },
+  help: { type: "boolean", short: "h", default: false },
+  watch: { type: "boolean", default: false },
+  "provider-type": { type: "string", default: "batchsandbox" },
+  mode: { type: "string", default: "header" },
+  host: { type: "string", default: "127.0.0.1" },
+  port: { type: "string", default: "28888" },
+  "admin-port": { type: "string", default: "28889" },
+  "sandbox-port": { type: "string", default: "18080" },
+} as const;
+
+function parseFlags(args: string[]) {
+  try {
+    return parseArgs({ args, options: FLAGS }).values;
+  } catch (error) {
+    throw new DemoError(`${error instanceof Error ? error.message : String(error)} (see --help)`, { exitCode: 2 });
+  }
+}
+
+function parseOptions(args: string[]): DemoOptions & { check: boolean; help: boolean } {
+  const values = parseFlags(args);
+  if (values.mode !== "header" && values.mode !== "uri")
+    throw new DemoError("--mode is header or uri", { exitCode: 2 });
+  return {
+    check: values.check,
+    help: values.help,
+    watch: values.watch,
+    providerType: values["provider-type"],
+    mode: values.mode,
+    host: values.host,
+    port: parsePort(values.port, "--port"),
+    adminPort: parsePort(values["admin-port"], "--admin-port"),
+    sandboxPort: parsePort(values["sandbox-port"], "--sandbox-port"),
+  };
+}
+
+async function main(args: string[]): Promise<number> {
+  try {
+    const options = parseOptions(args);
+    if (options.help) {
+      process.stdout.write(USAGE);
+      return 0;
+    }
+    return await (options.check ? checkDemo() : runDemo(options));
+  } catch (error) {
+    if (!(error instanceof DemoError)) throw error;
+    console.error(`demo: ${error.message}`);
+    return error.exitCode;
+  }
+}
+
+process.exitCode = await main(Bun.argv.slice(2));

@@ -1,0 +1,156 @@
+import { parseAddress, parseAddressSet } from "../address.ts";
+import type { Config, RenewConfig } from "./config-type.ts";
+import type { FlagReader } from "./flag-reader.ts";
+import type { FlagNameOf } from "./flags.ts";
+import { type Environment, readOtlp } from "./otlp.ts";
+import { checkRedisDsn } from "./redis-dsn.ts";
+import { messageOf } from "./text.ts";
+import { formatDuration } from "./values.ts";
+
+/** Kubernetes kills a pod 30 s after SIGTERM (no chart asks for more); two of them are for closing what remains. */
+const SHUTDOWN_MAX_MS = 28_000;
+const MS_PER_SECOND = 1_000;
+/** RFC 1123 label, as Kubernetes demands of a namespace's name. */
+const NAMESPACE_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
+/** A reference to a variable that was not set: Kubernetes leaves it in the argument as it stands. */
+const UNSET_REFERENCE = /\$\([^()\s]*\)/;
+
+/** Builds the configuration from what the flags and the environment say. Faults are collected in `reader`. */
+export function buildConfig(reader: FlagReader, env: Environment): Config {
+  const warnings: string[] = [];
+  const manifests = reader.optionalText("manifests");
+  const allNamespaces = reader.bool("all-namespaces");
+  const mode = reader.choice("mode");
+  if (mode === "wildcard") warnings.push("--mode=wildcard is the same as --mode=header");
+  if (reader.isGiven("fastpath-endpoint"))
+    warnings.push("--fastpath-endpoint is ignored: this ingress has no fast path");
+  if (manifests !== undefined && reader.optionalText("kubeconfig") !== undefined) {
+    warnings.push("--kubeconfig is ignored: --manifests is given");
+  }
+  const config: Config = {
+    providerType: reader.choice("provider-type"),
+    mode: mode === "uri" ? "uri" : "header",
+    namespaces: Object.freeze(allNamespaces ? [] : readNamespaces(reader)),
+    allNamespaces,
+    manifests,
+    kubeconfig: reader.optionalText("kubeconfig"),
+    allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
+    ...readListeners(reader),
+    logLevel: reader.choice("log-level"),
+    logFormat: reader.choice("log-format"),
+    accessLog: reader.choice("access-log"),
+    trustedProxies: reader.parse("trusted-proxies", parseAddressSet),
+    connectTimeoutMs: reader.duration("connect-timeout"),
+    responseTimeoutMs: reader.duration("response-timeout"),
+    streamIdleTimeoutMs: reader.duration("stream-idle-timeout"),
+    maxRequests: reader.int("max-requests"),
+    maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),
+    maxHeaderBytes: reader.size("max-header-size"),
+    maxBodyBytes: reader.size("max-body-size"),
+    websocketMaxMessageBytes: reader.size("websocket-max-message"),
+    ...readStopping(reader, warnings),
+    ...readAccessKeys(reader),
+    renew: Object.freeze(readRenew(reader, warnings)),
+    otlp: readOtlp(env, warnings),
+    warnings: Object.freeze(warnings),
+  };
+  return Object.freeze(config);
+}
+
+function readNamespaces(reader: FlagReader): readonly string[] {
+  const text = reader.text("namespace");
+  if (text.trim() === "") {
+    if (reader.optionalText("manifests") === undefined) {
+      reader.faults.push("--namespace: required unless --all-namespaces or --manifests is given");
+    }
+    return [];
+  }
+  const names = [...new Set(text.split(",").map((name) => name.trim()))];
+  if (!names.every((name) => NAMESPACE_NAME.test(name))) {
+    reader.fault("namespace", "expected names of namespaces (lower-case letters, digits and -), separated by commas");
+  }
+  return names;
+}
+
+type Listeners = Pick<Config, "host" | "port" | "adminHost" | "adminPort">;
+
+function readListeners(reader: FlagReader): Listeners {
+  const listeners: Listeners = {
+    host: reader.parse("host", parseListenAddress),
+    port: reader.int("port"),
+    adminHost: reader.parse("admin-host", parseListenAddress),
+    adminPort: reader.int("admin-port"),
+  };
+  const { host, port, adminHost, adminPort } = listeners;
+  const overlap = host === adminHost || isWildcard(host) || isWildcard(adminHost);
+  if (port !== 0 && port === adminPort && overlap) {
+    reader.faults.push(`--port and --admin-port: both are ${port}`);
+  }
+  return listeners;
+}
+
+function parseListenAddress(text: string): string {
+  const address = text === "localhost" ? text : parseAddress(text);
+  if (address === undefined) throw new Error("expected an IP address or localhost");
+  return address;
+}
+
+function isWildcard(host: string): boolean {
+  return host === "::" || host === "0.0.0.0";
+}
+
+function readStopping(reader: FlagReader, warnings: string[]): Pick<Config, "shutdownDelayMs" | "drainTimeoutMs"> {
+  const shutdownDelayMs = reader.duration("shutdown-delay");
+  const drainTimeoutMs = reader.duration("drain-timeout");
+  const totalMs = shutdownDelayMs + drainTimeoutMs;
+  if (totalMs > SHUTDOWN_MAX_MS) {
+    warnings.push(
+      `--shutdown-delay and --drain-timeout: together ${formatDuration(totalMs)}, but Kubernetes kills a pod 30s ` +
+        "after SIGTERM unless its terminationGracePeriodSeconds is raised",
+    );
+  }
+  return { shutdownDelayMs, drainTimeoutMs };
+}
+
+function readAccessKeys(reader: FlagReader): Pick<Config, "secureAccessKeys" | "secureAccessKeysFile"> {
+  const secureAccessKeys = reader.optionalText("secure-access-keys");
+  const secureAccessKeysFile = reader.optionalText("secure-access-keys-file");
+  if (secureAccessKeys !== undefined) checkReference(reader, "secure-access-keys");
+  if (secureAccessKeys !== undefined && secureAccessKeysFile !== undefined) {
+    reader.faults.push("--secure-access-keys and --secure-access-keys-file: only one of them may be given");
+  }
+  return { secureAccessKeys, secureAccessKeysFile };
+}
+
+function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
+  const redisDsn = reader.text("renew-intent-redis-dsn");
+  const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
+  const enabled = reader.bool("renew-intent-enabled");
+  if (checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "")) {
+    try {
+      checkRedisDsn(redisDsn);
+    } catch (error) {
+      reader.fault("renew-intent-redis-dsn", messageOf(error));
+    }
+  }
+  if (redisCaFile !== undefined && !redisDsn.startsWith("rediss://")) {
+    warnings.push("--renew-intent-redis-ca-file is ignored: --renew-intent-redis-dsn is not rediss://");
+  }
+  const queueKey = reader.text("renew-intent-queue-key");
+  if (queueKey === "") reader.fault("renew-intent-queue-key", "must not be empty");
+  return {
+    enabled,
+    redisDsn,
+    redisCaFile,
+    queueKey,
+    queueMaxLength: reader.int("renew-intent-queue-max-len"),
+    minIntervalMs: reader.int("renew-intent-min-interval") * MS_PER_SECOND,
+  };
+}
+
+/** Whether no unset variable was left in the flag's value. */
+function checkReference(reader: FlagReader, name: FlagNameOf<"string">): boolean {
+  if (!UNSET_REFERENCE.test(reader.text(name))) return true;
+  reader.fault(name, "holds a literal $(NAME): the environment variable is not set");
+  return false;
+}

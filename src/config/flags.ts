@@ -1,0 +1,349 @@
+import { DURATION_MAX_MS } from "./values.ts";
+
+/** What a flag's value is; decides how it is parsed and how help names it. */
+export type FlagType = "string" | "bool" | "int" | "duration" | "size" | "choice";
+
+/** The groups of `--help`, in its order. */
+export const FLAG_GROUPS = [
+  "Sandboxes",
+  "Traffic",
+  "Limits and times",
+  "Stopping",
+  "Secure access",
+  "Renew intents",
+  "Operation",
+  "Other",
+] as const;
+export type FlagGroup = (typeof FLAG_GROUPS)[number];
+
+/** One row of the table of flags: what parsing, `--help` and the README's table are made from. */
+export interface FlagSpec {
+  /** Without hyphens. */
+  readonly name: string;
+  readonly type: FlagType;
+  /** As it would be written on the command line; empty: not set. Booleans: `false`. */
+  readonly default: string;
+  readonly group: FlagGroup;
+  /** One sentence without its full stop. */
+  readonly help: string;
+  /** Shown in help in place of the value; absent for booleans. */
+  readonly valueName?: string;
+  /** Type `choice`: the values that may be given. */
+  readonly choices?: readonly string[];
+  /** Types `int` (a number), `duration` (milliseconds), `size` (bytes): the least and greatest value, both allowed. */
+  readonly min?: number;
+  readonly max?: number;
+  /** The value is or holds a secret: no fault, warning or log line repeats it. */
+  readonly secret?: true;
+}
+
+const PORT_MAX = 65_535;
+/** Counts of requests: above what the machine could hold, below what a number could not count. */
+const COUNT_MAX = 1_000_000_000;
+const KIB = 1024;
+/** Least header size: an ordinary browser's request must fit. Greatest: one per connection is held in memory. */
+const HEADER_MIN_BYTES = 4 * KIB;
+const HEADER_MAX_BYTES = 16 * KIB * KIB;
+/** A WebSocket message is held whole in memory; 125 bytes is the longest control frame (RFC 6455 §5.5). */
+const MESSAGE_MIN_BYTES = 125;
+const MESSAGE_MAX_BYTES = 1024 * KIB * KIB;
+const DAY_SECONDS = 86_400;
+
+const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
+const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
+const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
+
+/** Every flag there is (contract §6 for those that existing charts pass). */
+export const FLAGS = [
+  {
+    name: "namespace",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "names",
+    help: "Namespaces to watch, separated by commas; required unless --manifests or --all-namespaces is given",
+  },
+  {
+    name: "all-namespaces",
+    type: "bool",
+    default: "false",
+    group: "Sandboxes",
+    help: "Watch every namespace, whatever --namespace says",
+  },
+  {
+    name: "provider-type",
+    type: "choice",
+    default: "batchsandbox",
+    group: "Sandboxes",
+    valueName: "type",
+    choices: ["batchsandbox", "agent-sandbox"],
+    help: "Kind of sandbox resource: batchsandbox or agent-sandbox",
+  },
+  {
+    name: "manifests",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "path",
+    help: "Read sandboxes from this file or folder of custom resources instead of from Kubernetes",
+  },
+  {
+    name: "kubeconfig",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "file",
+    help: "How to reach Kubernetes; without it KUBECONFIG, the pod's service account or ~/.kube/config",
+  },
+  {
+    name: "allow-loopback-endpoints",
+    type: "bool",
+    default: "false",
+    group: "Sandboxes",
+    help: "Allow sandboxes on loopback addresses, for tests and demos; always so with --manifests",
+  },
+  {
+    name: "mode",
+    type: "choice",
+    default: "header",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["header", "uri", "wildcard"],
+    help: "Where a request names its sandbox: header (also in Host) or uri; wildcard means header",
+  },
+  {
+    name: "host",
+    type: "string",
+    default: "::",
+    group: "Traffic",
+    valueName: "address",
+    help: "Address to listen on; :: is every address, IPv6 and IPv4",
+  },
+  {
+    name: "port",
+    ...PORT,
+    default: "28888",
+    group: "Traffic",
+    help: "Port to listen on; 0 takes a free one",
+  },
+  {
+    name: "trusted-proxies",
+    type: "string",
+    default: "private",
+    group: "Traffic",
+    valueName: "ranges",
+    help: "Whose X-Forwarded-* headers are believed: private, none, or addresses and CIDR ranges",
+  },
+  {
+    name: "connect-timeout",
+    ...DURATION,
+    default: "5s",
+    group: "Limits and times",
+    min: 1,
+    help: "Time to connect to a sandbox",
+  },
+  {
+    name: "response-timeout",
+    ...DURATION,
+    default: "0",
+    group: "Limits and times",
+    min: 0,
+    help: "Time for a sandbox to begin its answer; 0 is no limit",
+  },
+  {
+    name: "stream-idle-timeout",
+    ...DURATION,
+    default: "0",
+    group: "Limits and times",
+    min: 0,
+    help: "Cut a body or WebSocket that moves no byte for this time; 0 is never",
+  },
+  {
+    name: "max-requests",
+    ...COUNT,
+    default: "10000",
+    group: "Limits and times",
+    help: "Requests and WebSockets open at a time; 0 is no limit",
+  },
+  {
+    name: "max-requests-per-sandbox",
+    ...COUNT,
+    default: "1000",
+    group: "Limits and times",
+    help: "The same for each sandbox; 0 is no limit",
+  },
+  {
+    name: "max-header-size",
+    type: "size",
+    default: "64KiB",
+    group: "Limits and times",
+    valueName: "size",
+    min: HEADER_MIN_BYTES,
+    max: HEADER_MAX_BYTES,
+    help: "Request line and headers of a request; 431 above",
+  },
+  {
+    name: "max-body-size",
+    type: "size",
+    default: "0",
+    group: "Limits and times",
+    valueName: "size",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    help: "Body of a request; 413 above; 0 is no limit",
+  },
+  {
+    name: "websocket-max-message",
+    type: "size",
+    default: "64MiB",
+    group: "Limits and times",
+    valueName: "size",
+    min: MESSAGE_MIN_BYTES,
+    max: MESSAGE_MAX_BYTES,
+    help: "Longest WebSocket message; a longer one closes the WebSocket with code 1009",
+  },
+  {
+    name: "shutdown-delay",
+    ...DURATION,
+    default: "5s",
+    group: "Stopping",
+    min: 0,
+    help: "After SIGTERM: time to go on serving, not ready, until load balancers have noticed",
+  },
+  {
+    name: "drain-timeout",
+    ...DURATION,
+    default: "20s",
+    group: "Stopping",
+    min: 0,
+    help: "Then: time for what is open to end by itself before it is cut",
+  },
+  {
+    name: "secure-access-keys",
+    type: "string",
+    default: "",
+    group: "Secure access",
+    valueName: "keys",
+    secret: true,
+    help: "Keys of signed routes, as a=<base64>,b=<base64>; prefer the file, a flag shows in the pod's spec",
+  },
+  {
+    name: "secure-access-keys-file",
+    type: "string",
+    default: "",
+    group: "Secure access",
+    valueName: "file",
+    help: "File with these keys, one in a line or separated by commas; read again when it changes",
+  },
+  {
+    name: "renew-intent-enabled",
+    type: "bool",
+    default: "false",
+    group: "Renew intents",
+    help: "Tell OpenSandbox through Redis which sandboxes are in use",
+  },
+  {
+    name: "renew-intent-redis-dsn",
+    type: "string",
+    default: "redis://127.0.0.1:6379/0",
+    group: "Renew intents",
+    valueName: "url",
+    secret: true,
+    help: "Redis to publish to: redis://, rediss:// or unix://, with user:password@ and /database",
+  },
+  {
+    name: "renew-intent-redis-ca-file",
+    type: "string",
+    default: "",
+    group: "Renew intents",
+    valueName: "file",
+    help: "Certificate authority of a rediss:// server; without it the system's",
+  },
+  {
+    name: "renew-intent-queue-key",
+    type: "string",
+    default: "opensandbox:renew:intent",
+    group: "Renew intents",
+    valueName: "key",
+    help: "Key of the Redis list",
+  },
+  {
+    name: "renew-intent-queue-max-len",
+    ...COUNT,
+    default: "0",
+    group: "Renew intents",
+    help: "Length to which the list is cut; 0 is no limit",
+  },
+  {
+    name: "renew-intent-min-interval",
+    type: "int",
+    default: "60",
+    group: "Renew intents",
+    valueName: "seconds",
+    min: 0,
+    max: DAY_SECONDS,
+    help: "Least time between two intents of a sandbox, in seconds; 0 is no limit",
+  },
+  {
+    name: "admin-host",
+    type: "string",
+    default: "::",
+    group: "Operation",
+    valueName: "address",
+    help: "Address for probes and metrics",
+  },
+  {
+    name: "admin-port",
+    ...PORT,
+    default: "28889",
+    group: "Operation",
+    help: "Port for /livez, /readyz and /metrics; 0 turns it off",
+  },
+  {
+    name: "log-level",
+    type: "choice",
+    default: "info",
+    group: "Operation",
+    valueName: "level",
+    choices: ["debug", "info", "warn", "error"],
+    help: "Least level of log lines: debug, info, warn or error",
+  },
+  {
+    name: "log-format",
+    type: "choice",
+    default: "text",
+    group: "Operation",
+    valueName: "format",
+    choices: ["text", "json"],
+    help: "Form of log lines: text or json",
+  },
+  {
+    name: "access-log",
+    type: "choice",
+    default: "errors",
+    group: "Operation",
+    valueName: "which",
+    choices: ["off", "errors", "all"],
+    help: "Which requests are logged: off, errors or all",
+  },
+  {
+    name: "fastpath-endpoint",
+    type: "string",
+    default: "",
+    group: "Other",
+    valueName: "url",
+    help: "Accepted for charts that pass it, and ignored",
+  },
+  { name: "version", type: "bool", default: "false", group: "Other", help: "Print version and build, then exit" },
+  { name: "help", type: "bool", default: "false", group: "Other", help: "Print this text, then exit; also -h" },
+] as const satisfies readonly FlagSpec[];
+
+type Flag = (typeof FLAGS)[number];
+export type FlagName = Flag["name"];
+/** The names of the flags of one type. */
+export type FlagNameOf<T extends FlagType> = Extract<Flag, { readonly type: T }>["name"];
+/** What may be given to a flag of type `choice`. */
+export type FlagChoice<N extends FlagNameOf<"choice">> = Extract<
+  Flag,
+  { readonly name: N; readonly choices: readonly string[] }
+>["choices"][number];

@@ -1,0 +1,71 @@
+import { FLAG_GROUPS, FLAGS, type FlagSpec } from "./flags.ts";
+
+/** Column at which descriptions begin, and the longest line. */
+const TEXT_COLUMN = 41;
+const LINE_MAX_CHARS = 100;
+
+/** Keeps two words on one line until all lines are broken. */
+const HARD_SPACE = "\u00a0";
+
+const INTRODUCTION = `OpenSandbox Ingress: routes HTTP and WebSocket requests to sandboxes.
+
+Usage:
+  ingress [flags]
+  ingress sign|verify [flags]     make or check a signed route; see ingress sign --help
+
+Examples:
+  ingress --namespace=opensandbox
+      Watch the BatchSandboxes of one namespace and listen on port 28888.
+  ingress --all-namespaces --provider-type=agent-sandbox --mode=uri
+      Route /<id>/<port>/... to the agent sandboxes of a whole cluster.
+  ingress --manifests=./sandboxes --port=8080
+      Run without Kubernetes, on the custom resources in a folder.`;
+
+const NOTES = `Flags are written -name or --name, values -name=value or -name value (of booleans with = only); the
+last one counts. Durations are Go's: 300ms, 5s, 1m30s. Sizes: 65536, 64KiB, 64MiB, 10MB.
+
+Environment:
+  KUBECONFIG                             See --kubeconfig
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,   Push metrics there over OTLP/HTTP; without them to port
+  OTEL_EXPORTER_OTLP_ENDPOINT            4318 of HOST_IP, if set; off with OTEL_SDK_DISABLED=true
+
+Exit status: 0 stopped, 1 failed, 2 the command line is wrong.`;
+
+/** What `--help` prints: every flag of the table once, by group. */
+export function formatHelp(): string {
+  const groups = FLAG_GROUPS.map((group) => {
+    const flags: readonly FlagSpec[] = FLAGS.filter((flag) => flag.group === group);
+    return [`${group}:`, ...flags.flatMap(formatFlag)].join("\n");
+  });
+  return `${[INTRODUCTION, ...groups, NOTES].join("\n\n")}\n`;
+}
+
+/** What stands below the faults of a command line. */
+export function formatUsage(): string {
+  return "Usage: ingress [flags]\nRun ingress --help for every flag.\n";
+}
+
+function formatFlag(spec: FlagSpec): string[] {
+  const head = `  --${spec.name}${spec.valueName === undefined ? "" : ` <${spec.valueName}>`}`;
+  const isSet = spec.default !== "" && spec.type !== "bool";
+  const lines = wrap(
+    `${spec.help}${isSet ? ` (default${HARD_SPACE}${spec.default})` : ""}`,
+    LINE_MAX_CHARS - TEXT_COLUMN,
+  );
+  return lines.map((line, index) => `${(index === 0 ? head : "").padEnd(TEXT_COLUMN)}${line}`);
+}
+
+/** Breaks a text at its spaces. */
+function wrap(text: string, width: number): string[] {
+  const lines: string[] = [];
+  let line = "";
+  for (const word of text.split(" ")) {
+    if (line !== "" && line.length + 1 + word.length > width) {
+      lines.push(line);
+      line = word;
+    } else {
+      line = line === "" ? word : `${line} ${word}`;
+    }
+  }
+  return [...lines, line].map((text) => text.replaceAll(HARD_SPACE, " "));
+}

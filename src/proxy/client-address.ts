@@ -1,0 +1,51 @@
+import { type AddressSet, parseAddress } from "../address.ts";
+
+/** Where a request came from, as far as trusted proxies can be believed. */
+export interface ClientAddress {
+  /** The peer of the TCP connection, canonical. */
+  readonly peer: string;
+  /** Whether the peer is one of `--trusted-proxies`, so that what it says of the client counts. */
+  readonly peerTrusted: boolean;
+  /** The last hop that is not trusted: for limits and logs. The peer where all hops are trusted or there are none. */
+  readonly client: string;
+}
+
+/**
+ * Hops of `X-Forwarded-For` that are looked at, from the right; what a hostile client puts further left costs nothing.
+ * More proxies than this between client and ingress do not occur.
+ */
+const MAX_HOPS = 32;
+
+/**
+ * Tells who the client is (design, "One request", step 6).
+ *
+ * @param peer What the socket says; an IPv4-mapped address counts as the IPv4 address.
+ * @param forwardedFor The value of `X-Forwarded-For`, or null.
+ */
+export function resolveClientAddress(peer: string, forwardedFor: string | null, trusted: AddressSet): ClientAddress {
+  const canonicalPeer = peer.startsWith("::ffff:") ? (parseAddress(peer) ?? peer) : peer;
+  if (!trusted.has(canonicalPeer)) return { peer: canonicalPeer, peerTrusted: false, client: canonicalPeer };
+  if (forwardedFor === null) return { peer: canonicalPeer, peerTrusted: true, client: canonicalPeer };
+  return { peer: canonicalPeer, peerTrusted: true, client: lastUntrusted(forwardedFor, trusted) ?? canonicalPeer };
+}
+
+/** The rightmost address that is not trusted; undefined where there is none before something that is no address. */
+function lastUntrusted(forwardedFor: string, trusted: AddressSet): string | undefined {
+  let end = forwardedFor.length;
+  for (let hop = 0; hop < MAX_HOPS && end > 0; hop++) {
+    const comma = forwardedFor.lastIndexOf(",", end - 1);
+    const address = parseHop(forwardedFor.slice(comma + 1, end).trim());
+    if (address === undefined) return undefined;
+    if (!trusted.has(address)) return address;
+    end = comma;
+  }
+  return undefined;
+}
+
+/** Some proxies write `address:port`, some put IPv6 in brackets. */
+function parseHop(text: string): string | undefined {
+  const address = parseAddress(text);
+  if (address !== undefined) return address;
+  const withPort = /^(?:\[([0-9A-Fa-f:.]{2,45})\]|([0-9.]{7,15}))(?::\d{1,5})?$/.exec(text);
+  return withPort === null ? undefined : parseAddress(withPort[1] ?? withPort[2] ?? "");
+}

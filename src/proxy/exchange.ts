@@ -1,0 +1,134 @@
+import { IngressError, type IngressErrorCode } from "../errors.ts";
+import type { Route } from "../route/route.ts";
+import type { SandboxRecord } from "../sandbox/provider.ts";
+import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
+
+/** How an exchange ended: what was told to the client, and why. */
+export interface ExchangeOutcome {
+  readonly status: number;
+  /** The refusal or failure; undefined: the sandbox's answer was delivered whole. */
+  readonly error: IngressError | undefined;
+}
+
+/** What an exchange is about. */
+export interface ExchangeSubject {
+  readonly request: Request;
+  readonly record: SandboxRecord;
+  readonly route: Route;
+  /** The path that is forwarded, without the query. */
+  readonly path: string;
+  /** Empty, or begins with `?`. */
+  readonly query: string;
+  /** `host:port` to dial. */
+  readonly hostPort: string;
+  readonly clientAddress: string;
+  /** Monotonic milliseconds when the request came in. */
+  readonly startedAt: number;
+}
+
+/** What an exchange calls back. One object for all exchanges: no closures per request. */
+export interface ExchangeObserver {
+  /** Bytes moved in either direction. Called for each chunk, so it must be cheap. */
+  onActivity(exchange: Exchange): void;
+  /** Called exactly once. */
+  onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
+}
+
+/** One request between client and sandbox, from routing to the last byte. */
+export class Exchange implements InFlight {
+  readonly subject: ExchangeSubject;
+  readonly upstream: Upstream;
+  bytesIn = 0;
+  bytesOut = 0;
+  /** Monotonic ms when the request was handed to `fetch`, or a byte of it was last read; 0: not yet. */
+  sentAt = 0;
+  /** Monotonic ms when the answer's head arrived; 0: not yet. */
+  headAt = 0;
+  /** Monotonic ms of the last byte in either direction. */
+  activeAt: number;
+  /** Monotonic ms when the client connection's idle timer was last wound up. */
+  rearmedAt: number;
+  /** Whether it has been asked beside the request if the sandbox can be reached. */
+  probed = false;
+  lease: SessionLease | undefined;
+  readonly #observer: ExchangeObserver;
+  readonly #controller = new AbortController();
+  #cutBy: IngressError | undefined;
+  #status = 0;
+  #ended = false;
+
+  constructor(subject: ExchangeSubject, upstream: Upstream, observer: ExchangeObserver) {
+    this.subject = subject;
+    this.upstream = upstream;
+    this.#observer = observer;
+    this.activeAt = subject.startedAt;
+    this.rearmedAt = subject.startedAt;
+    upstream.inFlight.add(this);
+    subject.request.signal.addEventListener("abort", () => this.cut(new IngressError("client_closed")), {
+      once: true,
+    });
+  }
+
+  /** Aborts when the exchange is cut: for `fetch` and whatever else waits. */
+  get signal(): AbortSignal {
+    return this.#controller.signal;
+  }
+
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Why the exchange was cut, if it was. What failed because of that is no fault of its own. */
+  get cutBy(): IngressError | undefined {
+    return this.#cutBy;
+  }
+
+  /** Throws the reason when the exchange has been cut. */
+  checkOpen(): void {
+    if (this.#cutBy !== undefined) throw this.#cutBy;
+  }
+
+  cut(error: IngressError): void {
+    if (this.#ended || this.#cutBy !== undefined) return;
+    this.#cutBy = error;
+    this.#controller.abort(error);
+    // With the head already at the client nobody else may notice: a stream that is not read is not torn either.
+    if (this.#status !== 0) this.end(error);
+  }
+
+  /** The head of the sandbox's answer is on its way to the client. */
+  begin(status: number): void {
+    this.#status = status;
+  }
+
+  countIn(bytes: number, nowMs: number): void {
+    this.bytesIn += bytes;
+    this.sentAt = nowMs;
+    this.#touch(nowMs);
+  }
+
+  countOut(bytes: number, nowMs: number): void {
+    this.bytesOut += bytes;
+    this.#touch(nowMs);
+  }
+
+  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */
+  end(error?: IngressError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    this.upstream.inFlight.delete(this);
+    this.lease?.end();
+    const refused = this.#status === 0 && error !== undefined;
+    this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });
+  }
+
+  /** The code of the reason that it was cut, for those who only need that. */
+  get cutCode(): IngressErrorCode | undefined {
+    return this.#cutBy?.code;
+  }
+
+  #touch(nowMs: number): void {
+    this.activeAt = nowMs;
+    this.#observer.onActivity(this);
+  }
+}

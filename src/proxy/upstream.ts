@@ -1,0 +1,179 @@
+import { IngressError } from "../errors.ts";
+import type { SandboxRecord } from "../sandbox/provider.ts";
+
+/** Something in flight that ends when the generation of its sandbox does: a request or a tunnel. */
+export interface InFlight {
+  /** Ends it now: with `error` as the answer where none has begun, else visibly cut. */
+  cut(error: IngressError): void;
+}
+
+/**
+ * Idle connections to a sandbox are kept for this long, in seconds. Longer than most servers keep them, since a GET
+ * that meets a closed one is sent again by Bun; short enough not to hold sockets to thousands of quiet sandboxes.
+ */
+const IDLE_CONNECTION_SECONDS = 30;
+
+/**
+ * Age in milliseconds below which an idle connection may carry a request that must not be sent twice (RFC 9110 §9.2.2).
+ * Half of the shortest keep-alive that servers in use have (gunicorn, 2 s): such a connection is not about to be closed.
+ */
+const FRESH_SESSION_MS = 1_000;
+
+/** An upstream without a request for so long is forgotten, in milliseconds; the next request makes a new one. */
+const UPSTREAM_IDLE_MS = 300_000;
+
+/** A session in use. `end` must be called exactly once, when the last byte of the answer is read. */
+export interface SessionLease {
+  /** `undefined`: use a connection of its own (`keepalive: false`). */
+  readonly session: Bun.FetchSession;
+  readonly reuse: boolean;
+  end(): void;
+}
+
+/** How a request may share connections. */
+export type Repeatability =
+  /** Idempotent and without a streamed body: Bun sends it again when an idle connection turns out to be closed. */
+  | "repeatable"
+  /** POST and PATCH: only on a connection that cannot have been closed for idleness. */
+  | "once"
+  /** A streamed body: only on a new connection. */
+  | "streamed";
+
+/** The connections to one generation (uid and endpoint) of one sandbox, and what is in flight on them. */
+export class Upstream {
+  readonly uid: string;
+  readonly endpoint: string;
+  readonly inFlight = new Set<InFlight>();
+  lastUsedAt: number;
+  #ended = false;
+  readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
+  #fresh: LeasedSession | undefined;
+  #freshSince = 0;
+  /** Ports whose server closed a reused connection without saying so beforehand: POSTs there get new connections. */
+  readonly #closers = new Set<number>();
+
+  constructor(record: SandboxRecord, nowMs: number) {
+    this.uid = record.uid;
+    this.endpoint = record.endpoint;
+    this.lastUsedAt = nowMs;
+  }
+
+  /** Whether the generation is over: nothing may be sent there any more. */
+  get ended(): boolean {
+    return this.#ended;
+  }
+
+  /** Throws `sandbox_replaced` when the generation is over. */
+  checkCurrent(): void {
+    if (this.#ended) throw new IngressError("sandbox_replaced");
+  }
+
+  /** The session that a request to `port` may use. */
+  lease(port: number, repeatability: Repeatability, nowMs: number): SessionLease {
+    this.lastUsedAt = nowMs;
+    if (repeatability === "repeatable") return this.#shared.lease({ reuse: true });
+    if (repeatability === "streamed" || this.#closers.has(port)) return this.#shared.lease({ reuse: false });
+    if (this.#fresh === undefined || nowMs - this.#freshSince >= FRESH_SESSION_MS) {
+      this.#fresh?.retire();
+      this.#fresh = new LeasedSession(IDLE_CONNECTION_SECONDS);
+      this.#freshSince = nowMs;
+    }
+    return this.#fresh.lease({ reuse: true });
+  }
+
+  /** Remembers, for this generation's life, that the server on `port` closes idle connections at once. */
+  noteClosedWhileIdle(port: number): void {
+    this.#closers.add(port);
+  }
+
+  /** Closes idle connections once nobody uses them, while requests in flight go on. */
+  retire(): void {
+    this.#shared.retire();
+    this.#fresh?.retire();
+    this.#fresh = undefined;
+  }
+
+  /** Ends the generation: cuts what is in flight, closes what is idle. */
+  end(error: IngressError): void {
+    if (this.#ended) return;
+    this.#ended = true;
+    for (const work of [...this.inFlight]) work.cut(error);
+    this.retire();
+  }
+}
+
+/** A fetch session that is closed for good only when its last request has ended (bun-facts, `Bun.FetchSession`). */
+class LeasedSession {
+  readonly #session: Bun.FetchSession;
+  #leases = 0;
+  #retired = false;
+
+  constructor(idleSeconds: number) {
+    this.#session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
+  }
+
+  lease(options: { readonly reuse: boolean }): SessionLease {
+    this.#leases++;
+    let ended = false;
+    return {
+      session: this.#session,
+      reuse: options.reuse,
+      end: () => {
+        if (ended) return;
+        ended = true;
+        this.#leases--;
+        if (this.#retired && this.#leases === 0) this.#session.close();
+      },
+    };
+  }
+
+  retire(): void {
+    this.#retired = true;
+    this.#session.close();
+  }
+}
+
+/** All upstreams in use, by the uid of their sandbox. */
+export interface UpstreamPool {
+  /** The upstream of the record's generation; an older generation of the same sandbox is ended first. */
+  acquire(record: SandboxRecord, nowMs: number): Upstream;
+  /** Ends the record's generation, where anything is known of it. */
+  endGeneration(record: SandboxRecord): void;
+  /** Forgets upstreams that have been idle for long. */
+  sweep(nowMs: number): void;
+  /** Ends everything. */
+  close(error: IngressError): void;
+}
+
+export function createUpstreamPool(): UpstreamPool {
+  const upstreams = new Map<string, Upstream>();
+  return {
+    acquire(record, nowMs) {
+      const known = upstreams.get(record.uid);
+      if (known !== undefined) {
+        if (known.endpoint === record.endpoint) return known;
+        known.end(new IngressError("sandbox_replaced"));
+      }
+      const upstream = new Upstream(record, nowMs);
+      upstreams.set(record.uid, upstream);
+      return upstream;
+    },
+    endGeneration(record) {
+      const known = upstreams.get(record.uid);
+      if (known === undefined || known.endpoint !== record.endpoint) return;
+      upstreams.delete(record.uid);
+      known.end(new IngressError("sandbox_replaced"));
+    },
+    sweep(nowMs) {
+      for (const [uid, upstream] of upstreams) {
+        if (upstream.inFlight.size > 0 || nowMs - upstream.lastUsedAt < UPSTREAM_IDLE_MS) continue;
+        upstreams.delete(uid);
+        upstream.retire();
+      }
+    },
+    close(error) {
+      for (const upstream of upstreams.values()) upstream.end(error);
+      upstreams.clear();
+    },
+  };
+}

@@ -1,0 +1,75 @@
+/** Why Redis does not take intents, in a word for the log. */
+export type RedisFaultCause =
+  | "refused"
+  | "unreachable"
+  | "dns"
+  | "timeout"
+  | "closed"
+  | "tls"
+  | "ca-file"
+  | "auth"
+  | "forbidden"
+  | "read-only"
+  | "full"
+  | "loading"
+  | "wrong-type"
+  | "other";
+
+/**
+ * A fault of the connection to Redis. Its message is made of the cause alone: Redis repeats arguments of a command in some of its errors,
+ * and those of AUTH are secrets.
+ */
+export class RedisFault extends Error {
+  override readonly name = "RedisFault";
+
+  readonly reason: RedisFaultCause;
+  /** The system's or Redis's own word for it (`ECONNREFUSED`, `NOAUTH`), or empty. */
+  readonly code: string;
+
+  constructor(reason: RedisFaultCause, code: string) {
+    super(code === "" ? `Redis fault: ${reason}` : `Redis fault: ${reason} (${code})`);
+    this.reason = reason;
+    this.code = code;
+  }
+}
+
+/** Turns whatever a client threw into a fault without anything secret in it. */
+export function classifyRedisFault(error: unknown): RedisFault {
+  if (error instanceof RedisFault) return error;
+  if (!(error instanceof Error)) return new RedisFault("other", "");
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const reason = SYSTEM_CODES.get(code);
+  if (reason !== undefined) return new RedisFault(reason, code);
+  if (/CERT|SSL|TLS|SIGNATURE/.test(code)) return new RedisFault("tls", code);
+  // An error reply begins with its kind in capitals (Redis protocol, simple errors).
+  const kind = /^[A-Z]{2,20}(?= )/.exec(error.message)?.[0] ?? "";
+  return new RedisFault(REPLY_KINDS.get(kind) ?? "other", kind === "" ? code : kind);
+}
+
+const SYSTEM_CODES: ReadonlyMap<string, RedisFaultCause> = new Map([
+  ["ECONNREFUSED", "refused"],
+  ["ENOENT", "refused"],
+  ["EACCES", "refused"],
+  ["EHOSTUNREACH", "unreachable"],
+  ["ENETUNREACH", "unreachable"],
+  ["ENOTFOUND", "dns"],
+  ["EAI_AGAIN", "dns"],
+  ["ETIMEDOUT", "timeout"],
+  ["ECONNRESET", "closed"],
+  ["EPIPE", "closed"],
+]);
+
+const REPLY_KINDS: ReadonlyMap<string, RedisFaultCause> = new Map([
+  ["NOAUTH", "auth"],
+  ["WRONGPASS", "auth"],
+  ["NOPERM", "forbidden"],
+  ["DENIED", "forbidden"],
+  ["READONLY", "read-only"],
+  ["MISCONF", "read-only"],
+  ["MASTERDOWN", "read-only"],
+  ["NOREPLICAS", "read-only"],
+  ["OOM", "full"],
+  ["LOADING", "loading"],
+  ["BUSY", "loading"],
+  ["WRONGTYPE", "wrong-type"],
+]);

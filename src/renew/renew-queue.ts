@@ -1,0 +1,74 @@
+/**
+ * How many intents wait at most. At the usual 200 to 300 bytes each about 3 MB; with the longest paths 20 MB. While
+ * Redis is away the newest are the ones worth keeping: an older one of the same sandbox says less.
+ */
+export const RENEW_QUEUE_MAX_INTENTS = 10_000;
+
+/** An intent on its way. */
+export interface QueuedIntent {
+  /** The list element, complete. */
+  readonly json: string;
+  /** Wall-clock milliseconds since the epoch, equal to the `observed_at` in `json`. */
+  readonly observedAtMs: number;
+}
+
+/** First in, first out, and never more than `maxIntents`: the oldest make room for new ones. */
+export class RenewQueue {
+  readonly #slots: (QueuedIntent | undefined)[];
+  #head = 0;
+  #size = 0;
+  #dropped = 0;
+
+  /** `maxIntents` is at least 1. */
+  constructor(maxIntents: number = RENEW_QUEUE_MAX_INTENTS) {
+    this.#slots = Array.from({ length: maxIntents });
+  }
+
+  get size(): number {
+    return this.#size;
+  }
+
+  /** How many intents made room for others, ever. */
+  get dropped(): number {
+    return this.#dropped;
+  }
+
+  /** Appends; drops the oldest when full. */
+  push(intent: QueuedIntent): void {
+    if (this.#size === this.#slots.length) {
+      this.shift();
+      this.#dropped += 1;
+    }
+    this.#slots[(this.#head + this.#size) % this.#slots.length] = intent;
+    this.#size += 1;
+  }
+
+  /** Removes and returns the oldest. */
+  shift(): QueuedIntent | undefined {
+    if (this.#size === 0) return undefined;
+    const intent = this.#slots[this.#head];
+    this.#slots[this.#head] = undefined;
+    this.#head = (this.#head + 1) % this.#slots.length;
+    this.#size -= 1;
+    return intent;
+  }
+
+  /** Puts back what was shifted, oldest first, in front of all others; of those the oldest are dropped for want of room. */
+  putBack(intents: readonly QueuedIntent[]): void {
+    const room = this.#slots.length - this.#size;
+    const kept = intents.slice(Math.max(0, intents.length - room));
+    this.#dropped += intents.length - kept.length;
+    this.#head = (this.#head - kept.length + this.#slots.length) % this.#slots.length;
+    for (const [offset, intent] of kept.entries()) this.#slots[(this.#head + offset) % this.#slots.length] = intent;
+    this.#size += kept.length;
+  }
+
+  /** Empties the queue and returns how many intents that were. */
+  clear(): number {
+    const size = this.#size;
+    this.#slots.fill(undefined);
+    this.#head = 0;
+    this.#size = 0;
+    return size;
+  }
+}

@@ -1,0 +1,102 @@
+import { $, type Subprocess } from "bun";
+import { join } from "node:path";
+import { eventually } from "./eventually.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** Whether Debian's `redis-server` is installed. */
+export const hasRedis = Bun.which("redis-server") !== null;
+
+/** A real Redis in a folder of its own: a TCP port, a TLS port with a certificate of a fresh CA, and a socket. */
+export interface RedisServer extends AsyncDisposable {
+  readonly port: number;
+  readonly tlsPort: number;
+  readonly socketPath: string;
+  /** The CA of the certificate, which is for `localhost` and not for 127.0.0.1. */
+  readonly caFile: string;
+  /** Runs a command over the socket, as the given user, and returns what redis-cli prints. */
+  cli(command: readonly string[], options?: { password?: string; database?: number }): Promise<string>;
+  /** The list's elements, newest first. */
+  list(key: string, options?: { password?: string; database?: number }): Promise<unknown[]>;
+  freeze(): void;
+  thaw(): void;
+  /** SIGKILL; resolves when it is gone. */
+  kill(): Promise<void>;
+  /** Starts it again on the same ports, without its data. */
+  restart(): Promise<void>;
+}
+
+/** Starts a Redis that answers. `directives` are lines of a redis.conf. */
+export async function startRedis(...directives: string[]): Promise<RedisServer> {
+  const dir = tempDir();
+  const port = freePort();
+  const tlsPort = freePort();
+  const socketPath = join(dir.path, "redis.sock");
+  const caFile = await makeCertificates(dir.path);
+  const configFile = join(dir.path, "redis.conf");
+  const config = `
+    bind 127.0.0.1
+    port ${port}
+    unixsocket ${socketPath}
+    dir ${dir.path}
+    save ""
+    tls-port ${tlsPort}
+    tls-auth-clients no
+    tls-ca-cert-file ${caFile}
+    tls-cert-file ${join(dir.path, "server.pem")}
+    tls-key-file ${join(dir.path, "server.key")}
+  `;
+  await Bun.write(configFile, [config, ...directives].join("\n"));
+  let process: Subprocess | undefined;
+
+  async function cli(command: readonly string[], { password = "", database = 0 } = {}): Promise<string> {
+    const login = password === "" ? [] : ["--no-auth-warning", "-a", password];
+    return (await $`redis-cli -s ${socketPath} -n ${database} ${login} --raw ${command}`.quiet().text()).trim();
+  }
+  async function start(): Promise<void> {
+    process = Bun.spawn(["redis-server", configFile], { stdout: "ignore", stderr: "ignore" });
+    // An answer is enough: it may be that a password is wanted.
+    await eventually(async () => /PONG|NOAUTH/.test(await cli(["ping"])));
+  }
+  async function kill(): Promise<void> {
+    process?.kill("SIGKILL");
+    await process?.exited;
+  }
+  await start();
+  return {
+    port,
+    tlsPort,
+    socketPath,
+    caFile,
+    cli,
+    async list(key, login) {
+      const text = await cli(["lrange", key, "0", "-1"], login);
+      return text === "" ? [] : text.split("\n").map((line): unknown => JSON.parse(line));
+    },
+    freeze: () => process?.kill("SIGSTOP"),
+    thaw: () => process?.kill("SIGCONT"),
+    kill,
+    restart: start,
+    async [Symbol.asyncDispose]() {
+      await kill();
+      dir[Symbol.dispose]();
+    },
+  };
+}
+
+/** A TCP port of 127.0.0.1 that nobody listens on now. */
+export function freePort(): number {
+  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
+  listener.stop(true);
+  return listener.port;
+}
+
+/** Writes ca.pem, server.pem and server.key; returns the path of the first. */
+async function makeCertificates(dir: string): Promise<string> {
+  const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+  await $`openssl req -x509 ${key} -keyout ca.key -out ca.pem -days 2 -subj /CN=test-ca`.cwd(dir).quiet();
+  await $`openssl req ${key} -keyout server.key -out server.csr -subj /CN=redis`.cwd(dir).quiet();
+  await Bun.write(join(dir, "extensions"), "subjectAltName=DNS:localhost");
+  const signer = ["-CA", "ca.pem", "-CAkey", "ca.key", "-CAcreateserial", "-days", "2", "-extfile", "extensions"];
+  await $`openssl x509 -req -in server.csr ${signer} -out server.pem`.cwd(dir).quiet();
+  return join(dir, "ca.pem");
+}

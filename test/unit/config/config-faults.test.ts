@@ -1,0 +1,136 @@
+import { describe, expect, test } from "bun:test";
+import { FLAGS, parseConfig } from "../../../src/config.ts";
+import { createRandom } from "../../support/random.ts";
+
+const NAMESPACE = "--namespace=ns";
+
+function faultsOf(...argv: readonly string[]): readonly string[] {
+  const parsed = parseConfig(argv, {});
+  return parsed.kind === "faults" ? parsed.faults : [];
+}
+
+describe("parseConfig finds the fault", () => {
+  test.each<[readonly string[], string]>([
+    [[], "--namespace: required"],
+    [["--namespace="], "--namespace: required"],
+    [["--namespace=a,,b"], '--namespace "a,,b": expected names'],
+    [["--namespace=A"], '--namespace "A": expected names'],
+    [[`--namespace=${"a".repeat(64)}`], "expected names"],
+    [["--namespace=-a"], "expected names"],
+    [[NAMESPACE, "--bogus"], "flag provided but not defined: bogus"],
+    [[NAMESPACE, "--bogus=1"], "flag provided but not defined: bogus"],
+    [[NAMESPACE, "--bogus", "value"], "flag provided but not defined: bogus"],
+    [[NAMESPACE, "---port=1"], "bad flag syntax"],
+    [[NAMESPACE, "--=1"], "bad flag syntax"],
+    [[NAMESPACE, "-=1"], "bad flag syntax"],
+    [[NAMESPACE, "-"], "unexpected argument"],
+    [[NAMESPACE, "serve"], 'unexpected argument "serve"'],
+    [[NAMESPACE, "--", "serve"], 'unexpected argument "serve"'],
+    [["--all-namespaces", "false"], "--all-namespaces=false"],
+    [[NAMESPACE, "--port"], "--port: a value is missing"],
+    [[NAMESPACE, "--port="], "--port"],
+    [[NAMESPACE, "--port=65536"], "must be between 0 and 65535"],
+    [[NAMESPACE, "--port=-1"], "must be between 0 and 65535"],
+    [[NAMESPACE, "--port=028888"], "without leading zeros"],
+    [[NAMESPACE, "--port=0x10"], "expected a whole decimal number"],
+    [[NAMESPACE, "--port=1e3"], "expected a whole decimal number"],
+    [[NAMESPACE, "--port=28889"], "--port and --admin-port: both are 28889"],
+    [[NAMESPACE, "--all-namespaces=yes"], "expected true or false"],
+    [[NAMESPACE, "--mode=both"], "expected header, uri, wildcard"],
+    [[NAMESPACE, "--provider-type=pod"], "expected batchsandbox, agent-sandbox"],
+    [[NAMESPACE, "--log-level=trace"], "expected debug, info, warn, error"],
+    [[NAMESPACE, "--log-format=xml"], "expected text, json"],
+    [[NAMESPACE, "--access-log=some"], "expected off, errors, all"],
+    [[NAMESPACE, "--host=example.com"], "expected an IP address or localhost"],
+    [[NAMESPACE, "--admin-host=[::]"], "expected an IP address or localhost"],
+    [[NAMESPACE, "--trusted-proxies=10.0.0.0/33"], "prefix length"],
+    [[NAMESPACE, "--connect-timeout=0"], "must be between 1ms"],
+    [[NAMESPACE, "--connect-timeout=5"], "the unit is missing"],
+    [[NAMESPACE, "--drain-timeout=-1s"], "must not be negative"],
+    [[NAMESPACE, "--drain-timeout=600h"], "is too long"],
+    [[NAMESPACE, "--max-header-size=1KiB"], "must be between 4KiB and 16MiB"],
+    [[NAMESPACE, "--max-body-size=1.5GiB"], "expected a size"],
+    [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
+    [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
+    [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
+    [[NAMESPACE, "--secure-access-keys=a=MTIz", "--secure-access-keys-file=f"], "only one of them"],
+    [[NAMESPACE, "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
+    [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "expected redis://"],
+    [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn="], "expected redis://"],
+    [[NAMESPACE, "--renew-intent-queue-key="], "must not be empty"],
+    [[NAMESPACE, "--renew-intent-min-interval=1m"], "expected a whole decimal number"],
+  ])("of %j", (argv, text) => {
+    const faults = faultsOf(...argv);
+    expect(faults).toHaveLength(1);
+    expect(faults[0]).toContain(text);
+  });
+
+  test("of every part of a command line at once", () => {
+    expect(faultsOf("serve", "--bogus", "--port=x", "--mode=y", "--drain-timeout=z", "--log-level")).toHaveLength(7);
+  });
+
+  test("and shows what was typed on one line, without control characters", () => {
+    for (const fault of faultsOf("--port=1\n\u001b[31m\u009b", "--bo\ngus", "--trusted-proxies=a\nb", "x\ny")) {
+      // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+      expect(fault).not.toMatch(/[\u0000-\u001f\u0080-\u009f]/);
+    }
+  });
+});
+
+test("parseConfig repeats no secret in a fault", () => {
+  const secret = "c2VjcmV0LXZhbHVl";
+  const lines = [
+    [`--secure-access-keys=$(${secret})`],
+    ["--secure-access-keys=", secret],
+    [`--secure-acess-keys=a=${secret}`],
+    ["--secure-acess-keys", `a=${secret}`],
+    [`a=${secret}`],
+    [`--renew-intent-redis-dsn=http://u:${secret}@h`],
+    [`--renew-intent-redis-dsn=redis://u:${secret}@h:port`],
+    [`--renew-intent-redis-dsn=redis://u:${secret} @h/x`],
+    ["--renew-intent-redis-dsn=", `redis://u:${secret}@h`],
+    ["--", `redis://u:${secret}@h`],
+  ];
+  for (const argv of lines) {
+    const faults = faultsOf(NAMESPACE, ...argv);
+    expect(faults).toHaveLength(1);
+    expect(faults.join()).not.toContain(secret);
+  }
+});
+
+test.each([
+  "redis:h",
+  "redis://",
+  "redis:///0",
+  "redis://h:99999",
+  "redis://h/x",
+  "redis://h/1/2",
+  "unix://x",
+  "unix:///",
+  "unix:///s?db=x",
+])("parseConfig refuses the Redis address %s", (dsn) =>
+  expect(faultsOf(NAMESPACE, `--renew-intent-redis-dsn=${dsn}`)).toHaveLength(1),
+);
+
+test("parseConfig gives a ParsedConfig for any command line", () => {
+  const random = createRandom(20_260_615);
+  const names = FLAGS.map((flag) => flag.name);
+  const alphabet = "-=abt0159.:/@$(),msKiB \n\u001b\u202eµé";
+  const kinds = new Set<string>();
+  for (let round = 0; round < 3_000; round += 1) {
+    const argv = Array.from({ length: random.integer(6) }, () => {
+      const dashes = random.pick(["-", "--", "---", ""]);
+      const name = random.integer(3) > 0 ? random.pick(["help", ...names]) : random.text(alphabet, random.integer(9));
+      return `${dashes}${name}${random.pick(["", "=", `=${random.text(alphabet, random.integer(11))}`])}`;
+    });
+    const env = {
+      OTEL_EXPORTER_OTLP_ENDPOINT: random.text(alphabet, random.integer(11)),
+      HOST_IP: random.text("0123:.", random.integer(10)),
+    };
+    const parsed = parseConfig(argv, env);
+    kinds.add(parsed.kind);
+    // oxlint-disable-next-line no-control-regex -- control characters are what this is about
+    if (parsed.kind === "faults") expect(parsed.faults.join("")).not.toMatch(/[\u0000-\u001f]/);
+  }
+  expect([...kinds].toSorted()).toEqual(["faults", "help", "run", "version"]);
+});

@@ -1,0 +1,223 @@
+import { describe, expect, test } from "bun:test";
+import { type Config, FLAGS, parseConfig } from "../../../src/config.ts";
+
+const NAMESPACE = "--namespace=ns";
+
+function configOf(argv: readonly string[], env: Readonly<Record<string, string>> = {}): Config {
+  const parsed = parseConfig(argv, env);
+  if (parsed.kind !== "run") throw new Error(JSON.stringify(parsed));
+  return parsed.config;
+}
+
+test("parseConfig gives the documented defaults", () => {
+  const { trustedProxies, ...rest } = configOf([NAMESPACE]);
+  expect(trustedProxies.has("10.1.2.3")).toBe(true);
+  expect(trustedProxies.has("8.8.8.8")).toBe(false);
+  expect(rest).toEqual({
+    providerType: "batchsandbox",
+    mode: "header",
+    namespaces: ["ns"],
+    allNamespaces: false,
+    manifests: undefined,
+    kubeconfig: undefined,
+    allowLoopbackEndpoints: false,
+    host: "::",
+    port: 28888,
+    adminHost: "::",
+    adminPort: 28889,
+    logLevel: "info",
+    logFormat: "text",
+    accessLog: "errors",
+    connectTimeoutMs: 5_000,
+    responseTimeoutMs: 0,
+    streamIdleTimeoutMs: 0,
+    maxRequests: 10_000,
+    maxRequestsPerSandbox: 1_000,
+    maxHeaderBytes: 65_536,
+    maxBodyBytes: 0,
+    websocketMaxMessageBytes: 64 * 1024 * 1024,
+    shutdownDelayMs: 5_000,
+    drainTimeoutMs: 20_000,
+    secureAccessKeys: undefined,
+    secureAccessKeysFile: undefined,
+    renew: {
+      enabled: false,
+      redisDsn: "redis://127.0.0.1:6379/0",
+      redisCaFile: undefined,
+      queueKey: "opensandbox:renew:intent",
+      queueMaxLength: 0,
+      minIntervalMs: 60_000,
+    },
+    otlp: undefined,
+    warnings: [],
+  });
+});
+
+test("parseConfig freezes what it gives, to the depths", () => {
+  const config = configOf([NAMESPACE], { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" });
+  for (const part of [config, config.namespaces, config.renew, config.otlp, config.otlp?.headers, config.warnings]) {
+    expect(Object.isFrozen(part)).toBe(true);
+  }
+});
+
+describe("parseConfig reads Go's flag syntax", () => {
+  test.each<[readonly string[], Partial<Config>]>([
+    [["-port", "1"], { port: 1 }],
+    [["--port", "1"], { port: 1 }],
+    [["-port=1"], { port: 1 }],
+    [["--port=1"], { port: 1 }],
+    [["--port=+1"], { port: 1 }],
+    [["--port=1", "-port", "2"], { port: 2 }],
+    [["--namespace=a=b", "--namespace=x"], { namespaces: ["x"] }],
+    [["-manifests", "-x"], { manifests: "-x" }],
+    [["-manifests", "--"], { manifests: "--" }],
+    [["-manifests", "0123"], { manifests: "0123" }],
+    [["-manifests=true"], { manifests: "true" }],
+    [["-manifests="], { manifests: undefined }],
+    [["-kubeconfig", "a", "--"], { kubeconfig: "a" }],
+    [["-all-namespaces"], { allNamespaces: true, namespaces: [] }],
+    [["-all-namespaces", "--port=3"], { allNamespaces: true, port: 3 }],
+    ...["1", "t", "T", "true", "TRUE", "True"].map(trueText),
+    ...["0", "f", "F", "false", "FALSE", "False"].map(falseText),
+  ])("%j", (argv, expected) => {
+    expect(configOf([NAMESPACE, ...argv])).toMatchObject(expected);
+  });
+
+  function trueText(text: string): [readonly string[], Partial<Config>] {
+    return [[`-all-namespaces=${text}`], { allNamespaces: true }];
+  }
+  function falseText(text: string): [readonly string[], Partial<Config>] {
+    return [["-all-namespaces", `-all-namespaces=${text}`], { allNamespaces: false }];
+  }
+});
+
+describe("parseConfig reads each flag", () => {
+  test.each<[string, Partial<Config>]>([
+    ["--namespace=a,b, a ,c-1", { namespaces: ["a", "b", "c-1"] }],
+    ["--provider-type=agent-sandbox", { providerType: "agent-sandbox" }],
+    ["--mode=uri", { mode: "uri" }],
+    ["--manifests=/m", { manifests: "/m", allowLoopbackEndpoints: true }],
+    ["--allow-loopback-endpoints", { allowLoopbackEndpoints: true }],
+    ["--kubeconfig=/k", { kubeconfig: "/k" }],
+    ["--host=0.0.0.0", { host: "0.0.0.0" }],
+    ["--host=FD00::1", { host: "fd00::1" }],
+    ["--host=localhost", { host: "localhost" }],
+    ["--admin-host=127.0.0.1", { adminHost: "127.0.0.1" }],
+    ["--admin-port=0", { adminPort: 0 }],
+    ["--port=65535", { port: 65_535 }],
+    ["--log-level=debug", { logLevel: "debug" }],
+    ["--log-format=json", { logFormat: "json" }],
+    ["--access-log=all", { accessLog: "all" }],
+    ["--connect-timeout=1m30s", { connectTimeoutMs: 90_000 }],
+    ["--response-timeout=300ms", { responseTimeoutMs: 300 }],
+    ["--stream-idle-timeout=1.5h", { streamIdleTimeoutMs: 5_400_000 }],
+    ["--max-requests=0", { maxRequests: 0 }],
+    ["--max-requests-per-sandbox=5", { maxRequestsPerSandbox: 5 }],
+    ["--max-header-size=16KiB", { maxHeaderBytes: 16_384 }],
+    ["--max-body-size=10MB", { maxBodyBytes: 10_000_000 }],
+    ["--websocket-max-message=1GiB", { websocketMaxMessageBytes: 2 ** 30 }],
+    ["--shutdown-delay=0", { shutdownDelayMs: 0 }],
+    ["--drain-timeout=10s", { drainTimeoutMs: 10_000 }],
+    ["--secure-access-keys=a=MTIz", { secureAccessKeys: "a=MTIz" }],
+    ["--secure-access-keys-file=/keys", { secureAccessKeysFile: "/keys" }],
+  ])("%s", (flag, expected) => {
+    expect(configOf([NAMESPACE, flag])).toMatchObject(expected);
+  });
+
+  test("the flags of renew intents", () => {
+    const argv = [
+      "--renew-intent-enabled",
+      "--renew-intent-redis-dsn=rediss://u:p@r:1/2",
+      "--renew-intent-redis-ca-file=/ca",
+      "--renew-intent-queue-key=q",
+      "--renew-intent-queue-max-len=7",
+      "--renew-intent-min-interval=9",
+    ];
+    expect(configOf([NAMESPACE, ...argv]).renew).toEqual({
+      enabled: true,
+      redisDsn: "rediss://u:p@r:1/2",
+      redisCaFile: "/ca",
+      queueKey: "q",
+      queueMaxLength: 7,
+      minIntervalMs: 9_000,
+    });
+  });
+
+  test("--trusted-proxies", () => {
+    const { trustedProxies } = configOf([NAMESPACE, "--trusted-proxies=192.0.2.0/24,2001:db8::1"]);
+    expect(["192.0.2.9", "2001:db8::1", "10.0.0.1"].map((address) => trustedProxies.has(address))).toEqual([
+      true,
+      true,
+      false,
+    ]);
+  });
+});
+
+test("parseConfig asks for no namespace beside --manifests or --all-namespaces", () => {
+  expect(configOf(["--manifests=m"]).namespaces).toEqual([]);
+  expect(configOf(["--manifests=m", "--namespace="]).namespaces).toEqual([]);
+  expect(configOf(["--all-namespaces", NAMESPACE]).namespaces).toEqual([]);
+});
+
+describe("parseConfig warns", () => {
+  test.each<[readonly string[], string]>([
+    [["--mode=wildcard"], "--mode=wildcard"],
+    [["--fastpath-endpoint=http://x"], "--fastpath-endpoint is ignored"],
+    [["--manifests=m", "--kubeconfig=k"], "--kubeconfig is ignored"],
+    [["--drain-timeout=24s"], "together 29s"],
+    [["--renew-intent-redis-ca-file=/ca"], "--renew-intent-redis-ca-file is ignored"],
+  ])("about %j", (argv, text) => {
+    const { warnings } = configOf([NAMESPACE, ...argv]);
+    expect(warnings).toHaveLength(1);
+    expect(warnings[0]).toContain(text);
+  });
+
+  test("about nothing when the times of stopping make 28 s", () => {
+    expect(configOf([NAMESPACE, "--shutdown-delay=8s"]).warnings).toEqual([]);
+  });
+});
+
+test.each([
+  "redis://h",
+  "redis://h:6379",
+  "redis://h/3",
+  "redis://:p@h",
+  "redis://u:p%40x@[::1]:1/15",
+  "rediss://u:p@h:1/0",
+  "redis://h?db=2",
+  "unix:///run/redis.sock",
+  "unix://u:p@/run/redis.sock?db=1",
+])("parseConfig takes the Redis address %s", (dsn) => {
+  expect(configOf([NAMESPACE, `--renew-intent-redis-dsn=${dsn}`]).renew.redisDsn).toBe(dsn);
+});
+
+test("parseConfig leaves a sub-command its arguments", () => {
+  expect(parseConfig(["sign", "--key", "x"], {})).toEqual({ kind: "command", name: "sign", args: ["--key", "x"] });
+  expect(parseConfig(["verify", "-h"], {})).toEqual({ kind: "command", name: "verify", args: ["-h"] });
+});
+
+test("parseConfig gives help and version even beside faults, but not after --", () => {
+  for (const flag of ["-h", "--h", "-help", "--help", "--help=true"]) {
+    expect(parseConfig(["--bogus", flag], {}).kind).toBe("help");
+  }
+  expect(parseConfig(["--version", "--port=x"], {}).kind).toBe("version");
+  expect(parseConfig(["--help=false", "--manifests=m"], {}).kind).toBe("run");
+  expect(parseConfig([NAMESPACE, "--", "--help"], {}).kind).toBe("faults");
+});
+
+test("parseConfig --help names every flag once, in lines of at most 100 columns", () => {
+  const parsed = parseConfig(["--help"], {});
+  const lines = parsed.kind === "help" ? parsed.text.split("\n") : [];
+  for (const { name } of FLAGS) {
+    expect(lines.filter((line) => line.startsWith(`  --${name} `))).toHaveLength(1);
+  }
+  expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);
+});
+
+test("FLAGS holds each name once, and defaults that parse", () => {
+  expect(new Set(FLAGS.map((flag) => flag.name)).size).toBe(FLAGS.length);
+  const argv = FLAGS.filter((flag) => flag.name !== "fastpath-endpoint").map(
+    (flag) => `--${flag.name}=${flag.default}`,
+  );
+  expect(parseConfig([...argv, NAMESPACE], {}).kind).toBe("run");
+});
