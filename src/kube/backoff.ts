@@ -4,12 +4,12 @@ const BACKOFF_FIRST_MS = 500;
  * The longest wait between two attempts, in milliseconds. client-go goes to 30 s, which would leave the table old for
  * that long after an outage; one small request every 2 s from each replica is nothing to an API server.
  */
-const BACKOFF_MAX_MS = 2000;
+export const BACKOFF_MAX_MS = 2000;
 /**
  * The longest `Retry-After` that is honoured, in milliseconds. API servers send 1 to a few seconds; a proxy in between that
  * says an hour would freeze the table for an hour.
  */
-export const RETRY_AFTER_MAX_MS = 30_000;
+const RETRY_AFTER_MAX_MS = 30_000;
 
 /** How long to wait before the next attempt: doubling, with jitter, from 0.5 s to 2 s. */
 export interface Backoff {

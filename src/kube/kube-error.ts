@@ -7,7 +7,7 @@ import { isJsonObject, type KubeResource } from "./resource.ts";
  * - `unauthorized` 401, `forbidden` 403, `missing` 404, `expired` 410, `throttled` 429, `refused` any other 4xx or 3xx
  * - `server`: 5xx
  * - `protocol`: an answer that is no answer: not JSON, too large, out of order
- * - `silent`: no byte for too long
+ * - `silent`: no byte of an answer for too long, though it had begun
  */
 export type KubeErrorKind =
   | "credentials"

@@ -17,7 +17,7 @@ export interface KubeStreamOptions {
 
 /**
  * Sends a GET and gives the body of its answer, chunk by chunk. Leaving the loop closes the connection.
- * Throws KubeError: for any status but 2xx, for a connection that fails or breaks, and `silent` at a deadline.
+ * Throws KubeError: for any status but 2xx, for a connection that fails, breaks or is not answered, and `silent` for a body that stops.
  */
 export async function* readKubeStream(
   path: string,
@@ -26,15 +26,15 @@ export async function* readKubeStream(
   const { client, clock, headMaxMs, idleMaxMs } = options;
   const own = new AbortController();
   const signal = AbortSignal.any([options.signal, own.signal]);
-  const expire = (maxMs: number, what: string) => () =>
-    own.abort(new KubeError("silent", `${what} for ${maxMs / 1000} s`));
-  let deadline = createDeadline(clock, headMaxMs, { onExpire: expire(headMaxMs, "no answer") });
+  const unanswered = () => own.abort(new KubeError("unreachable", `no answer for ${headMaxMs / 1000} s`));
+  const silent = () => own.abort(new KubeError("silent", `not a byte for ${idleMaxMs / 1000} s`));
+  let deadline = createDeadline(clock, headMaxMs, { onExpire: unanswered });
   try {
     const response = await orAbort(client.get(path, { signal }), signal);
     if (!response.ok) throw await orAbort(readKubeError(response), signal);
     options.onOpen?.();
     deadline.cancel();
-    deadline = createDeadline(clock, idleMaxMs, { onExpire: expire(idleMaxMs, "not a byte") });
+    deadline = createDeadline(clock, idleMaxMs, { onExpire: silent });
     const body: ReadableStream<Uint8Array> | null = response.body;
     if (body === null) return;
     const reader = body.getReader();

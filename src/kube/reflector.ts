@@ -1,6 +1,6 @@
 import { sleep, systemClock, type Clock } from "../clock.ts";
 import type { Logger } from "../log.ts";
-import { createBackoff } from "./backoff.ts";
+import { BACKOFF_MAX_MS, createBackoff } from "./backoff.ts";
 import { createFaultLog } from "./fault-log.ts";
 import type { KubeClient } from "./kube-client.ts";
 import { explainFault, KubeError, toKubeError } from "./kube-error.ts";
@@ -242,7 +242,9 @@ class ListWatchReflector implements Reflector {
     }
     this.#fault = explainFault(error, step, this.#resource());
     this.#faults.report(`${step} ${error.kind}`, this.#fault);
-    const pauseMs = this.#backoff.next(error.retryAfterMs);
+    // A server that starts says "in 5 s" however soon it will be up: only a limit of its own is believed beyond 2 s.
+    const retryAfterMaxMs = error.kind === "throttled" ? Number.POSITIVE_INFINITY : BACKOFF_MAX_MS;
+    const pauseMs = this.#backoff.next(Math.min(error.retryAfterMs ?? 0, retryAfterMaxMs));
     return relist && this.#relists >= this.#limits.relistsInARow
       ? Math.max(pauseMs, this.#limits.relistPauseMs)
       : pauseMs;
