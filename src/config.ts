@@ -8,7 +8,8 @@ import { FLAGS, type FlagName } from "./config/flags.ts";
 import { formatHelp, formatUsage } from "./config/help.ts";
 import type { Environment } from "./config/otlp.ts";
 
-export type { AccessLogMode, Config, LogFormat, OtlpConfig, ProviderType, RenewConfig } from "./config/config-type.ts";
+export type { Config, OtlpConfig, ProviderType, RenewConfig } from "./config/config-type.ts";
+export type { AccessLogMode, LogFormat } from "./log.ts";
 export { FLAGS, type FlagSpec } from "./config/flags.ts";
 
 /** The first words that make the program something else than an ingress (OSEP-0011 tools for operators). */

@@ -1,9 +1,9 @@
 import { parseAddress, parseAddressSet } from "../address.ts";
 import type { Config, RenewConfig } from "./config-type.ts";
+import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
-import { checkRedisDsn } from "./redis-dsn.ts";
 import { messageOf } from "./text.ts";
 import { formatDuration } from "./values.ts";
 
@@ -126,14 +126,9 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   const redisDsn = reader.text("renew-intent-redis-dsn");
   const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
   const enabled = reader.bool("renew-intent-enabled");
-  if (checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "")) {
-    try {
-      checkRedisDsn(redisDsn);
-    } catch (error) {
-      reader.fault("renew-intent-redis-dsn", messageOf(error));
-    }
-  }
-  if (redisCaFile !== undefined && !redisDsn.startsWith("rediss://")) {
+  const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
+  const isTls = isChecked && checkRedisDsn(reader, redisDsn);
+  if (redisCaFile !== undefined && !isTls) {
     warnings.push("--renew-intent-redis-ca-file is ignored: --renew-intent-redis-dsn is not rediss://");
   }
   const queueKey = reader.text("renew-intent-queue-key");
@@ -146,6 +141,16 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
     queueMaxLength: reader.int("renew-intent-queue-max-len"),
     minIntervalMs: reader.int("renew-intent-min-interval") * MS_PER_SECOND,
   };
+}
+
+/** Whether the address is one of a server with TLS; false, and a fault, where it is none at all. */
+function checkRedisDsn(reader: FlagReader, redisDsn: string): boolean {
+  try {
+    return parseRedisDsn(redisDsn).tls;
+  } catch (error) {
+    reader.fault("renew-intent-redis-dsn", messageOf(error));
+    return false;
+  }
 }
 
 /** Whether no unset variable was left in the flag's value. */

@@ -1,10 +1,8 @@
 import type { AddressSet } from "../address.ts";
-import type { LogLevel } from "../log.ts";
+import type { AccessLogMode, LogFormat, LogLevel } from "../log.ts";
 import type { RouteMode } from "../route/route.ts";
 
 export type ProviderType = "batchsandbox" | "agent-sandbox";
-export type LogFormat = "text" | "json";
-export type AccessLogMode = "off" | "errors" | "all";
 
 /** Everything an operator can set, parsed once and frozen. Durations are milliseconds, sizes bytes. */
 export interface Config {

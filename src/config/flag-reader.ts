@@ -1,5 +1,5 @@
 import { FLAGS, type FlagChoice, type FlagName, type FlagNameOf, type FlagSpec } from "./flags.ts";
-import { messageOf, printable, quote } from "./text.ts";
+import { messageOf, quote } from "./text.ts";
 import { formatDuration, formatSize, parseBoolean, parseDurationMs, parseInteger, parseSizeBytes } from "./values.ts";
 
 /**
@@ -71,7 +71,7 @@ export class FlagReader {
   fault(name: FlagName, message: string): void {
     const text = this.#texts.get(name);
     const shown = text === undefined || specOf(name).secret === true ? "" : ` ${quote(text)}`;
-    this.faults.push(`--${name}${shown}: ${printable(message)}`);
+    this.faults.push(`--${name}${shown}: ${message}`);
   }
 }
 

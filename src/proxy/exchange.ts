@@ -1,4 +1,5 @@
-import { IngressError, type IngressErrorCode } from "../errors.ts";
+import { IngressError } from "../errors.ts";
+import type { SandboxUse } from "../renew/renew-publisher.ts";
 import type { Route } from "../route/route.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
@@ -22,6 +23,8 @@ export interface ExchangeSubject {
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
+  /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence. */
+  readonly use: SandboxUse | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
 }
@@ -51,6 +54,10 @@ export class Exchange implements InFlight {
   /** Whether it has been asked beside the request if the sandbox can be reached. */
   probed = false;
   lease: SessionLease | undefined;
+  /** What the exchange is: a request, or the tunnel that it became or asked to become. */
+  kind: "request" | "tunnel" = "request";
+  /** How the tunnel was closed (RFC 6455 §7.1.5). */
+  closeCode: number | undefined;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
   #cutBy: IngressError | undefined;
@@ -112,6 +119,11 @@ export class Exchange implements InFlight {
     this.#touch(nowMs);
   }
 
+  /** A sign of life that is no use of the sandbox, such as a ping: it keeps a tunnel open, and renews nothing. */
+  noteAlive(nowMs: number): void {
+    this.activeAt = nowMs;
+  }
+
   /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */
   end(error?: IngressError): void {
     if (this.#ended) return;
@@ -120,11 +132,6 @@ export class Exchange implements InFlight {
     this.lease?.end();
     const refused = this.#status === 0 && error !== undefined;
     this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });
-  }
-
-  /** The code of the reason that it was cut, for those who only need that. */
-  get cutCode(): IngressErrorCode | undefined {
-    return this.#cutBy?.code;
   }
 
   #touch(nowMs: number): void {

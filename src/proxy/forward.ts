@@ -1,0 +1,115 @@
+import { lookup } from "node:dns/promises";
+
+import { type Clock, sleep } from "../clock.ts";
+import { IngressError } from "../errors.ts";
+import { readRequestBody, relayAnswer, type BodyContext } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
+import { rewriteResponseHeaders } from "./headers.ts";
+import type { Repeatability } from "./upstream.ts";
+import { toUpstreamError } from "./upstream-errors.ts";
+
+/** Pause between two attempts to resolve a name that is not known yet, in milliseconds. */
+const RESOLVE_RETRY_MS = 250;
+
+/** What forwarding needs from the program. */
+export interface ForwardContext {
+  readonly body: BodyContext;
+  readonly clock: Clock;
+  /** `--connect-timeout`: also how long a name that does not resolve is tried again. */
+  readonly connectTimeoutMs: number;
+  readonly isDraining: () => boolean;
+}
+
+/**
+ * Forwards one plain request and gives the answer for the client. Headers have been rewritten already.
+ *
+ * Nothing is retried here once a byte may have left: only a name that does not resolve yet is tried again. Bun itself
+ * repeats an idempotent request whose reused connection turns out to be closed (RFC 9110 §9.2.2).
+ *
+ * Throws IngressError with the codes of a failed upstream, of an invalid request body, or of what cut the exchange.
+ */
+export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
+  const { request, hostPort, path, query } = exchange.subject;
+  const body = await readRequestBody(request, exchange, context.body);
+  if (body instanceof ReadableStream) await resolveFirst(exchange, context);
+  exchange.checkOpen();
+  const answer = await send(exchange, body, { url: `http://${hostPort}${path}${query}`, context });
+  exchange.headAt = context.clock.monotonic();
+  const { headers, status } = answer;
+  rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
+  try {
+    return await relayAnswer({ status, headers, body: answer }, exchange, context.body);
+  } catch (thrown) {
+    throw exchange.cutBy ?? toUpstreamError(thrown);
+  }
+}
+
+async function send(
+  exchange: Exchange,
+  body: Uint8Array | ReadableStream<Uint8Array> | undefined,
+  options: { readonly url: string; readonly context: ForwardContext },
+): Promise<Response> {
+  const { clock, connectTimeoutMs } = options.context;
+  const { request, route } = exchange.subject;
+  const startedAt = clock.monotonic();
+  const lease = exchange.upstream.lease(route.port, repeatabilityOf(request.method, body), startedAt);
+  exchange.lease = lease;
+  exchange.sentAt = startedAt;
+  const init: BunFetchRequestInit = {
+    method: request.method,
+    headers: request.headers,
+    session: lease.session,
+    keepalive: lease.reuse,
+    redirect: "manual",
+    decompress: false,
+    proxy: false,
+    timeout: false,
+    signal: exchange.signal,
+  };
+  if (body !== undefined) init.body = body;
+  for (;;) {
+    try {
+      return await fetch(options.url, init);
+    } catch (thrown) {
+      if (exchange.cutBy !== undefined) throw exchange.cutBy;
+      const error = toUpstreamError(thrown);
+      const mayResolve = error.code === "upstream_unresolved" && clock.monotonic() - startedAt < connectTimeoutMs;
+      if (mayResolve && !(body instanceof ReadableStream)) {
+        await sleep(clock, RESOLVE_RETRY_MS, exchange.signal);
+        exchange.checkOpen();
+        continue;
+      }
+      if (error.code === "upstream_reset" && lease.reuse) exchange.upstream.noteClosedWhileIdle(route.port);
+      throw error;
+    }
+  }
+}
+
+/** A streamed body can be sent once only: so the name is resolved before it is touched. */
+async function resolveFirst(exchange: Exchange, context: ForwardContext): Promise<void> {
+  const { hostPort } = exchange.subject;
+  const host = hostPort.slice(0, hostPort.lastIndexOf(":"));
+  if (!/[a-z]/i.test(host) || host.startsWith("[")) return;
+  const deadline = context.clock.monotonic() + context.connectTimeoutMs;
+  for (;;) {
+    try {
+      await lookup(host);
+      return;
+    } catch (thrown) {
+      exchange.checkOpen();
+      if (context.clock.monotonic() >= deadline) {
+        throw new IngressError("upstream_unresolved", undefined, { cause: thrown });
+      }
+      await sleep(context.clock, RESOLVE_RETRY_MS, exchange.signal);
+      exchange.checkOpen();
+    }
+  }
+}
+
+/** RFC 9110 §9.2.2: POST and PATCH are the methods in use whose effect may differ when they are sent twice. */
+function repeatabilityOf(method: string, body: Uint8Array | ReadableStream | undefined): Repeatability {
+  if (body instanceof ReadableStream) return "streamed";
+  return IDEMPOTENT_METHODS.has(method) ? "repeatable" : "once";
+}
+
+const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);

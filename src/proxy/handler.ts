@@ -1,0 +1,246 @@
+import type { Server } from "bun";
+
+import type { AccessChecker } from "../access/access.ts";
+import type { AddressSet } from "../address.ts";
+import type { Clock } from "../clock.ts";
+import { buildErrorAnswer, IngressError, toIngressError } from "../errors.ts";
+import type { Logger } from "../log.ts";
+import type { ProxyMetrics, RoutingResult } from "../metrics.ts";
+import type { RenewPublisher } from "../renew/renew-publisher.ts";
+import { parseRoute } from "../route/parse-route.ts";
+import type { Route, RouteMode } from "../route/route.ts";
+import { endpointFor, type SandboxProvider, type SandboxRecord } from "../sandbox/provider.ts";
+import { checkRequestFraming } from "./body.ts";
+import { type ClientAddress, resolveClientAddress } from "./client-address.ts";
+import { Exchange, type ExchangeObserver } from "./exchange.ts";
+import { forwardRequest, type ForwardContext } from "./forward.ts";
+import { rewriteRequestHeaders } from "./headers.ts";
+import type { Limits } from "./limits.ts";
+import { parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
+import type { TunnelData } from "./tunnel.ts";
+import type { UpstreamPool } from "./upstream.ts";
+import type { Watchdog } from "./watchdog.ts";
+import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket.ts";
+
+/** How long a request waits for the first sync before it is refused, in milliseconds: longer than an ordinary start. */
+const SYNC_WAIT_MAX_MS = 5_000;
+
+/** Answered by the ingress itself on the traffic port, in both modes (seed, contract §5). */
+const STATUS_PATH = "/status.ok";
+
+/** What the handler works with. Everything in here outlives a request. */
+export interface HandlerContext {
+  readonly mode: RouteMode;
+  readonly trustedProxies: AddressSet;
+  readonly maxBodyBytes: number;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly metrics: ProxyMetrics;
+  readonly provider: SandboxProvider;
+  readonly access: AccessChecker;
+  readonly renew: RenewPublisher;
+  readonly upstreams: UpstreamPool;
+  readonly limits: Limits;
+  readonly watchdog: Watchdog;
+  readonly observer: ExchangeObserver;
+  readonly report: RequestReport;
+  readonly forward: ForwardContext;
+  readonly websocket: WebSocketContext;
+  readonly isDraining: () => boolean;
+  /** Resolves once the first list of sandboxes is applied, or throws why it is not. */
+  readonly ensureSynced: () => Promise<void> | undefined;
+}
+
+/** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
+export interface RequestReport {
+  onRefused(request: Request, refusal: Refusal): void;
+}
+
+export interface Refusal {
+  readonly error: IngressError;
+  readonly route: Route | undefined;
+  readonly clientAddress: string;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  readonly websocket: boolean;
+}
+
+/** Handles one request: gives the answer, or undefined when a tunnel has been opened. Never throws. */
+export type ProxyHandler = (request: Request, server: Server<TunnelData>) => Promise<Response | undefined>;
+
+/** What is known of a request so far; the catch block reports it. */
+interface Progress {
+  readonly startedAt: number;
+  websocket: boolean;
+  address: ClientAddress | undefined;
+  route: Route | undefined;
+  exchange: Exchange | undefined;
+}
+
+export function createProxyHandler(context: HandlerContext): ProxyHandler {
+  return async (request, server) => {
+    const progress: Progress = {
+      startedAt: context.clock.monotonic(),
+      websocket: false,
+      address: undefined,
+      route: undefined,
+      exchange: undefined,
+    };
+    try {
+      const target = parseRequestTarget(request.url);
+      if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(context);
+      return await handleRequest(request, server, { target, progress, context });
+    } catch (thrown) {
+      return refuse(request, progress, { error: toIngressError(thrown), context });
+    }
+  };
+}
+
+async function handleRequest(
+  request: Request,
+  server: Server<TunnelData>,
+  options: { readonly target: RequestTarget; readonly progress: Progress; readonly context: HandlerContext },
+): Promise<Response | undefined> {
+  const { target, progress, context } = options;
+  const { headers } = request;
+  const address = resolveClientAddress(
+    server.requestIP(request)?.address ?? "",
+    headers.get("x-forwarded-for"),
+    context.trustedProxies,
+  );
+  progress.address = address;
+  progress.websocket = isWebSocketUpgrade(request);
+
+  checkMethod(request.method);
+  const host = parseHost(headers.get("host"));
+  const route = parseRoute({ path: target.path, headers, host }, context.mode);
+  progress.route = route;
+  checkRequestFraming(request, context.maxBodyBytes);
+  if (progress.websocket) checkHandshake(headers);
+
+  const syncing = context.ensureSynced();
+  if (syncing !== undefined) await syncing;
+  const record = resolve(route, context);
+
+  // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
+  const path = context.access.check({
+    route,
+    sandboxUid: record.uid,
+    accessToken: record.accessToken,
+    presentedToken: headers.get("opensandbox-secure-access"),
+    clientAddress: address.client,
+    nowMs: context.clock.now(),
+  });
+  const hostPort = endpointFor(record, route.port);
+  if (!record.ready || hostPort === undefined) {
+    throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
+  }
+
+  const silent = headers.get("opensandbox-access-renew") === "skip";
+  const use = silent ? undefined : { record, port: route.port, path };
+  const upstream = context.upstreams.acquire(record, progress.startedAt);
+  context.limits.check(upstream);
+  rewriteRequestHeaders(headers, { address, host, prefix: route.prefix });
+  const exchange = new Exchange(
+    {
+      request,
+      record,
+      route,
+      path,
+      query: target.query,
+      hostPort,
+      clientAddress: address.client,
+      use,
+      startedAt: progress.startedAt,
+    },
+    upstream,
+    context.observer,
+  );
+  progress.exchange = exchange;
+  if (use !== undefined) context.renew.offer(use);
+  context.limits.enter();
+  context.watchdog.watch(exchange);
+  context.metrics.requestStarted();
+  if (progress.websocket) {
+    exchange.kind = "tunnel";
+    return openTunnel(exchange, server, context.websocket);
+  }
+  return forwardRequest(exchange, context.forward);
+}
+
+function answerStatus(context: HandlerContext): Response {
+  const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
+  if (context.isDraining()) headers.set("Connection", "close");
+  return new Response("OK", { headers });
+}
+
+function checkMethod(method: string): void {
+  // CONNECT asks for a tunnel that we are not (RFC 9110 §9.3.6); TRACE would echo headers that a browser must not see.
+  if (method === "CONNECT" || method === "TRACE") throw new IngressError("method_not_allowed");
+}
+
+function isReading(method: string): boolean {
+  return method === "GET" || method === "HEAD";
+}
+
+/**
+ * Gives a function that returns undefined once the provider is synced, for ever after; before that a promise that
+ * waits for it and throws `not_synced`, or `kubernetes_unavailable` where the provider says what is wrong.
+ */
+export function createSyncGate(provider: SandboxProvider): () => Promise<void> | undefined {
+  let synced = false;
+  const wait = async (): Promise<void> => {
+    if (!(await provider.whenSynced(SYNC_WAIT_MAX_MS))) {
+      const { fault } = provider.status();
+      // Not knowing a sandbox yet must never look like knowing that there is none.
+      if (fault === undefined) throw new IngressError("not_synced");
+      throw new IngressError("kubernetes_unavailable", undefined, { cause: fault });
+    }
+    synced = true;
+  };
+  return () => (synced ? undefined : wait());
+}
+
+function resolve(route: Route, context: HandlerContext): SandboxRecord {
+  const startedAt = context.clock.monotonic();
+  const resolution = context.provider.resolve(route.sandboxId);
+  const report = (result: RoutingResult): void =>
+    context.metrics.resolved(result, context.clock.monotonic() - startedAt);
+  switch (resolution.state) {
+    case "found":
+      report(resolution.record.ready ? "success" : "not_ready");
+      return resolution.record;
+    case "ambiguous":
+      report("error");
+      throw new IngressError("sandbox_ambiguous");
+    case "not-found":
+      report("not_found");
+      throw new IngressError("sandbox_not_found");
+  }
+}
+
+/** The one place where a failure becomes an answer. */
+function refuse(
+  request: Request,
+  progress: Progress,
+  options: { readonly error: IngressError; readonly context: HandlerContext },
+): Response {
+  const { error, context } = options;
+  const { exchange } = progress;
+  if (exchange === undefined) {
+    context.report.onRefused(request, {
+      error,
+      route: progress.route,
+      clientAddress: progress.address?.client ?? "",
+      startedAt: progress.startedAt,
+      websocket: progress.websocket,
+    });
+  } else {
+    exchange.end(error);
+  }
+  const answer = buildErrorAnswer(error);
+  // What is left of a body would have to be read for nothing before the connection can be used again.
+  const hasBody = request.body !== null && !request.bodyUsed;
+  if (context.isDraining() || hasBody) answer.headers.set("Connection", "close");
+  return answer;
+}

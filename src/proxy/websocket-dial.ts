@@ -1,0 +1,120 @@
+import type { IncomingMessage } from "node:http";
+import { Readable } from "node:stream";
+
+import WebSocket from "ws";
+
+import { IngressError } from "../errors.ts";
+import type { Exchange } from "./exchange.ts";
+import { toUpstreamError } from "./upstream-errors.ts";
+
+/** The sandbox's end of a tunnel: Bun's own client, with the interface of the package `ws`. */
+export type UpstreamSocket = WebSocket;
+
+/** A frame that came between the sandbox's handshake and the client's. */
+export type EarlyFrame =
+  | { readonly kind: "message"; readonly data: Buffer; readonly binary: boolean }
+  | { readonly kind: "ping"; readonly data: Buffer }
+  | { readonly kind: "close"; readonly code: number; readonly reason: string };
+
+/** What a sandbox says to a WebSocket handshake. */
+export type DialResult =
+  | {
+      readonly kind: "open";
+      /** Paused. */
+      readonly socket: UpstreamSocket;
+      /** Sub-protocol and cookies, to be passed on in the client's handshake. */
+      readonly headers: Headers;
+      /**
+       * Frames right behind the handshake, in order: no more than one read of the socket, since it is paused then.
+       * They are added until the caller replaces the socket's listeners.
+       */
+      readonly early: EarlyFrame[];
+    }
+  /** Anything but 101: relayed to the client whole. */
+  | { readonly kind: "refused"; readonly answer: Response };
+
+/**
+ * Opens a WebSocket to the sandbox. The client's headers have been rewritten; its `Sec-WebSocket-*` are replaced.
+ *
+ * Throws IngressError with the codes of a failed upstream, or of what cut the exchange.
+ */
+export function dialWebSocket(exchange: Exchange, options: { readonly maxMessageBytes: number }): Promise<DialResult> {
+  const { request, hostPort, path, query } = exchange.subject;
+  const socket = new WebSocket(`ws://${hostPort}${path}${query}`, subProtocols(request.headers), {
+    headers: handshakeHeaders(request.headers, hostPort),
+    perMessageDeflate: false,
+    autoPong: false,
+    maxPayload: options.maxMessageBytes,
+    ...NO_PROXY,
+  });
+  const early: EarlyFrame[] = [];
+  return new Promise((resolve, reject) => {
+    const headers = new Headers();
+    const abort = (): void => {
+      socket.terminate();
+      reject(exchange.cutBy ?? new IngressError("client_closed"));
+    };
+    const settle = (): void => exchange.signal.removeEventListener("abort", abort);
+    exchange.signal.addEventListener("abort", abort, { once: true });
+    socket.once("upgrade", (answer) => copyHandshakeHeaders(answer, headers));
+    socket.once("unexpected-response", (_request, answer: IncomingMessage) => {
+      settle();
+      resolve({ kind: "refused", answer: toResponse(answer) });
+    });
+    socket.on("message", (data: Buffer, binary: boolean) => early.push({ kind: "message", data, binary }));
+    socket.on("ping", (data: Buffer) => early.push({ kind: "ping", data }));
+    socket.once("open", () => {
+      settle();
+      // What is in the socket's buffer already still comes; nothing more is read until the client is there.
+      socket.pause();
+      resolve({ kind: "open", socket, headers, early });
+    });
+    socket.on("close", (code: number, reason: Buffer) => {
+      early.push({ kind: "close", code, reason: reason.toString() });
+    });
+    socket.on("error", (thrown: Error) => {
+      settle();
+      reject(exchange.cutBy ?? toUpstreamError(thrown));
+    });
+  });
+}
+
+/** Bun's client would honour the proxy variables of the environment; the types of `ws` do not know the option. */
+const NO_PROXY: object = { proxy: false };
+
+/** Written by the client itself for the new connection. `Host` is set, since it would be absent otherwise. */
+function handshakeHeaders(headers: Headers, hostPort: string): Record<string, string> {
+  const result: Record<string, string> = { Host: hostPort };
+  for (const [name, value] of headers) {
+    if (!name.startsWith("sec-websocket-") && name !== "content-length") result[name] = value;
+  }
+  return result;
+}
+
+function subProtocols(headers: Headers): string[] {
+  const value = headers.get("sec-websocket-protocol");
+  return value === null ? [] : value.split(",").map((name) => name.trim());
+}
+
+/** Cookies and the sub-protocol; whatever else is end-to-end goes along, too. */
+function copyHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
+  for (const [name, value] of headerPairs(answer)) {
+    const lower = name.toLowerCase();
+    if (lower.startsWith("sec-websocket-") && lower !== "sec-websocket-protocol") continue;
+    headers.append(name, value);
+  }
+}
+
+function toResponse(answer: IncomingMessage): Response {
+  const status = answer.statusCode ?? 502;
+  const headers = new Headers();
+  for (const [name, value] of headerPairs(answer)) headers.append(name, value);
+  const hasBody = status !== 204 && status !== 304;
+  const body = hasBody ? Readable.toWeb(answer) : null;
+  return new Response(body, { status: status < 200 ? 502 : status, headers });
+}
+
+function* headerPairs(answer: IncomingMessage): Generator<readonly [string, string]> {
+  const { rawHeaders } = answer;
+  for (let i = 0; i + 1 < rawHeaders.length; i += 2) yield [rawHeaders[i] ?? "", rawHeaders[i + 1] ?? ""];
+}

@@ -1,0 +1,103 @@
+import type { Server } from "bun";
+
+import type { Clock } from "../clock.ts";
+import { IngressError } from "../errors.ts";
+import type { ProxyMetrics } from "../metrics.ts";
+import { relayAnswer, type BodyContext } from "./body.ts";
+import type { Exchange } from "./exchange.ts";
+import { hasToken, rewriteResponseHeaders } from "./headers.ts";
+import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
+import { connectResultOf } from "./upstream-errors.ts";
+import { dialWebSocket } from "./websocket-dial.ts";
+
+/** What opening a tunnel needs from the program. */
+export interface WebSocketContext {
+  readonly body: BodyContext;
+  readonly clock: Clock;
+  readonly metrics: ProxyMetrics;
+  readonly tunnels: TunnelSet;
+  /** `--websocket-max-message`. */
+  readonly maxMessageBytes: number;
+  readonly isDraining: () => boolean;
+}
+
+/** Whether a request asks to become a WebSocket (RFC 6455 §4.1). Looked at before hop-by-hop headers are removed. */
+export function isWebSocketUpgrade(request: Request): boolean {
+  const upgrade = request.headers.get("upgrade");
+  return (
+    upgrade !== null &&
+    request.method === "GET" &&
+    hasToken(upgrade, "websocket") &&
+    hasToken(request.headers.get("connection"), "upgrade")
+  );
+}
+
+/**
+ * Checks the client's half of the handshake (RFC 6455 §4.2.1).
+ * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key.
+ */
+export function checkHandshake(headers: Headers): void {
+  if (headers.get("sec-websocket-version") !== "13") throw new IngressError("websocket_version");
+  // Sixteen bytes in base64: 22 characters, the last of which carries four bits, and the padding.
+  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(headers.get("sec-websocket-key") ?? "")) {
+    throw new IngressError("upgrade_invalid");
+  }
+  const protocols = headers.get("sec-websocket-protocol");
+  if (protocols !== null && !protocols.split(",").every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name.trim()))) {
+    throw new IngressError("upgrade_invalid");
+  }
+}
+
+/**
+ * Opens a tunnel: dials the sandbox first, so that its refusal reaches the client as it was given, then upgrades the
+ * client. Resolves to undefined when the tunnel is open, else to the sandbox's refusal.
+ *
+ * Throws IngressError when the sandbox cannot be reached or the client has left.
+ */
+export async function openTunnel(
+  exchange: Exchange,
+  server: Server<TunnelData>,
+  context: WebSocketContext,
+): Promise<Response | undefined> {
+  const { clock, metrics } = context;
+  const startedAt = clock.monotonic();
+  exchange.sentAt = startedAt;
+  try {
+    const dialled = await dialWebSocket(exchange, { maxMessageBytes: context.maxMessageBytes });
+    exchange.headAt = clock.monotonic();
+    metrics.connected("success", "websocket", exchange.headAt - startedAt);
+    if (dialled.kind === "refused") return await relayRefusal(dialled.answer, exchange, context);
+    const tunnel = new Tunnel(exchange, dialled, context);
+    const { headers } = dialled;
+    rewriteResponseHeaders(headers, { closeConnection: false });
+    if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
+    tunnel.abandon();
+    throw new IngressError("client_closed");
+  } catch (thrown) {
+    const error = exchange.cutBy ?? thrown;
+    if (error instanceof IngressError && exchange.headAt === 0) {
+      metrics.connected(connectResultOf(error.code) ?? "other", "websocket", clock.monotonic() - startedAt);
+    }
+    throw error;
+  }
+}
+
+function upgradeClient(
+  exchange: Exchange,
+  server: Server<TunnelData>,
+  options: { readonly tunnel: Tunnel; readonly headers: Headers },
+): boolean {
+  exchange.begin(101);
+  const upgraded = server.upgrade(exchange.subject.request, {
+    data: { tunnel: options.tunnel },
+    headers: options.headers,
+  });
+  if (!upgraded) exchange.begin(0);
+  return upgraded;
+}
+
+function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Promise<Response> {
+  const { headers, status } = answer;
+  rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
+  return relayAnswer({ status, headers, body: answer }, exchange, context.body);
+}
