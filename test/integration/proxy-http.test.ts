@@ -203,7 +203,7 @@ describe("answers", () => {
 
   test("forwardRequest leaves a compressed body as it is", async () => {
     const zipped = gzipSync("hello ".repeat(1000));
-    await using gzip = Bun.serve({
+    using gzip = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
       fetch: () => new Response(zipped, { headers: { "Content-Encoding": "gzip", "Content-Type": "t/x" } }),
@@ -295,7 +295,7 @@ describe("large bodies", () => {
   };
 
   test("meterUpload streams 100 MB up, chunked and with a length, and the sandbox gets every byte", async () => {
-    await using sink = Bun.serve({
+    using sink = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
       maxRequestBodySize: 2 * SIZE,
@@ -327,7 +327,7 @@ describe("large bodies", () => {
 
   test("meterDownload streams 100 MB to a slow reader and holds only a little of it", async () => {
     let produced = 0;
-    await using source = Bun.serve({
+    using source = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
       fetch: () =>
@@ -409,7 +409,7 @@ describe("streams", () => {
   test("meterDownload passes an event stream on frame by frame, and notices when the client leaves", async () => {
     let push: ((text: string) => void) | undefined;
     let left = false;
-    await using events = Bun.serve({
+    using events = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
       fetch: (request) => {
@@ -440,7 +440,7 @@ describe("streams", () => {
 
   test("forwardRequest notices a client that leaves before the answer begins", async () => {
     let left = false;
-    await using quiet = Bun.serve({
+    using quiet = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
       fetch: (request) => {

@@ -46,7 +46,8 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
     wake();
   });
   const until = async (predicate: (text: string) => boolean): Promise<string> => {
-    while (!predicate(received) && !isClosed) {
+    for (;;) {
+      if (predicate(received) || isClosed) return received;
       await new Promise<void>((resolve) => {
         const waiter = (): void => {
           waiters.delete(waiter);
@@ -55,7 +56,6 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
         waiters.add(waiter);
       });
     }
-    return received;
   };
   await new Promise<void>((resolve, reject) => {
     socket.once("connect", resolve);
