@@ -5,7 +5,8 @@ import { runChecks } from "./demo-check.ts";
 import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
 
 const ROOT = join(import.meta.dir, "..");
-const BINARY = join(ROOT, "dist/ingress");
+/** What `scripts/demo` has just built; tests have their own. */
+const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress");
 
 const USAGE = `Usage: ./scripts/demo [flags]
 

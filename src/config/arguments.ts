@@ -61,7 +61,8 @@ export function readArguments(argv: readonly string[]): ReadArguments {
   return { uses, faults };
 }
 
-function splitFlag(argument: string): { readonly name: string; readonly value: string | undefined } {
+/** `--name=value` or `-name=value` in two; `value` is undefined where there is no `=`. */
+export function splitFlag(argument: string): { readonly name: string; readonly value: string | undefined } {
   const start = argument.startsWith("--") ? 2 : 1;
   const equals = argument.indexOf("=", start);
   if (equals < 0) return { name: argument.slice(start), value: undefined };

@@ -7,6 +7,7 @@
 export const DURATION_MAX_MS = 2_147_483_647;
 
 const NANOSECONDS_PER_MS = 1_000_000n;
+const MS_PER_HOUR = 3_600_000;
 
 /** The units of Go's `time.ParseDuration`, in nanoseconds. Both spellings of micro (U+00B5, U+03BC) are Go's. */
 const DURATION_UNITS: ReadonlyMap<string, bigint> = new Map([
@@ -26,9 +27,10 @@ const DURATION_EXPECTED = "expected a duration such as 30s, 1m30s or 300ms";
 
 /**
  * A Go duration (`time.ParseDuration`: `1h2m3.5s`, `300ms`, `0`, `+5s`) in whole milliseconds. What is above zero never
- * becomes zero: fractions of a millisecond are rounded up. Throws for negative ones and above DURATION_MAX_MS.
+ * becomes zero: fractions of a millisecond are rounded up. Throws for negative ones and above `maxMs`: by default
+ * DURATION_MAX_MS, since most durations become timers.
  */
-export function parseDurationMs(text: string): number {
+export function parseDurationMs(text: string, { maxMs = DURATION_MAX_MS }: { readonly maxMs?: number } = {}): number {
   if (text.startsWith("-")) throw new Error("must not be negative");
   const unsigned = text.startsWith("+") ? text.slice(1) : text;
   if (unsigned === "0") return 0;
@@ -50,7 +52,7 @@ export function parseDurationMs(text: string): number {
     rest = rest.slice(whole.length);
   } while (rest !== "");
   const ms = Number((totalNs + NANOSECONDS_PER_MS - 1n) / NANOSECONDS_PER_MS);
-  if (ms > DURATION_MAX_MS) throw new Error("is too long: at most 596h");
+  if (ms > maxMs) throw new Error(`is too long: at most ${Math.floor(maxMs / MS_PER_HOUR)}h`);
   return ms;
 }
 

@@ -1,4 +1,5 @@
 import { IngressError } from "../errors.ts";
+import type { SandboxUse } from "../renew/renew-publisher.ts";
 import type { Route } from "../route/route.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
@@ -19,11 +20,13 @@ export interface ExchangeSubject {
   readonly path: string;
   /** Empty, or begins with `?`. */
   readonly query: string;
+  /** Bytes of the request's body; 0: there is none; undefined: it is chunked. */
+  readonly bodyLength: number | undefined;
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
-  /** Whether its use of the sandbox is reported (OSEP-0009); a client can ask for silence. */
-  readonly renews: boolean;
+  /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence. */
+  readonly use: SandboxUse | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
 }
@@ -53,6 +56,10 @@ export class Exchange implements InFlight {
   /** Whether it has been asked beside the request if the sandbox can be reached. */
   probed = false;
   lease: SessionLease | undefined;
+  /** What the exchange is: a request, or the tunnel that it became or asked to become. */
+  kind: "request" | "tunnel" = "request";
+  /** How the tunnel was closed (RFC 6455 §7.1.5). */
+  closeCode: number | undefined;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
   #cutBy: IngressError | undefined;
@@ -66,9 +73,17 @@ export class Exchange implements InFlight {
     this.activeAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     upstream.inFlight.add(this);
-    subject.request.signal.addEventListener("abort", () => this.cut(new IngressError("client_closed")), {
-      once: true,
-    });
+    subject.request.signal.addEventListener("abort", this.#onClientLeft, { once: true });
+  }
+
+  readonly #onClientLeft = (): void => this.cut(new IngressError("client_closed"));
+
+  /**
+   * The client's connection is a WebSocket from now on, which has a close of its own: Bun aborts the request's signal
+   * for that, too, and would make every orderly close an abrupt one.
+   */
+  becomeTunnel(): void {
+    this.subject.request.signal.removeEventListener("abort", this.#onClientLeft);
   }
 
   /** Aborts when the exchange is cut: for `fetch` and whatever else waits. */

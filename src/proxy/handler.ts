@@ -16,7 +16,7 @@ import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
 import { rewriteRequestHeaders } from "./headers.ts";
 import type { Limits } from "./limits.ts";
-import { parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
+import { collapseLeadingSlashes, parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
 import type { TunnelData } from "./tunnel.ts";
 import type { UpstreamPool } from "./upstream.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -47,6 +47,8 @@ export interface HandlerContext {
   readonly forward: ForwardContext;
   readonly websocket: WebSocketContext;
   readonly isDraining: () => boolean;
+  /** Resolves once the first list of sandboxes is applied, or throws why it is not. */
+  readonly ensureSynced: () => Promise<void> | undefined;
 }
 
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
@@ -113,14 +115,15 @@ async function handleRequest(
   const host = parseHost(headers.get("host"));
   const route = parseRoute({ path: target.path, headers, host }, context.mode);
   progress.route = route;
-  checkRequestFraming(request, context.maxBodyBytes);
+  const bodyLength = checkRequestFraming(request, context.maxBodyBytes);
   if (progress.websocket) checkHandshake(headers);
 
-  if (!context.provider.status().synced) await waitForSync(context.provider);
+  const syncing = context.ensureSynced();
+  if (syncing !== undefined) await syncing;
   const record = resolve(route, context);
 
   // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-  const path = context.access.check({
+  const settledPath = context.access.check({
     route,
     sandboxUid: record.uid,
     accessToken: record.accessToken,
@@ -128,14 +131,14 @@ async function handleRequest(
     clientAddress: address.client,
     nowMs: context.clock.now(),
   });
+  const path = collapseLeadingSlashes(settledPath);
   const hostPort = endpointFor(record, route.port);
   if (!record.ready || hostPort === undefined) {
     throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
   }
 
-  const renews = headers.get("opensandbox-access-renew") !== "skip";
-  if (renews) context.renew.offer({ record, port: route.port, path });
-
+  const silent = headers.get("opensandbox-access-renew") === "skip";
+  const use = silent ? undefined : { record, port: route.port, path };
   const upstream = context.upstreams.acquire(record, progress.startedAt);
   context.limits.check(upstream);
   rewriteRequestHeaders(headers, { address, host, prefix: route.prefix });
@@ -146,19 +149,24 @@ async function handleRequest(
       route,
       path,
       query: target.query,
+      bodyLength,
       hostPort,
       clientAddress: address.client,
-      renews,
+      use,
       startedAt: progress.startedAt,
     },
     upstream,
     context.observer,
   );
   progress.exchange = exchange;
+  if (use !== undefined) context.renew.offer(use);
   context.limits.enter();
   context.watchdog.watch(exchange);
   context.metrics.requestStarted();
-  if (progress.websocket) return openTunnel(exchange, server, context.websocket);
+  if (progress.websocket) {
+    exchange.kind = "tunnel";
+    return openTunnel(exchange, server, context.websocket);
+  }
   return forwardRequest(exchange, context.forward);
 }
 
@@ -177,12 +185,22 @@ function isReading(method: string): boolean {
   return method === "GET" || method === "HEAD";
 }
 
-async function waitForSync(provider: SandboxProvider): Promise<void> {
-  if (await provider.whenSynced(SYNC_WAIT_MAX_MS)) return;
-  const { fault } = provider.status();
-  // Not knowing a sandbox yet must never look like knowing that there is none.
-  if (fault === undefined) throw new IngressError("not_synced");
-  throw new IngressError("kubernetes_unavailable", undefined, { cause: fault });
+/**
+ * Gives a function that returns undefined once the provider is synced, for ever after; before that a promise that
+ * waits for it and throws `not_synced`, or `kubernetes_unavailable` where the provider says what is wrong.
+ */
+export function createSyncGate(provider: SandboxProvider): () => Promise<void> | undefined {
+  let synced = false;
+  const wait = async (): Promise<void> => {
+    if (!(await provider.whenSynced(SYNC_WAIT_MAX_MS))) {
+      const { fault } = provider.status();
+      // Not knowing a sandbox yet must never look like knowing that there is none.
+      if (fault === undefined) throw new IngressError("not_synced");
+      throw new IngressError("kubernetes_unavailable", undefined, { cause: fault });
+    }
+    synced = true;
+  };
+  return () => (synced ? undefined : wait());
 }
 
 function resolve(route: Route, context: HandlerContext): SandboxRecord {

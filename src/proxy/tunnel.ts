@@ -114,6 +114,7 @@ export class Tunnel {
 
   /** The client sent Close, or went away (1006). */
   closeFromClient(code: number, reason: string): void {
+    this.exchange.closeCode ??= code;
     if (!this.#closing) {
       this.#closing = true;
       // Reading must go on, or the sandbox's answer to the Close is never seen.
@@ -205,6 +206,7 @@ export class Tunnel {
     this.#timer = undefined;
     if (this.#closing) return;
     this.#closing = true;
+    this.exchange.closeCode = code;
     if (code === ABNORMAL) this.#client?.terminate();
     else this.#closeClient(code, reason);
   }

@@ -1,10 +1,11 @@
 import { $, type Subprocess } from "bun";
 import { join } from "node:path";
 import { eventually } from "./eventually.ts";
+import { requirePart } from "./requires.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** Whether Debian's `redis-server` is installed. */
-export const hasRedis = Bun.which("redis-server") !== null;
+export const hasRedis = requirePart("redis-server", { get: "apt-get install redis-server" });
 
 /** A real Redis in a folder of its own: a TCP port, a TLS port with a certificate of a fresh CA, and a socket. */
 export interface RedisServer extends AsyncDisposable {
@@ -15,8 +16,6 @@ export interface RedisServer extends AsyncDisposable {
   readonly caFile: string;
   /** Runs a command over the socket, as the given user, and returns what redis-cli prints. */
   cli(command: readonly string[], options?: { password?: string; database?: number }): Promise<string>;
-  /** The list's elements, newest first. */
-  list(key: string, options?: { password?: string; database?: number }): Promise<unknown[]>;
   freeze(): void;
   thaw(): void;
   /** SIGKILL; resolves when it is gone. */
@@ -68,10 +67,6 @@ export async function startRedis(...directives: string[]): Promise<RedisServer> 
     socketPath,
     caFile,
     cli,
-    async list(key, login) {
-      const text = await cli(["lrange", key, "0", "-1"], login);
-      return text === "" ? [] : text.split("\n").map((line): unknown => JSON.parse(line));
-    },
     freeze: () => process?.kill("SIGSTOP"),
     thaw: () => process?.kill("SIGCONT"),
     kill,

@@ -53,6 +53,7 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
+    [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], 'entry 2 repeats key id "a"'],
     [[NAMESPACE, "--secure-access-keys=a=MTIz", "--secure-access-keys-file=f"], "only one of them"],
     [[NAMESPACE, "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
     [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "redis"],
@@ -82,6 +83,9 @@ test("parseConfig repeats no secret in a fault", () => {
   const lines = [
     [`--secure-access-keys=$(${secret})`],
     ["--secure-access-keys=", secret],
+    [`--secure-access-keys=${secret}`],
+    [`--secure-access-keys=a=${secret}!`],
+    [`--secure-access-keys=a=${secret},a=${secret}`],
     [`--secure-acess-keys=a=${secret}`],
     ["--secure-acess-keys", `a=${secret}`],
     [`a=${secret}`],

@@ -1,0 +1,141 @@
+// run-tests.ts: the steps of `scripts/test`, which prepares what they need.
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { runLimited } from "./run-limited.ts";
+import {
+  countPlainStep,
+  countTestRun,
+  formatCounts,
+  listSkippedTests,
+  parseSkipReasons,
+  sumCounts,
+  type Counts,
+} from "./test-report.ts";
+
+const ROOT = join(import.meta.dir, "..");
+const RESULTS = join(ROOT, ".cache/test-results");
+const BUN = process.execPath;
+const IS_CI = process.env["CI"] === "true";
+const IS_ROOT = process.getuid?.() === 0;
+const MINUTE_MS = 60_000;
+const PROXY_VARIABLES = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
+
+interface Step {
+  readonly name: string;
+  readonly command: readonly string[];
+  /** Far above what it takes; a step that reaches it hangs. */
+  readonly maxMs: number;
+  /** `bun test`, which leaves a report with counts; other steps are one check each. */
+  readonly isTestRun?: boolean;
+  /** Why it cannot run on this machine, and what to do about it. */
+  readonly skipReason?: string | undefined;
+}
+
+const STEPS: readonly Step[] = [
+  { name: "types", command: [BUN, "check"], maxMs: 3 * MINUTE_MS },
+  { name: "format", command: [BUN, "fmt", "--check"], maxMs: MINUTE_MS },
+  { name: "lint", command: ["node_modules/.bin/oxlint", "src", "test", "scripts"], maxMs: 3 * MINUTE_MS },
+  {
+    name: "shell scripts",
+    command: ["shellcheck", "-x", ...listShellScripts()],
+    maxMs: MINUTE_MS,
+    skipReason:
+      Bun.which("shellcheck") === null ? "shellcheck is missing; get it with: apt-get install shellcheck" : undefined,
+  },
+  { name: "build", command: ["scripts/build"], maxMs: 3 * MINUTE_MS },
+  {
+    name: "unit and integration tests",
+    command: [BUN, "test", "--isolate", "--path-ignore-patterns=test/e2e/**"],
+    maxMs: 15 * MINUTE_MS,
+    isTestRun: true,
+  },
+  {
+    name: "end-to-end tests",
+    command: [BUN, "test", "--isolate", "./test/e2e"],
+    maxMs: 25 * MINUTE_MS,
+    isTestRun: true,
+  },
+  { name: "demo", command: ["scripts/demo", "--check"], maxMs: 5 * MINUTE_MS },
+  {
+    name: "image",
+    command: [...(IS_ROOT ? [] : ["sudo", "-n", "-E"]), "scripts/image-check"],
+    maxMs: 5 * MINUTE_MS,
+    skipReason: findImageCheckObstacle(),
+  },
+];
+
+function listShellScripts(): string[] {
+  const scripts = [...new Bun.Glob("{scripts,.ci}/*").scanSync({ cwd: ROOT, dot: true })];
+  return scripts
+    .filter((path) => path.endsWith(".sh") || readFileSync(join(ROOT, path), "utf8").startsWith("#!/usr/bin/env bash"))
+    .toSorted();
+}
+
+function findImageCheckObstacle(): string | undefined {
+  if (process.platform !== "linux" || Bun.which("dpkg-deb") === null)
+    return "it needs a Debian; get it with: a Debian container";
+  return IS_ROOT || IS_CI ? undefined : "it needs root; get it with: sudo ./scripts/image-check";
+}
+
+interface StepResult {
+  readonly counts: Counts;
+  /** Why something in it was skipped. */
+  readonly reasons: readonly string[];
+}
+
+async function runStep(step: Step): Promise<StepResult> {
+  if (step.skipReason !== undefined) {
+    console.log(`skip  ${step.name}: ${step.skipReason}`);
+    return { counts: { passed: 0, failed: 0, skipped: 1 }, reasons: [`${step.name}: ${step.skipReason}`] };
+  }
+  console.log(`\n=== ${step.name}`);
+  const slug = step.name.replaceAll(" ", "-");
+  const junitFile = join(RESULTS, `${slug}.xml`);
+  const skipsFile = join(RESULTS, `${slug}.skips`);
+  writeFileSync(skipsFile, "");
+  const env: Record<string, string | undefined> = { ...process.env };
+  if (step.isTestRun) {
+    for (const name of PROXY_VARIABLES) delete env[name]; // Tests talk to this machine only.
+    env["INGRESS_BINARY"] = join(ROOT, "dist/ingress");
+    env["INGRESS_TEST_SKIPS_FILE"] = skipsFile;
+  }
+  const report = step.isTestRun ? ["--only-failures", "--reporter=junit", `--reporter-outfile=${junitFile}`] : [];
+  const started = performance.now();
+  const ending = await runLimited([...step.command, ...report], { cwd: ROOT, env, maxMs: step.maxMs });
+  const seconds = ((performance.now() - started) / 1000).toFixed(1);
+
+  const junit = existsSync(junitFile) ? readFileSync(junitFile, "utf8") : undefined;
+  const counts = step.isTestRun ? countTestRun(ending, junit) : countPlainStep(ending);
+  const reasons = parseSkipReasons(readFileSync(skipsFile, "utf8")).map((reason) => `${step.name}: ${reason}`);
+  if (counts.skipped > 0 && reasons.length === 0) {
+    reasons.push(...listSkippedTests(junit ?? "").map((name) => `${step.name}: no reason given by "${name}"`));
+  }
+  const limit = ending.timedOut ? `, killed at its limit of ${step.maxMs / MINUTE_MS} min` : "";
+  console.log(`${counts.failed === 0 ? "ok  " : "FAIL"}  ${step.name}, ${seconds} s${limit}`);
+  return { counts, reasons };
+}
+
+async function main(): Promise<number> {
+  rmSync(RESULTS, { recursive: true, force: true });
+  mkdirSync(RESULTS, { recursive: true });
+  const results: StepResult[] = [];
+  for (const step of STEPS) {
+    try {
+      results.push(await runStep(step));
+    } catch (error) {
+      // A program that is not there; the other steps still have something to say.
+      console.log(`FAIL  ${step.name}: ${error instanceof Error ? error.message : String(error)}`);
+      results.push({ counts: { passed: 0, failed: 1, skipped: 0 }, reasons: [] });
+    }
+  }
+  const total = sumCounts(
+    results.map((result) => result.counts),
+    { skipsAllowed: !IS_CI },
+  );
+  console.log("");
+  for (const reason of results.flatMap((result) => result.reasons)) console.log(`skipped: ${reason}`);
+  console.log(formatCounts(total));
+  return total.failed === 0 ? 0 : 1;
+}
+
+process.exitCode = await main();

@@ -1,0 +1,31 @@
+import { parseAddress } from "../address.ts";
+
+/** Groups of an IPv6 address, and how many of them make its /64. */
+const IPV6_GROUPS = 8;
+const NETWORK_GROUPS = 4;
+
+/**
+ * Whom failures of a client are counted against: its IPv4 address, or the /64 of its IPv6 address. One host is given
+ * at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4) and may take a new address in it for each request (RFC 8981). A text
+ * that is no address stands for itself.
+ *
+ * @param clientAddress Canonical, as `parseAddress` gives it.
+ */
+export function clientNetwork(clientAddress: string): string {
+  if (!clientAddress.includes(":")) return clientAddress;
+  // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
+  const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
+  if (mapped !== undefined) return mapped;
+  const [head = "", tail] = clientAddress.split("::");
+  const groups = splitGroups(head);
+  if (tail !== undefined) {
+    const missing = IPV6_GROUPS - groups.length - splitGroups(tail).length;
+    for (let left = missing; left > 0; left--) groups.push("0");
+    groups.push(...splitGroups(tail));
+  }
+  return `${groups.slice(0, NETWORK_GROUPS).join(":")}::/64`;
+}
+
+function splitGroups(text: string): string[] {
+  return text === "" ? [] : text.split(":");
+}

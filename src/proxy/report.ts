@@ -1,0 +1,100 @@
+import type { Clock } from "../clock.ts";
+import type { IngressError } from "../errors.ts";
+import type { AccessLogger } from "../log.ts";
+import type { ProxyMetrics } from "../metrics.ts";
+import type { Exchange, ExchangeObserver, ExchangeOutcome } from "./exchange.ts";
+import type { RequestReport } from "./handler.ts";
+import { connectResultOf } from "./upstream-errors.ts";
+
+/** What a report needs from the program. */
+export interface ReportContext {
+  readonly clock: Clock;
+  readonly metrics: ProxyMetrics;
+  readonly accessLog: AccessLogger;
+  /** Part of each request id, so that those of two replicas or two starts differ. */
+  readonly instance: string;
+  /** Called when bytes have moved. */
+  onActivity(exchange: Exchange): void;
+  /** Called when an exchange has ended, before it is reported. */
+  onEnd(exchange: Exchange): void;
+}
+
+/** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
+export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
+  const { clock, metrics, accessLog } = context;
+  let requests = 0;
+  const nextRequestId = (): string => `${context.instance}-${(++requests).toString(36)}`;
+
+  return {
+    onActivity: (exchange) => context.onActivity(exchange),
+
+    onEnd(exchange, outcome) {
+      context.onEnd(exchange);
+      const { request, route, startedAt } = exchange.subject;
+      const isTunnel = exchange.kind === "tunnel";
+      const durationMs = clock.monotonic() - startedAt;
+      metrics.requestEnded(request.method, outcome.status, route.form, isTunnel ? "websocket" : "http", durationMs);
+      countFailure(exchange, outcome);
+      if (!accessLog.wants(outcome.status, outcome.error?.code)) return;
+      accessLog.log({
+        method: request.method,
+        form: route.form,
+        sandboxId: route.sandboxId,
+        port: route.port,
+        status: outcome.status,
+        code: outcome.error?.code,
+        bytesIn: exchange.bytesIn,
+        bytesOut: exchange.bytesOut,
+        durationMs,
+        upstreamMs: exchange.headAt === 0 ? undefined : exchange.headAt - startedAt,
+        requestId: nextRequestId(),
+        clientAddress: exchange.subject.clientAddress,
+        cause: describeCause(outcome.error),
+        tunnel: isTunnel ? true : undefined,
+        closeCode: exchange.closeCode,
+      });
+    },
+
+    onRefused(request, refusal) {
+      const { error, route, clientAddress } = refusal;
+      const durationMs = clock.monotonic() - refusal.startedAt;
+      const proxyType = refusal.websocket ? "websocket" : "http";
+      metrics.requestStarted();
+      metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
+      metrics.refused(error.code);
+      if (!accessLog.wants(error.status, error.code)) return;
+      accessLog.log({
+        method: request.method,
+        form: route?.form ?? "none",
+        sandboxId: route?.sandboxId,
+        port: route?.port,
+        status: error.status,
+        code: error.code,
+        durationMs,
+        requestId: nextRequestId(),
+        clientAddress,
+        cause: describeCause(error),
+      });
+    },
+  };
+
+  function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
+    if (error === undefined) return;
+    metrics.refused(error.code);
+    // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
+    const result = connectResultOf(error.code);
+    if (result === undefined || exchange.headAt !== 0 || exchange.kind === "tunnel") return;
+    metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
+  }
+}
+
+/** The chain of causes in one line, for the log. Neither fetch nor ws puts a URL's query or a header into these. */
+function describeCause(error: IngressError | undefined): string | undefined {
+  if (error === undefined) return undefined;
+  const { cause } = error;
+  if (cause === undefined) return undefined;
+  if (typeof cause === "string") return cause;
+  if (!(cause instanceof Error)) return typeof cause;
+  const code = "code" in cause && typeof cause.code === "string" ? cause.code : cause.name;
+  return cause.message.startsWith(code) ? cause.message : `${code}: ${cause.message}`;
+}

@@ -1,0 +1,175 @@
+import { sleep, systemClock, type Clock } from "../clock.ts";
+import type { ProviderType } from "../config.ts";
+import type { KubeClient } from "../kube/kube-client.ts";
+import type { ReflectorLimits } from "../kube/limits.ts";
+import { createReflector, type Reflector, type ReflectorStore } from "../kube/reflector.ts";
+import type { KubeObject } from "../kube/resource.ts";
+import type { Logger } from "../log.ts";
+import { sandboxResourceOf } from "./kubernetes-resources.ts";
+import { createObjectWarnings } from "./object-warnings.ts";
+import { readOwnAddresses } from "./own-addresses.ts";
+import type { Projection, ProjectOptions } from "./projection.ts";
+import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "./provider.ts";
+import { resolveIn } from "./resolve-in.ts";
+import { createSandboxTable, type SandboxTable } from "./sandbox-table.ts";
+
+export interface KubernetesProviderOptions {
+  readonly client: KubeClient;
+  readonly providerType: ProviderType;
+  /** At least one, unless `allNamespaces`. */
+  readonly namespaces: readonly string[];
+  /** One list and watch over the whole cluster; `namespaces` is ignored. */
+  readonly allNamespaces: boolean;
+  readonly allowLoopbackEndpoints: boolean;
+  readonly logger: Logger;
+  /** Canonical addresses that are no pod's because they are the ingress's. Default: those of this machine. */
+  readonly ownAddresses?: ReadonlySet<string>;
+  readonly clock?: Clock;
+  /** In [0, 1), for jitter. */
+  readonly random?: () => number;
+  readonly limits?: Partial<ReflectorLimits>;
+}
+
+/** Of the faults of many namespaces, how many are told: one line has to do. */
+const FAULTS_TOLD_MAX = 3;
+
+/** Sandboxes as an API server has them. */
+export function createKubernetesProvider(options: KubernetesProviderOptions): SandboxProvider {
+  return new KubernetesProvider(options);
+}
+
+class KubernetesProvider implements SandboxProvider {
+  readonly #options: KubernetesProviderOptions;
+  readonly #clock: Clock;
+  readonly #table: SandboxTable;
+  readonly #reflectors: readonly Reflector[];
+  readonly #synced = Promise.withResolvers<true>();
+  readonly #createdAtMs: number;
+  #unsynced: number;
+
+  constructor(options: KubernetesProviderOptions) {
+    this.#options = options;
+    this.#clock = options.clock ?? systemClock;
+    this.#createdAtMs = this.#clock.monotonic();
+    this.#table = createSandboxTable({ logger: options.logger });
+    const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
+    if (scopes.length === 0) throw new Error("Cannot watch sandboxes: no namespace is given");
+    this.#unsynced = scopes.length;
+    this.#reflectors = this.#createReflectors(scopes);
+  }
+
+  start(): Promise<void> {
+    for (const reflector of this.#reflectors) reflector.start();
+    return Promise.resolve();
+  }
+
+  async stop(): Promise<void> {
+    await Promise.all(this.#reflectors.map((reflector) => reflector.stop()));
+  }
+
+  resolve(sandboxId: string): Resolution {
+    return resolveIn(this.#table, sandboxId, this.#options.providerType);
+  }
+
+  async whenSynced(timeoutMs: number): Promise<boolean> {
+    if (this.#unsynced === 0) return true;
+    const enough = new AbortController();
+    const timeout = sleep(this.#clock, timeoutMs, enough.signal).then(() => this.#unsynced === 0);
+    try {
+      return await Promise.race([this.#synced.promise, timeout]);
+    } finally {
+      enough.abort();
+    }
+  }
+
+  status(): ProviderStatus {
+    const nowMs = this.#clock.monotonic();
+    const all = this.#reflectors.map((reflector) => reflector.status());
+    const faults = all.map(({ fault }) => fault).filter((fault) => fault !== undefined);
+    const more = faults.length > FAULTS_TOLD_MAX ? [`and ${faults.length - FAULTS_TOLD_MAX} more`] : [];
+    return {
+      synced: this.#unsynced === 0,
+      fault: faults.length === 0 ? undefined : [...faults.slice(0, FAULTS_TOLD_MAX), ...more].join("; "),
+      // The table is as old as its oldest part.
+      ageMs: Math.max(...all.map(({ confirmedAtMs }) => nowMs - (confirmedAtMs ?? this.#createdAtMs))),
+    };
+  }
+
+  counts(): SandboxCounts {
+    return this.#table.counts();
+  }
+
+  onGenerationEnd(listener: GenerationEndListener): void {
+    this.#table.onGenerationEnd(listener);
+  }
+
+  #createReflectors(scopes: readonly (string | undefined)[]): readonly Reflector[] {
+    const { client, providerType, logger, random, limits } = this.#options;
+    const { group, plural, project, findVersion } = sandboxResourceOf(providerType, client, { clock: this.#clock });
+    const own = this.#options.ownAddresses ?? readOwnAddresses();
+    const projectOptions: ProjectOptions = {
+      allowLoopback: this.#options.allowLoopbackEndpoints,
+      isOwnAddress: (address) => own.has(address),
+      shareNamespace: (namespace) => this.#table.shareNamespace(namespace),
+    };
+    const warnings = createObjectWarnings(logger, this.#clock);
+    const read = (object: KubeObject): Projection => {
+      const projection = project(object, projectOptions);
+      warnings.report(`${plural} ${String(object.metadata.namespace)}/${object.metadata.name}`, projection.warning);
+      return projection;
+    };
+    return scopes.map((namespace) =>
+      createReflector({
+        client,
+        resource: { group, plural, namespace },
+        findVersion,
+        store: createTableStore(this.#table, { namespace, read }),
+        logger,
+        onSynced: () => this.#onSynced(),
+        clock: this.#clock,
+        ...(random !== undefined && { random }),
+        ...(limits !== undefined && { limits }),
+      }),
+    );
+  }
+
+  #onSynced(): void {
+    this.#unsynced -= 1;
+    if (this.#unsynced > 0) return;
+    const { ready, notReady, ambiguous } = this.#table.counts();
+    this.#options.logger.info("Kubernetes: synced", { ready, notReady, ambiguous });
+    this.#synced.resolve(true);
+  }
+}
+
+interface TableStoreOptions {
+  readonly namespace: string | undefined;
+  readonly read: (object: KubeObject) => Projection;
+}
+
+/** The table as a reflector sees it: objects become records on their way in. */
+function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOptions): ReflectorStore {
+  const remove = ({ metadata }: KubeObject) => {
+    if (typeof metadata.namespace === "string") table.remove(metadata.namespace, metadata.name);
+  };
+  return {
+    beginReplace() {
+      const replacement = table.beginReplace(namespace);
+      return {
+        add(object) {
+          const { record } = read(object);
+          if (record !== undefined) replacement.add(record);
+        },
+        commit: () => replacement.commit(),
+        abort: () => replacement.abort(),
+      };
+    },
+    set(object) {
+      const { record } = read(object);
+      // Whatever it was before, nothing is known of it now.
+      if (record === undefined) remove(object);
+      else table.set(record);
+    },
+    remove,
+  };
+}

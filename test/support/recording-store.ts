@@ -1,0 +1,34 @@
+import type { ReflectorStore } from "../../src/kube/reflector.ts";
+import type { KubeObject } from "../../src/kube/resource.ts";
+
+/** A store that keeps whole objects, so that a test can compare them with the server's, one by one. */
+export interface RecordingStore extends ReflectorStore {
+  /** `namespace/name` → object. */
+  readonly objects: ReadonlyMap<string, KubeObject>;
+  /** How often it was replaced as a whole. */
+  replacements(): number;
+}
+
+export function createRecordingStore(): RecordingStore {
+  const objects = new Map<string, KubeObject>();
+  let replacements = 0;
+  const keyOf = ({ metadata }: KubeObject) => `${String(metadata.namespace)}/${metadata.name}`;
+  return {
+    objects,
+    replacements: () => replacements,
+    beginReplace() {
+      const next: KubeObject[] = [];
+      return {
+        add: (object) => next.push(object),
+        commit() {
+          objects.clear();
+          for (const object of next) objects.set(keyOf(object), object);
+          replacements += 1;
+        },
+        abort() {},
+      };
+    },
+    set: (object) => objects.set(keyOf(object), object),
+    remove: (object) => objects.delete(keyOf(object)),
+  };
+}

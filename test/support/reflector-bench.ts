@@ -1,0 +1,68 @@
+import { createKubeClient } from "../../src/kube/kube-client.ts";
+import type { ReflectorLimits } from "../../src/kube/limits.ts";
+import { createReflector, type Reflector } from "../../src/kube/reflector.ts";
+import { eventually } from "./eventually.ts";
+import { startFakeKubeApi, type FakeKubeApi } from "./fake-kube-api.ts";
+import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
+import { createRecordingLogger, type RecordingLogger } from "./recording-logger.ts";
+import { createRecordingStore, type RecordingStore } from "./recording-store.ts";
+import { createRandom } from "./random.ts";
+import { tempDir } from "./temp-dir.ts";
+
+/** A reflector over a fake API server, and all that a test looks at. */
+export interface ReflectorBench extends AsyncDisposable {
+  readonly fake: FakeKubeApi;
+  readonly reflector: Reflector;
+  readonly store: RecordingStore;
+  readonly logger: RecordingLogger;
+  readonly clock: HurriedClock;
+  /** Starts the reflector and waits for the first list and watch. */
+  begin(): Promise<void>;
+  /** Waits until the store has exactly the fake's objects and a watch is open. */
+  settle(): Promise<void>;
+  /** The requests of a kind so far. */
+  requests(kind: "list" | "watch"): FakeKubeApi["exchanges"];
+}
+
+/** A minute passes in 3 s; limits can be made shorter still. */
+const HURRY = 20;
+
+export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}): Promise<ReflectorBench> {
+  const dir = tempDir();
+  const fake = await startFakeKubeApi(dir.path);
+  const store = createRecordingStore();
+  const logger = createRecordingLogger();
+  const clock = createHurriedClock(HURRY);
+  const random = createRandom(1);
+  const reflector = createReflector({
+    client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
+    resource: { group: "test.example", plural: "things", namespace: "ns" },
+    findVersion: () => Promise.resolve("v1"),
+    store,
+    logger,
+    onSynced() {},
+    clock,
+    random: () => random.integer(2 ** 32) / 2 ** 32,
+    limits,
+  });
+  return {
+    fake,
+    reflector,
+    store,
+    logger,
+    clock,
+    async begin() {
+      reflector.start();
+      await eventually(() => reflector.status().synced && fake.watches.size === 1);
+    },
+    async settle() {
+      await eventually(() => fake.watches.size > 0 && Bun.deepEquals(new Map(store.objects), new Map(fake.objects)));
+    },
+    requests: (kind) => fake.exchanges.filter((exchange) => exchange.kind === kind),
+    async [Symbol.asyncDispose]() {
+      await reflector.stop();
+      fake[Symbol.dispose]();
+      dir[Symbol.dispose]();
+    },
+  };
+}
