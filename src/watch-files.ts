@@ -76,7 +76,7 @@ const NOTICES_RETRY_MS = 30_000;
  * Watches a file, or the files directly in a folder, whether or not it exists yet: rewritten in place, replaced by
  * rename, written slowly, swapped as a mounted ConfigMap or Secret is (kubelet renames the link `..data`), gone and
  * back. What counts is what `stat` says, links followed; the system's notices only make it quick. A change is reported
- * 0.3 s after the last write (0.6 s for a file that became shorter in place), with others that are about to rest.
+ * 0.4 s after the last write (0.6 s for a file that became shorter in place), with others that are about to rest.
  */
 export function watchPath(path: string, options: WatchPathOptions): PathWatch {
   const watcher = new PathWatcher(path, options);

@@ -42,7 +42,7 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
     logger,
     onSynced() {},
     clock,
-    random: () => random.integer(2 ** 32) / 2 ** 32,
+    random: () => random.integer(1000) / 1000,
     limits,
   });
   return {

@@ -181,6 +181,8 @@ describe("projectBatchSandbox: readiness", () => {
     expect(notReady.isWellFormed()).toBe(true);
     expect(notReady.length).toBeLessThan(450);
     expect(notReady).toContain("a X-Evil: 1 é");
+    const half = [{ type: "Paused", status: "True", reason: "Half\ud83d" }];
+    expect(recordOf(batchSandbox({ status: { conditions: half } })).notReady).toContain("(Half\ufffd)");
   });
 });
 
