@@ -45,7 +45,9 @@ const MESSAGE_MAX_LENGTH = 300;
 export async function readKubeError(response: Response): Promise<KubeError> {
   const text = await readStart(response);
   const retryAfterMs = parseRetryAfter(response.headers.get("Retry-After"));
-  const message = `${response.status} ${statusMessage(text)}`.trim();
+  const said = statusMessage(text);
+  // Go's own answer to an unknown path already begins with the number.
+  const message = said.startsWith(`${response.status} `) ? said : `${response.status} ${said}`.trim();
   return new KubeError(kindOfStatus(response.status), message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
