@@ -150,7 +150,14 @@ async function createProvider(
   ]);
   const { allNamespaces, allowLoopbackEndpoints } = config;
   const client = createKubeClient({ kubeconfig: config.kubeconfig });
-  return createKubernetesProvider({ client, providerType, namespaces, allNamespaces, allowLoopbackEndpoints, ...parts });
+  return createKubernetesProvider({
+    client,
+    providerType,
+    namespaces,
+    allNamespaces,
+    allowLoopbackEndpoints,
+    ...parts,
+  });
 }
 
 function describeSource(config: Config): { readonly source: string; readonly provider: string } {
