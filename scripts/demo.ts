@@ -91,7 +91,7 @@ function describeDemo(
     `  curl ${base}echo`,
     `  curl -N '${base}events?interval=500'`,
     `  head -c 100000000 /dev/zero | curl -T - ${base}upload`,
-    `  curl http://${host}:${adminPort}/readyz?verbose`,
+    `  curl 'http://${host}:${adminPort}/readyz?verbose'`,
     `  curl http://${host}:${adminPort}/metrics`,
     "",
     options.watch
