@@ -25,6 +25,8 @@ const FLUSH_MAX_MS = 1_000;
 export interface IngressSeams {
   readonly clock: Clock;
   readonly process: ProcessProbe;
+  /** Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
   /** Part of the request ids of this process; differs between replicas and starts. */
   readonly instance: string;
   /** Default: what the configuration says, on standard output. */
@@ -60,7 +62,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     createLogger({ level: config.logLevel, format: config.logFormat, accessLog: config.accessLog, clock });
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
-  const provider = seams.provider ?? (await createProvider(config, { clock, logger }));
+  const provider = seams.provider ?? (await createProvider(config, { clock, logger, environment: seams.environment }));
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
@@ -137,11 +139,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
 
 async function createProvider(
   config: Config,
-  parts: { readonly clock: Clock; readonly logger: Logger },
+  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger },
 ): Promise<SandboxProvider> {
   const { providerType, namespaces } = config;
+  const { clock, logger, environment } = parts;
   if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, ...parts });
+    return createManifestProvider({ path: config.manifests, providerType, namespaces, clock, logger });
   }
   // Loaded only where it is needed: the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
@@ -149,14 +152,18 @@ async function createProvider(
     import("./sandbox/kubernetes-provider.ts"),
   ]);
   const { allNamespaces, allowLoopbackEndpoints } = config;
-  const client = createKubeClient({ kubeconfig: config.kubeconfig });
+  const client = createKubeClient(
+    { kubeconfig: config.kubeconfig, environment },
+    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
+  );
   return createKubernetesProvider({
     client,
     providerType,
     namespaces,
     allNamespaces,
     allowLoopbackEndpoints,
-    ...parts,
+    logger,
+    clock,
   });
 }
 

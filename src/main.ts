@@ -51,6 +51,7 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
       },
       residentBytes: () => process.memoryUsage.rss(),
     },
+    environment: process.env,
     instance: (Date.now() % 36 ** 6).toString(36) + process.pid.toString(36),
   });
   const { logger } = ingress;
@@ -125,12 +126,13 @@ function isCompiled(): boolean {
   return Bun.main.startsWith("/$bunfs/");
 }
 
-function finish(code: ExitCode, output: { readonly stdout?: string; readonly stderr?: string } = {}): void {
-  // Written before the exit even where they are pipes, which are asynchronous.
-  if (output.stdout !== undefined && output.stdout !== "") Bun.stdout.writer().write(output.stdout);
-  if (output.stderr !== undefined && output.stderr !== "") Bun.stderr.writer().write(output.stderr);
-  process.exitCode = code;
-  void Promise.all([Bun.stdout.writer().flush(), Bun.stderr.writer().flush()]).finally(() => process.exit(code));
+async function finish(
+  code: ExitCode,
+  output: { readonly stdout?: string; readonly stderr?: string } = {},
+): Promise<never> {
+  await Bun.write(Bun.stdout, output.stdout ?? "");
+  await Bun.write(Bun.stderr, output.stderr ?? "");
+  process.exit(code);
 }
 
 function describe(error: unknown): string {

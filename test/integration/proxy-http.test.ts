@@ -119,21 +119,24 @@ describe("request headers", () => {
         "",
       ].join("\r\n"),
     );
-    const names = (lastRequest()?.headerLines ?? []).map((line) => line.split(":")[0]?.toLowerCase()).toSorted();
-    expect(names).toEqual([
-      "accept",
-      "accept-encoding",
-      "authorization",
-      "connection",
-      "cookie",
-      "host",
-      "opensandbox-egress-auth",
-      "user-agent",
-      "x-execd-access-token",
-      "x-forwarded-for",
-      "x-forwarded-host",
-      "x-forwarded-proto",
-    ]);
+    const names = (lastRequest()?.headerLines ?? []).map((line) => line.slice(0, line.indexOf(":")).toLowerCase());
+    expect(new Set(names)).toEqual(
+      new Set([
+        "accept",
+        "accept-encoding",
+        "authorization",
+        "connection",
+        "cookie",
+        "host",
+        "opensandbox-egress-auth",
+        "user-agent",
+        "x-execd-access-token",
+        "x-forwarded-for",
+        "x-forwarded-host",
+        "x-forwarded-proto",
+      ]),
+    );
+    expect(names).toHaveLength(12);
     expect(headerOf(lastRequest(), "user-agent")).toBe("");
     expect(headerOf(lastRequest(), "accept")).toBe("");
     expect(headerOf(lastRequest(), "connection")).toBe("keep-alive");
@@ -301,7 +304,8 @@ describe("large bodies", () => {
       maxRequestBodySize: 2 * SIZE,
       async fetch(request) {
         const hash = createHash("sha256");
-        for await (const chunk of request.body ?? []) hash.update(chunk);
+        const body: ReadableStream<Uint8Array> | null = request.body;
+        if (body !== null) for await (const chunk of body) hash.update(chunk);
         return new Response(`${request.headers.get("content-length")} ${hash.digest("hex")}`);
       },
     });
