@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { type AccessKeys, parseAccessKeys, parseAccessKeysFile } from "./access/access-keys.ts";
 import type { Clock } from "./clock.ts";
 import type { Logger } from "./log.ts";
-import { type PathWatch, watchPath } from "./watch-files.ts";
+import { type PathWatch, watchPath } from "./files/watch-path.ts";
 
 /**
  * Largest key file, in bytes: 36 keys of the longest secret in base64 are 50,000. A larger one is another file, given

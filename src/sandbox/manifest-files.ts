@@ -1,7 +1,7 @@
 import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import type { Logger } from "../log.ts";
-import { fileSignature } from "../watch-files.ts";
+import { fileSignature } from "../files/watch-path.ts";
 import type { SandboxKind } from "./provider-kinds.ts";
 import { isObject, quote } from "./projection.ts";
 import type { SandboxRecord } from "./provider.ts";

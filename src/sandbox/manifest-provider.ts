@@ -1,7 +1,7 @@
 import { type Clock, sleep } from "../clock.ts";
 import type { ProviderType } from "../config.ts";
 import type { Logger } from "../log.ts";
-import { type PathSnapshot, type PathWatch, watchPath } from "../watch-files.ts";
+import { type PathSnapshot, type PathWatch, watchPath } from "../files/watch-path.ts";
 import { type ManifestEntry, ManifestFiles } from "./manifest-files.ts";
 import { sandboxKindOf } from "./provider-kinds.ts";
 import type {

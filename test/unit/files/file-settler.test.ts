@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { FileSettler, type FileSight } from "../../src/file-settler.ts";
+import { FileSettler, type FileSight } from "../../../src/files/file-settler.ts";
 
 const WALL_MS = 1_000_000;
 
