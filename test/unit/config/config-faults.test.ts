@@ -54,6 +54,8 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], 'entry 2 repeats key id "a"'],
+    [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], "--secure-access-keys: "],
+    [[NAMESPACE, "--secure-access-keys=a="], "--secure-access-keys: "],
     [[NAMESPACE, "--secure-access-keys=a=MTIz", "--secure-access-keys-file=f"], "only one of them"],
     [[NAMESPACE, "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
     [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "redis"],
@@ -82,6 +84,10 @@ test("parseConfig repeats no secret in a fault", () => {
   const secret = "c2VjcmV0LXZhbHVl";
   const lines = [
     [`--secure-access-keys=$(${secret})`],
+    [`--secure-access-keys=${secret}`],
+    [`--secure-access-keys=ab=${secret}`],
+    [`--secure-access-keys=a=${secret}!`],
+    [`--secure-access-keys=a=MTIz,a=${secret}`],
     ["--secure-access-keys=", secret],
     [`--secure-access-keys=${secret}`],
     [`--secure-access-keys=a=${secret}!`],
