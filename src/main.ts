@@ -130,9 +130,15 @@ async function finish(
   code: ExitCode,
   output: { readonly stdout?: string; readonly stderr?: string } = {},
 ): Promise<never> {
-  await Bun.write(Bun.stdout, output.stdout ?? "");
-  await Bun.write(Bun.stderr, output.stderr ?? "");
+  await writeWhole(process.stdout, output.stdout);
+  await writeWhole(process.stderr, output.stderr);
   process.exit(code);
+}
+
+/** Not `Bun.write`, which truncates a file that standard output was redirected to when there is nothing to write. */
+function writeWhole(stream: NodeJS.WriteStream, text: string | undefined): Promise<void> {
+  if (text === undefined || text === "") return Promise.resolve();
+  return new Promise((resolve) => stream.write(text, () => resolve()));
 }
 
 function describe(error: unknown): string {

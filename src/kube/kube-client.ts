@@ -75,7 +75,8 @@ class FetchKubeClient implements KubeClient {
       // The idle connections of a server that has gone lead nowhere; with TLS the authorities may have been rotated.
       session.close();
       if (isTlsFailure(error)) this.#credentials = undefined;
-      throw signal.aborted && signal.reason instanceof KubeError ? signal.reason : toKubeError(error);
+      if (signal.aborted && signal.reason instanceof KubeError) throw signal.reason;
+      throw new KubeError("unreachable", `${credentials.server}: ${toKubeError(error).message}`, { cause: error });
     }
   }
 

@@ -45,7 +45,9 @@ const MESSAGE_MAX_LENGTH = 300;
 export async function readKubeError(response: Response): Promise<KubeError> {
   const text = await readStart(response);
   const retryAfterMs = parseRetryAfter(response.headers.get("Retry-After"));
-  const message = `${response.status} ${statusMessage(text)}`.trim();
+  const said = statusMessage(text);
+  // Go's own answer to an unknown path already begins with the number.
+  const message = said.startsWith(`${response.status} `) ? said : `${response.status} ${said}`.trim();
   return new KubeError(kindOfStatus(response.status), message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
@@ -67,10 +69,14 @@ export function buildStatusError(status: unknown): KubeError {
 /** Any thrown value as a KubeError; what is not one is a connection that failed. */
 export function toKubeError(thrown: unknown): KubeError {
   if (thrown instanceof KubeError) return thrown;
-  const message = thrown instanceof Error ? thrown.message : String(thrown);
+  const message = (thrown instanceof Error ? thrown.message : String(thrown)).replace(FETCH_ADVICE, "");
   const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
-  return new KubeError("unreachable", shorten(code === "" ? message : `${code}: ${message}`), { cause: thrown });
+  const isTold = code === "" || message.startsWith(code);
+  return new KubeError("unreachable", shorten(isTold ? message : `${code}: ${message}`), { cause: thrown });
 }
+
+/** What Bun's fetch adds to its messages, for programmers. */
+const FETCH_ADVICE = /(\. For more information, pass `verbose: true`.*| Is the computer able to access the url\?)$/;
 
 /** The first line of a text, cut to what a log line should carry. */
 export function shorten(text: string): string {

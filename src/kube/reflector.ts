@@ -161,7 +161,8 @@ class ListWatchReflector implements Reflector {
     this.#confirmedAtMs = startedMs;
     this.#relists += 1;
     const tookMs = Math.round(this.#clock.monotonic() - startedMs);
-    logger.info(`Kubernetes: listed ${count} ${describeResource(this.#resource())} in ${tookMs} ms`);
+    const resource = this.#resource();
+    logger.info(`Kubernetes: listed ${count} ${describeResource(resource)} (${resource.version}) in ${tookMs} ms`);
   }
 
   async #watch(signal: AbortSignal): Promise<void> {
@@ -225,6 +226,7 @@ class ListWatchReflector implements Reflector {
   /** Decides what comes next and gives the milliseconds to wait before it. */
   #afterFailure(step: Step, error: KubeError): number {
     if (error instanceof PageTooLargeError && this.#pageSize > 1) this.#pageSize = Math.ceil(this.#pageSize / 2);
+    const resource = this.#resource();
     if (error.kind === "missing") this.#version = undefined;
     const relist = step === "watch" && this.#isPositionLost(error);
     if (relist) this.#position = undefined;
@@ -232,15 +234,15 @@ class ListWatchReflector implements Reflector {
     this.#working = false;
     // History compacted while the connection was away, and a watch gone quiet, are repaired by a list and no faults.
     if (relist && (error.kind === "expired" || error.kind === "silent") && this.#relists === 0) {
-      this.#options.logger.warn(`Kubernetes: listing ${describeResource(this.#resource())} again: ${error.message}`);
+      this.#options.logger.warn(`Kubernetes: listing ${describeResource(resource)} again: ${error.message}`);
       return 0;
     }
     // Load balancers cut connections every now and then: that alone is worth no error.
     if (step === "watch" && error.kind === "unreachable" && wasWorking) {
-      this.#options.logger.warn(`Kubernetes: watching ${describeResource(this.#resource())} again: ${error.message}`);
+      this.#options.logger.warn(`Kubernetes: watching ${describeResource(resource)} again: ${error.message}`);
       return this.#backoff.next();
     }
-    this.#fault = explainFault(error, step, this.#resource());
+    this.#fault = explainFault(error, step, resource);
     this.#faults.report(`${step} ${error.kind}`, this.#fault);
     // A server that starts says "in 5 s" however soon it will be up: only a limit of its own is believed beyond 2 s.
     const retryAfterMaxMs = error.kind === "throttled" ? Number.POSITIVE_INFINITY : BACKOFF_MAX_MS;

@@ -3,6 +3,7 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildBinary } from "../support/binary.ts";
 import { runToEnd } from "../support/ingress-process.ts";
+import { tempDir } from "../support/temp-dir.ts";
 
 const BUN_VERSION = readFileSync(join(import.meta.dir, "../../.bun-version"), "utf8").trim();
 
@@ -44,4 +45,16 @@ test("ingress without a namespace, manifests or --all-namespaces exits with 2", 
   const { exitCode, stderr } = await runToEnd([binary, "--port=0"]);
   expect(exitCode).toBe(2);
   expect(stderr).toContain("namespace");
+});
+
+test("ingress adds to a file that both its outputs are redirected to, and keeps what stands there", async () => {
+  using dir = tempDir();
+  const path = join(dir.path, "out.txt");
+  const script = '( echo before; "$0" --version; "$0" --no-such-flag; echo after ) >"$1" 2>&1';
+  await runToEnd(["bash", "-c", script, binary, path]);
+  const lines = readFileSync(path, "utf8").trim().split("\n");
+  expect(lines.at(0)).toBe("before");
+  expect(lines.at(1)).toContain("commit");
+  expect(lines.at(2)).toContain("no-such-flag");
+  expect(lines.at(-1)).toBe("after");
 });

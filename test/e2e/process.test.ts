@@ -21,7 +21,7 @@ test.each(["batchsandbox", "agent-sandbox"])(
     for (const headers of [{ "OpenSandbox-Ingress-To": stage.route }, { Host: `${stage.route}.example.com` }]) {
       const response = await fetch(`${ingress.origin}/echo?a=%2F`, { headers });
       expect(response.status).toBe(200);
-      expect(response.headers.get("reverse-proxy-server-poweredby")).toBe("OpenSandbox-ingress");
+      expect(response.headers.get("reverse-proxy-server-powerby")).toBe("OpenSandbox-ingress");
       expect(await response.json()).toMatchObject({
         sandbox: "sample",
         url: `http://127.0.0.1:${stage.sandbox.port}/echo?a=%2F`,

@@ -79,6 +79,7 @@ class LocalKubeApiServer implements KubeApiServer {
   readonly #binaries: KubeBinaries;
   readonly #options: KubeApiServerOptions & Ports;
   readonly #etcdUrl: string;
+  readonly #guard = findGuard();
   #etcd: Bun.Subprocess | undefined;
   #apiServer: Bun.Subprocess | undefined;
   #session: Bun.FetchSession | undefined;
@@ -213,9 +214,7 @@ class LocalKubeApiServer implements KubeApiServer {
 
   #spawn(name: string, binary: string, args: readonly string[]): Bun.Subprocess {
     const log = openSync(join(this.#options.dir, `${name}.log`), "a");
-    // A test that is killed leaves nothing running, where util-linux can see to it.
-    const guard = Bun.which("setpriv") === null ? [] : ["setpriv", "--pdeath-signal", "KILL", "--"];
-    const child = Bun.spawn([...guard, binary, ...args], { stdin: "ignore", stdout: log, stderr: log });
+    const child = Bun.spawn([...this.#guard, binary, ...args], { stdin: "ignore", stdout: log, stderr: log });
     closeSync(log);
     return child;
   }
@@ -242,6 +241,13 @@ class LocalKubeApiServer implements KubeApiServer {
     );
     return lines.map((text) => text.trim().split("\n").slice(-3).join("\n")).join("\n");
   }
+}
+
+/** With util-linux, a test that is killed leaves nothing running. */
+function findGuard(): readonly string[] {
+  const guard = ["setpriv", "--pdeathsig", "KILL", "--"];
+  const works = Bun.which("setpriv") !== null && Bun.spawnSync([...guard, "true"]).success;
+  return works ? guard : [];
 }
 
 function toJson(text: string): Json {

@@ -63,9 +63,20 @@ export async function installCrd(server: KubeApiServer, kind: KubeKind, versions
   await waitUntilServed(server, kind, versions);
 }
 
-/** Changes which versions are served; the first one is stored. */
-export async function changeCrdVersions(server: KubeApiServer, kind: KubeKind, versions: Json): Promise<void> {
-  await server.request("PATCH", `${CRDS}/${kind.plural}.${kind.group}`, versions, {
+/** Removes a kind with all its objects and waits until it is no longer served. */
+export async function deleteCrd(server: KubeApiServer, kind: KubeKind): Promise<void> {
+  await server.request("DELETE", `${CRDS}/${kind.plural}.${kind.group}`);
+  const isServed = () =>
+    server.request("GET", collectionPath(kind, "default")).then(
+      () => true,
+      (error: unknown) => !String(error).includes(": 404 "),
+    );
+  await eventually(async () => !(await isServed()));
+}
+
+/** Changes a definition by a JSON patch (RFC 6902). */
+export async function changeCrdVersions(server: KubeApiServer, kind: KubeKind, patch: readonly Json[]): Promise<void> {
+  await server.request("PATCH", `${CRDS}/${kind.plural}.${kind.group}`, patch, {
     contentType: "application/json-patch+json",
   });
 }
