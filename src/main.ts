@@ -75,8 +75,8 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
 
 async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
-    import("./sign-command.ts"),
-    import("./verify-command.ts"),
+    import("./commands/sign-command.ts"),
+    import("./commands/verify-command.ts"),
     import("node:fs"),
   ]);
   const run = name === "sign" ? runSignCommand : runVerifyCommand;

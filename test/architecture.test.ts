@@ -85,6 +85,10 @@ const PACKAGES: Readonly<Record<string, string>> = {
   yaml: "sandbox/read-manifest.ts",
 };
 
+/** Members of the global `process`, and their like in `Bun`; a parameter may well be called `process`. */
+const PROCESS_USE =
+  /\bBun\.(?:env|argv)\b|(?<![.\w])process\.(?:env|argv|execve|execPath|exit|exitCode|on|once|pid|stdout|stderr|kill|cwd|platform|memoryUsage|cpuUsage|hrtime|nextTick)\b/g;
+
 interface Import {
   readonly from: string;
   /** A file of `src`, or a package. */
@@ -109,7 +113,10 @@ function readImports(file: string): Import[] {
 }
 
 function packageOf(path: string): string {
-  return path.split("/").slice(0, path.startsWith("@") ? 2 : 1).join("/");
+  return path
+    .split("/")
+    .slice(0, path.startsWith("@") ? 2 : 1)
+    .join("/");
 }
 
 function roomOf(file: string): string {
@@ -138,9 +145,7 @@ describe("src", () => {
   });
 
   test("imports: each package is imported in the one file that the table names", () => {
-    const found = imports
-      .filter(({ to }) => !isOwn(to) && !isBuiltIn(to))
-      .map(({ from, to }) => `${to} in ${from}`);
+    const found = imports.filter(({ to }) => !isOwn(to) && !isBuiltIn(to)).map(({ from, to }) => `${to} in ${from}`);
     expect(new Set(found)).toEqual(new Set(Object.entries(PACKAGES).map(([name, file]) => `${name} in ${file}`)));
   });
 
@@ -153,7 +158,9 @@ describe("src", () => {
   });
 
   test("imports: there is no cycle", () => {
-    const next = new Map(files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to) && !i.typeOnly)]));
+    const next = new Map(
+      files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to) && !i.typeOnly)]),
+    );
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {
       if (path.includes(file)) throw new Error(`cycle: ${[...path, file].join(" → ")}`);
@@ -170,10 +177,10 @@ describe("src", () => {
     const code = source.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
     expect(basename(file)).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/);
     expect(basename(file)).not.toBe("index.ts");
-    expect(code).not.toMatch(/^export default\b/m);
+    expect(code.match(/^export default\b.*/gm)).toBeNull();
     if (file === "main.ts") return;
     // Only the process edge touches the process, and nothing is kept at the level of a module that can change.
-    expect(code).not.toMatch(/(?<![.\w])process\.(?!ts\b)/);
-    expect(code).not.toMatch(/^(?:export )?(?:let|var) /m);
+    expect(code.match(PROCESS_USE)).toBeNull();
+    expect(code.match(/^(?:export )?(?:let|var) .*/gm)).toBeNull();
   });
 });
