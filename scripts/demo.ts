@@ -3,9 +3,12 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runChecks } from "./demo-check.ts";
 import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
+import { runDevLoop } from "./dev-loop.ts";
 
 const ROOT = join(import.meta.dir, "..");
-const BINARY = join(ROOT, "dist/ingress");
+const SOURCE = join(ROOT, "src");
+/** What `scripts/demo` has just built; tests have their own. */
+const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress");
 
 const USAGE = `Usage: ./scripts/demo [flags]
 
@@ -40,25 +43,29 @@ async function runDemo(options: DemoOptions): Promise<number> {
   });
   for (const port of [options.port, options.adminPort]) checkPortFree(options.host, port);
   const sandboxes = await startSandboxes({ port: options.sandboxPort });
-  try {
-    const ingress = await runIngress({
-      command: options.watch ? watchCommand() : [BINARY],
+  const description = describeDemo(options, [sandboxes.one, sandboxes.two]);
+  const start = () =>
+    runIngress({
+      command: options.watch ? [process.execPath, join(SOURCE, "main.ts")] : [BINARY],
       providerFlags: [`--provider-type=${options.providerType}`, `--manifests=${sandboxes.manifests}`],
       mode: options.mode,
       host: options.host,
       port: options.port,
       adminPort: options.adminPort,
     });
-    console.log(describeDemo(options, [sandboxes.one, sandboxes.two]));
+  try {
+    if (options.watch) {
+      console.log(description);
+      await runDevLoop({ folder: SOURCE, start, stopped: stopAsked });
+      return 0;
+    }
+    const ingress = await start();
+    console.log(description);
     const code = await Promise.race([stopAsked, ingress.exited.then((exitCode) => exitCode || 1)]);
     return (await ingress.stop()) || code;
   } finally {
     await sandboxes.stop();
   }
-}
-
-function watchCommand(): string[] {
-  return [process.execPath, "--watch", "--no-clear-screen", join(ROOT, "src/main.ts")];
 }
 
 function describeDemo(
@@ -84,7 +91,7 @@ function describeDemo(
     `  curl ${base}echo`,
     `  curl -N '${base}events?interval=500'`,
     `  head -c 100000000 /dev/zero | curl -T - ${base}upload`,
-    `  curl http://${host}:${adminPort}/readyz?verbose`,
+    `  curl 'http://${host}:${adminPort}/readyz?verbose'`,
     `  curl http://${host}:${adminPort}/metrics`,
     "",
     options.watch

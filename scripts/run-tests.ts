@@ -1,6 +1,7 @@
 // run-tests.ts: the steps of `scripts/test`, which prepares what they need.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { runLimited } from "./run-limited.ts";
 import {
   countPlainStep,
   countTestRun,
@@ -9,7 +10,6 @@ import {
   parseSkipReasons,
   sumCounts,
   type Counts,
-  type Ending,
 } from "./test-report.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -101,7 +101,7 @@ async function runStep(step: Step): Promise<StepResult> {
   }
   const report = step.isTestRun ? ["--only-failures", "--reporter=junit", `--reporter-outfile=${junitFile}`] : [];
   const started = performance.now();
-  const ending = await runLimited([...step.command, ...report], { env, maxMs: step.maxMs });
+  const ending = await runLimited([...step.command, ...report], { cwd: ROOT, env, maxMs: step.maxMs });
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
 
   const junit = existsSync(junitFile) ? readFileSync(junitFile, "utf8") : undefined;
@@ -113,42 +113,6 @@ async function runStep(step: Step): Promise<StepResult> {
   const limit = ending.timedOut ? `, killed at its limit of ${step.maxMs / MINUTE_MS} min` : "";
   console.log(`${counts.failed === 0 ? "ok  " : "FAIL"}  ${step.name}, ${seconds} s${limit}`);
   return { counts, reasons };
-}
-
-async function runLimited(
-  command: readonly string[],
-  options: { env: Record<string, string | undefined>; maxMs: number },
-): Promise<Ending> {
-  // A process group of its own, so that at the limit nothing that the step started stays behind.
-  const child = Bun.spawn([...command], {
-    cwd: ROOT,
-    env: options.env,
-    stdin: "ignore",
-    stdout: "inherit",
-    stderr: "inherit",
-    detached: true,
-  });
-  const killGroup = () => {
-    try {
-      process.kill(-child.pid, "SIGKILL");
-    } catch {
-      // It has just ended by itself.
-    }
-  };
-  let timedOut = false;
-  const timer = setTimeout(() => {
-    timedOut = true;
-    killGroup();
-  }, options.maxMs);
-  const interrupt = () => {
-    killGroup();
-    process.exit(130);
-  };
-  process.on("SIGINT", interrupt).on("SIGTERM", interrupt);
-  await child.exited;
-  process.off("SIGINT", interrupt).off("SIGTERM", interrupt);
-  clearTimeout(timer);
-  return { exitCode: child.exitCode, timedOut };
 }
 
 async function main(): Promise<number> {

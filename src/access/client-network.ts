@@ -8,12 +8,15 @@ const NETWORK_GROUPS = 4;
  * Whom failures of a client are counted against: its IPv4 address, or the /64 of its IPv6 address. One host is given
  * at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4) and may take a new address in it for each request (RFC 8981). A text
  * that is no address stands for itself.
+ *
+ * @param clientAddress Canonical, as `parseAddress` gives it.
  */
 export function clientNetwork(clientAddress: string): string {
   if (!clientAddress.includes(":")) return clientAddress;
-  const address = parseAddress(clientAddress) ?? clientAddress;
-  if (!address.includes(":")) return address;
-  const [head = "", tail] = address.split("::");
+  // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
+  const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
+  if (mapped !== undefined) return mapped;
+  const [head = "", tail] = clientAddress.split("::");
   const groups = splitGroups(head);
   if (tail !== undefined) {
     const missing = IPV6_GROUPS - groups.length - splitGroups(tail).length;

@@ -1,3 +1,4 @@
+import { parseAccessKeys } from "../access/access-keys.ts";
 import { parseAddress, parseAddressSet } from "../address.ts";
 import type { Config, RenewConfig } from "./config-type.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
@@ -115,11 +116,21 @@ function readStopping(reader: FlagReader, warnings: string[]): Pick<Config, "shu
 function readAccessKeys(reader: FlagReader): Pick<Config, "secureAccessKeys" | "secureAccessKeysFile"> {
   const secureAccessKeys = reader.optionalText("secure-access-keys");
   const secureAccessKeysFile = reader.optionalText("secure-access-keys-file");
-  if (secureAccessKeys !== undefined) checkReference(reader, "secure-access-keys");
+  if (secureAccessKeys !== undefined && checkReference(reader, "secure-access-keys")) {
+    checkAccessKeys(reader, secureAccessKeys);
+  }
   if (secureAccessKeys !== undefined && secureAccessKeysFile !== undefined) {
     reader.faults.push("--secure-access-keys and --secure-access-keys-file: only one of them may be given");
   }
   return { secureAccessKeys, secureAccessKeysFile };
+}
+
+function checkAccessKeys(reader: FlagReader, secureAccessKeys: string): void {
+  try {
+    parseAccessKeys(secureAccessKeys);
+  } catch (error) {
+    reader.fault("secure-access-keys", messageOf(error));
+  }
 }
 
 function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {

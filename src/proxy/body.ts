@@ -24,16 +24,14 @@ export interface BodyContext {
 
 /**
  * The request's body as `fetch` wants it: whole where small, else a stream that counts.
- *
- * Throws `body_not_allowed` for a body on GET or HEAD, which Bun would swallow; `body_too_large`; `request_invalid` for
- * a Content-Length that is no number (two equal ones reach us as `3, 3`); `client_closed` when the client leaves.
+ * Throws `client_closed` when the client leaves while a small one is read.
  */
 export async function readRequestBody(
   request: Request,
   exchange: Exchange,
   context: BodyContext,
 ): Promise<Uint8Array | ReadableStream<Uint8Array> | undefined> {
-  const length = checkRequestFraming(request, context.maxBodyBytes);
+  const length = exchange.subject.bodyLength;
   if (length === 0 || request.body === null) return undefined;
   if (length !== undefined && length <= SMALL_BODY_MAX_BYTES && context.budget.tryTake(length)) {
     try {
@@ -51,7 +49,9 @@ export async function readRequestBody(
 
 /**
  * Checks how the body is framed, without reading it. Returns its length, undefined for chunked, 0 for none.
- * Throws as `readRequestBody` does.
+ *
+ * Throws `body_not_allowed` for a body on GET or HEAD, which Bun would swallow (RFC 9110 §9.3.1 gives it no meaning);
+ * `body_too_large`; `request_invalid` for a Content-Length that is no number (two equal ones reach us as `3, 3`).
  */
 export function checkRequestFraming(request: Request, maxBodyBytes: number): number | undefined {
   const text = request.headers.get("content-length");

@@ -20,6 +20,8 @@ export interface ExchangeSubject {
   readonly path: string;
   /** Empty, or begins with `?`. */
   readonly query: string;
+  /** Bytes of the request's body; 0: there is none; undefined: it is chunked. */
+  readonly bodyLength: number | undefined;
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
@@ -71,9 +73,17 @@ export class Exchange implements InFlight {
     this.activeAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     upstream.inFlight.add(this);
-    subject.request.signal.addEventListener("abort", () => this.cut(new IngressError("client_closed")), {
-      once: true,
-    });
+    subject.request.signal.addEventListener("abort", this.#onClientLeft, { once: true });
+  }
+
+  readonly #onClientLeft = (): void => this.cut(new IngressError("client_closed"));
+
+  /**
+   * The client's connection is a WebSocket from now on, which has a close of its own: Bun aborts the request's signal
+   * for that, too, and would make every orderly close an abrupt one.
+   */
+  becomeTunnel(): void {
+    this.subject.request.signal.removeEventListener("abort", this.#onClientLeft);
   }
 
   /** Aborts when the exchange is cut: for `fetch` and whatever else waits. */

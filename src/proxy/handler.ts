@@ -16,7 +16,7 @@ import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
 import { rewriteRequestHeaders } from "./headers.ts";
 import type { Limits } from "./limits.ts";
-import { parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
+import { collapseLeadingSlashes, parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
 import type { TunnelData } from "./tunnel.ts";
 import type { UpstreamPool } from "./upstream.ts";
 import type { Watchdog } from "./watchdog.ts";
@@ -115,7 +115,7 @@ async function handleRequest(
   const host = parseHost(headers.get("host"));
   const route = parseRoute({ path: target.path, headers, host }, context.mode);
   progress.route = route;
-  checkRequestFraming(request, context.maxBodyBytes);
+  const bodyLength = checkRequestFraming(request, context.maxBodyBytes);
   if (progress.websocket) checkHandshake(headers);
 
   const syncing = context.ensureSynced();
@@ -123,7 +123,7 @@ async function handleRequest(
   const record = resolve(route, context);
 
   // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-  const path = context.access.check({
+  const settledPath = context.access.check({
     route,
     sandboxUid: record.uid,
     accessToken: record.accessToken,
@@ -131,6 +131,7 @@ async function handleRequest(
     clientAddress: address.client,
     nowMs: context.clock.now(),
   });
+  const path = collapseLeadingSlashes(settledPath);
   const hostPort = endpointFor(record, route.port);
   if (!record.ready || hostPort === undefined) {
     throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
@@ -148,6 +149,7 @@ async function handleRequest(
       route,
       path,
       query: target.query,
+      bodyLength,
       hostPort,
       clientAddress: address.client,
       use,

@@ -121,6 +121,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
         idleTimeout: CLIENT_IDLE_SECONDS,
         development: false,
+        // Without `development` Bun shares the port by default, and a second ingress on it would go unnoticed.
+        reusePort: false,
         fetch: handler,
         websocket: tunnelHandlers(config.websocketMaxMessageBytes),
       });

@@ -93,7 +93,8 @@ function describeCause(error: IngressError | undefined): string | undefined {
   if (error === undefined) return undefined;
   const { cause } = error;
   if (cause === undefined) return undefined;
-  if (!(cause instanceof Error)) return String(cause);
+  if (typeof cause === "string") return cause;
+  if (!(cause instanceof Error)) return typeof cause;
   const code = "code" in cause && typeof cause.code === "string" ? cause.code : cause.name;
   return cause.message.startsWith(code) ? cause.message : `${code}: ${cause.message}`;
 }

@@ -26,6 +26,16 @@ export function parseRequestTarget(url: string): RequestTarget {
 }
 
 /**
+ * The path as `fetch` will send it: it takes several slashes at the beginning for one. Done here, so that what is
+ * logged and reported is what the sandbox sees.
+ */
+export function collapseLeadingSlashes(path: string): string {
+  let start = 0;
+  while (path.charCodeAt(start + 1) === SLASH) start++;
+  return start === 0 ? path : path.slice(start);
+}
+
+/**
  * The Host header of a request, or empty where it has none (HTTP/1.0 only).
  *
  * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and

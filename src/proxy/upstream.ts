@@ -97,7 +97,7 @@ export class Upstream {
   end(error: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const work of [...this.inFlight]) work.cut(error);
+    for (const work of this.inFlight) work.cut(error);
     this.retire();
   }
 }

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import { Readable } from "node:stream";
 
-import WebSocket from "ws";
+import { WebSocket } from "ws";
 
 import { IngressError } from "../errors.ts";
 import type { Exchange } from "./exchange.ts";

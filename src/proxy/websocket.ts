@@ -87,12 +87,16 @@ function upgradeClient(
   server: Server<TunnelData>,
   options: { readonly tunnel: Tunnel; readonly headers: Headers },
 ): boolean {
+  const { request } = exchange.subject;
   exchange.begin(101);
-  const upgraded = server.upgrade(exchange.subject.request, {
+  // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
+  request.headers.set("upgrade", "websocket");
+  const upgraded = server.upgrade(request, {
     data: { tunnel: options.tunnel },
     headers: options.headers,
   });
-  if (!upgraded) exchange.begin(0);
+  if (upgraded) exchange.becomeTunnel();
+  else exchange.begin(0);
   return upgraded;
 }
 

@@ -3,9 +3,9 @@ import type { RedisTarget } from "./redis-dsn.ts";
 import { classifyRedisFault, RedisFault } from "./redis-fault.ts";
 
 // The client is node-redis. What was weighed, each against a real server through every fault that the tests know:
-// Bun.RedisClient reports every fault as "Connection closed" (a wrong password looks like a dead host), takes no
-// password for a socket, and cannot speak to a server without HELLO. ioredis writes to database 0 when SELECT fails and resolves a
-// pipeline whose commands failed. node-redis rejects with the cause, frees everything on destroy() and has no dependencies.
+// Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host, and needs a server that
+// knows HELLO. ioredis writes to database 0 when SELECT fails, and its connect() hides the cause too. node-redis rejects with the
+// cause, frees everything on destroy(), and brings no further package.
 type RedisModule = typeof import("@redis/client");
 
 /**

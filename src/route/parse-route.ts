@@ -28,7 +28,6 @@ export interface RouteInput {
 const COMMA = 0x2c;
 const HYPHEN = 0x2d;
 const SLASH = 0x2f;
-const OPEN_BRACKET = 0x5b;
 const FIRST_VISIBLE = 0x21;
 const LAST_VISIBLE = 0x7e;
 
@@ -54,14 +53,7 @@ export function parseRoute(input: RouteInput, mode: RouteMode): Route {
   if (named !== null && !isBlank(named)) return parseHostStyle(named, "header", input.path);
   const deprecated = input.headers.get(DEPRECATED_ROUTE_HEADER);
   if (deprecated !== null && !isBlank(deprecated)) return parseHostStyle(deprecated, "header", input.path);
-  return parseHostRoute(input.host, input.path);
-}
-
-function parseHostRoute(host: string, path: string): Route {
-  const value = host.toLowerCase();
-  // An IPv6 literal: the request was sent to the ingress itself, not to a name that carries a route.
-  if (isBlank(value) || value.charCodeAt(0) === OPEN_BRACKET) throw missing(HEADER_FORMS);
-  return parseHostStyle(value, "host", path);
+  return parseHostStyle(input.host.toLowerCase(), "host", input.path);
 }
 
 /**
@@ -77,6 +69,7 @@ function parseHostStyle(value: string, form: RouteForm, path: string): Route {
 
   const lastHyphen = findHyphenBefore(value, labelEnd, start);
   if (lastHyphen < start) {
+    // No Host, an address, or a plain name: the request was sent to the ingress itself.
     if (form === "host") throw missing(HEADER_FORMS);
     throw invalid(`the port is missing; ${HEADER_FORMS}`);
   }

@@ -4,7 +4,7 @@ import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord } 
 
 /** A replacement that is being put together, while the table goes on serving what it has. */
 export interface TableReplacement {
-  /** Adds a record; the last one of an object wins. A record outside the scope is left out, with a warning. */
+  /** Adds a record; the last one of an object wins. Records outside the scope are left out, with one warning. */
   add(record: SandboxRecord): void;
   /**
    * Makes the records added the whole content of the scope, in one synchronous step. Changes made to the scope by
@@ -87,16 +87,19 @@ class IndexedSandboxTable implements SandboxTable {
 
   beginReplace(scope: string | undefined): TableReplacement {
     let staged: NameIndex | undefined = new NameIndex();
+    let leftOut = 0;
     return {
       add: (record) => {
         if (staged === undefined) throw new Error("Cannot add a record: the replacement is over");
         if (scope === undefined || record.namespace === scope) staged.put(record);
-        else this.#logger.warn("a sandbox of another namespace was left out", { namespace: scope, name: record.name });
+        else leftOut += 1;
       },
       commit: () => {
         if (staged === undefined) throw new Error("Cannot commit: the replacement is over");
         const next = staged;
         staged = undefined;
+        if (leftOut > 0)
+          this.#logger.warn("sandboxes of other namespaces were left out", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
       },
       abort: () => {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { eventually } from "../support/eventually.ts";
 import { eventLine, statusBody } from "../support/fake-kube-api.ts";
 import { createReflectorBench } from "../support/reflector-bench.ts";
-import { seededRandom } from "../support/seeded-random.ts";
+import { createRandom } from "../support/random.ts";
 
 describe("createReflector: list and watch", () => {
   test("lists in pages of 500, following continue, and watches from the list's version", async () => {
@@ -273,18 +273,18 @@ describe("createReflector: broken streams", () => {
   test("reads lines and characters cut anywhere", async () => {
     await using bench = await createReflectorBench();
     await bench.begin();
-    const random = seededRandom(7);
+    const random = createRandom(7);
     let bytes = Buffer.alloc(0);
     for (let i = 0; i < 40; i++) {
-      const object = bench.fake.put(`thing-${i}`, "ä€😀".repeat(random.below(9)), { silently: true });
+      const object = bench.fake.put(`thing-${i}`, "ä€😀".repeat(random.integer(9)), { silently: true });
       bytes = Buffer.concat([bytes, Buffer.from(eventLine("ADDED", object))]);
     }
     const [watch] = bench.fake.watches;
     for (let at = 0; at < bytes.length;) {
-      const length = 1 + random.below(40);
+      const length = 1 + random.integer(40);
       watch?.write(bytes.subarray(at, at + length));
       at += length;
-      if (random.below(4) === 0) await Bun.sleep(0); // so that the pieces are read apart
+      if (random.integer(4) === 0) await Bun.sleep(0); // so that the pieces are read apart
     }
     await bench.settle();
     expect(bench.store.replacements()).toBe(1);
@@ -311,10 +311,10 @@ describe("createReflector: broken streams", () => {
   test("survives a connection that is cut after every few events", async () => {
     await using bench = await createReflectorBench();
     await bench.begin();
-    const random = seededRandom(3);
+    const random = createRandom(3);
     for (let i = 0; i < 60; i++) {
-      bench.fake.put(`thing-${random.below(20)}`, i);
-      if (random.below(3) === 0) bench.fake.remove(`thing-${random.below(20)}`);
+      bench.fake.put(`thing-${random.integer(20)}`, i);
+      if (random.integer(3) === 0) bench.fake.remove(`thing-${random.integer(20)}`);
       if (i % 6 !== 0) continue;
       await eventually(() => bench.fake.watches.size === 1);
       for (const watch of bench.fake.watches) watch.cut();
@@ -464,12 +464,12 @@ describe("createReflector: chaos", () => {
         pageStallMaxMs: 3000,
         relistPauseMs: 1000,
       });
-      const random = seededRandom(seed);
+      const random = createRandom(seed);
       for (let i = 0; i < 30; i++) bench.fake.put(`thing-${i}`, i);
       await bench.begin();
       const misbehave: [() => void, ...(() => void)[]] = [
         () => bench.fake.compact(),
-        () => bench.fake.put(`thing-${random.below(40)}`, "dropped", { silently: true }),
+        () => bench.fake.put(`thing-${random.integer(40)}`, "dropped", { silently: true }),
         () => bench.fake.intercept("watch", (exchange) => exchange.respond(500, "")),
         () => bench.fake.intercept("list", (exchange) => exchange.respond(429, "", { "Retry-After": "1" })),
         () => bench.fake.intercept("list", (exchange) => exchange.stream().cut()),
@@ -481,10 +481,10 @@ describe("createReflector: chaos", () => {
         () => bench.fake.watches.forEach((watch) => watch.write("garbage\n")),
       ];
       for (let i = 0; i < 150; i++) {
-        if (random.below(3) === 0) bench.fake.remove(`thing-${random.below(40)}`);
-        else bench.fake.put(`thing-${random.below(40)}`, i);
-        if (random.below(8) === 0) random.pick(misbehave)();
-        if (random.below(5) === 0) await Bun.sleep(random.below(30));
+        if (random.integer(3) === 0) bench.fake.remove(`thing-${random.integer(40)}`);
+        else bench.fake.put(`thing-${random.integer(40)}`, i);
+        if (random.integer(8) === 0) random.pick(misbehave)();
+        if (random.integer(5) === 0) await Bun.sleep(random.integer(30));
       }
       await bench.settle();
     });

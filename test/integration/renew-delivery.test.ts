@@ -147,6 +147,14 @@ describe.skipIf(!hasRedis)("RedisPublisher with a real Redis", () => {
   });
 });
 
+test.skipIf(!hasRedis)("RedisPublisher publishes to a Redis older than HELLO", async () => {
+  await using redis = await startRedis('rename-command HELLO ""', "requirepass secret");
+  await using harness = await startPublisher(`redis://:secret@127.0.0.1:${redis.port}/1`);
+  harness.use("a");
+  await eventually(() => harness.publisher.stats().published === 1);
+  expect(await publishedIds(redis, { password: "secret", database: 1 })).toEqual(["a"]);
+});
+
 test("RedisPublisher refuses a DSN that cannot be parsed, without showing it", async () => {
   const refusal = await startPublisher("redis://u:hunter2%zz@h").then(() => "started", String);
   expect(refusal).toBe("Error: Cannot parse Redis DSN: password is not percent-encoded UTF-8");

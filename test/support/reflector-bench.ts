@@ -6,7 +6,7 @@ import { startFakeKubeApi, type FakeKubeApi } from "./fake-kube-api.ts";
 import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
 import { createRecordingLogger, type RecordingLogger } from "./recording-logger.ts";
 import { createRecordingStore, type RecordingStore } from "./recording-store.ts";
-import { seededRandom } from "./seeded-random.ts";
+import { createRandom } from "./random.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A reflector over a fake API server, and all that a test looks at. */
@@ -33,7 +33,7 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
   const store = createRecordingStore();
   const logger = createRecordingLogger();
   const clock = createHurriedClock(HURRY);
-  const random = seededRandom(1);
+  const random = createRandom(1);
   const reflector = createReflector({
     client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
     resource: { group: "test.example", plural: "things", namespace: "ns" },
@@ -42,7 +42,7 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
     logger,
     onSynced() {},
     clock,
-    random: () => random.next(),
+    random: () => random.integer(1000) / 1000,
     limits,
   });
   return {

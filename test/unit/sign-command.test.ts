@@ -3,7 +3,7 @@ import { parseAccessKeys } from "../../src/access/access-keys.ts";
 import { verifySignature } from "../../src/access/signature.ts";
 import { parseRoute } from "../../src/route/parse-route.ts";
 import type { Route } from "../../src/route/route.ts";
-import { runSignCommand } from "../../src/sign-command.ts";
+import { runSignCommand } from "../../src/commands/sign-command.ts";
 import { SIGNATURE_VECTORS } from "../support/vectors.ts";
 
 const NOW_MS = 1_900_000_000_500;

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { runVerifyCommand } from "../../src/verify-command.ts";
+import { runVerifyCommand } from "../../src/commands/verify-command.ts";
 import { SIGNATURE_VECTORS } from "../support/vectors.ts";
 
 const NOW_MS = 1_900_000_000_000;

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createLineSplitter } from "../../../src/kube/line-splitter.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { createRandom } from "../../support/random.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
@@ -14,14 +14,14 @@ describe("createLineSplitter", () => {
   });
 
   test("gives the same lines wherever the chunks end", () => {
-    const random = seededRandom(11);
+    const random = createRandom(11);
     for (let round = 0; round < 300; round++) {
-      const wanted = Array.from({ length: random.below(8) }, () => "aä€😀 ".repeat(1 + random.below(30)));
+      const wanted = Array.from({ length: random.integer(8) }, () => "aä€😀 ".repeat(1 + random.integer(30)));
       const bytes = encode(wanted.map((line) => `${line}\n`).join(""));
       const lines = createLineSplitter(10_000);
       const found: string[] = [];
       for (let at = 0; at < bytes.length;) {
-        const length = random.below(20);
+        const length = random.integer(20);
         // One buffer for all chunks, as a stream may have it.
         const chunk = bytes.slice(at, at + length);
         found.push(...lines.push(chunk));

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { KubeError } from "../../../src/kube/kube-error.ts";
 import { compareResourceVersions } from "../../../src/kube/resource.ts";
 import { parseWatchLine } from "../../../src/kube/watch.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { createRandom } from "../../support/random.ts";
 
 const event = (type: string, object: unknown) => JSON.stringify({ type, object });
 
@@ -45,14 +45,14 @@ describe("parseWatchLine", () => {
   });
 
   test("gives a change or a KubeError for any text", () => {
-    const random = seededRandom(5);
+    const random = createRandom(5);
     const whole = event("ADDED", { metadata: { name: "a", resourceVersion: "7", uid: "u" } });
     const pieces = ['"', "{", "}", "null", "1", "[", "]", ",", ":", "\\", "\u0000", "é", "ERROR", "BOOKMARK"] as const;
     for (let round = 0; round < 3000; round++) {
       let line = whole;
-      for (let change = 0; change <= random.below(4); change++) {
-        const at = random.below(line.length + 1);
-        line = line.slice(0, at) + random.pick(pieces) + line.slice(at + random.below(6));
+      for (let change = 0; change <= random.integer(4); change++) {
+        const at = random.integer(line.length + 1);
+        line = line.slice(0, at) + random.pick(pieces) + line.slice(at + random.integer(6));
       }
       expect(["set", "remove", "bookmark", "protocol", "server", "expired"]).toContain(kindOf(line));
     }

@@ -4,7 +4,7 @@ import { projectBatchSandbox } from "../../../src/sandbox/project-batch-sandbox.
 import type { ProjectOptions } from "../../../src/sandbox/projection.ts";
 import { endpointFor, type SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { agentSandbox, batchSandbox } from "../../support/sandbox-objects.ts";
-import { seededRandom, type SeededRandom } from "../../support/seeded-random.ts";
+import { createRandom, type Random } from "../../support/random.ts";
 
 const strict: ProjectOptions = { allowLoopback: false };
 
@@ -181,6 +181,8 @@ describe("projectBatchSandbox: readiness", () => {
     expect(notReady.isWellFormed()).toBe(true);
     expect(notReady.length).toBeLessThan(450);
     expect(notReady).toContain("a X-Evil: 1 é");
+    const half = [{ type: "Paused", status: "True", reason: "Half\ud83d" }];
+    expect(recordOf(batchSandbox({ status: { conditions: half } })).notReady).toContain("(Half\ufffd)");
   });
 });
 
@@ -309,10 +311,10 @@ describe("projectAgentSandbox", () => {
   });
 });
 
-function randomJson(random: SeededRandom, depth: number): unknown {
-  const kind = random.below(depth > 0 ? 9 : 7);
+function randomJson(random: Random, depth: number): unknown {
+  const kind = random.integer(depth > 0 ? 9 : 7);
   if (kind === 0) return null;
-  if (kind === 1) return random.below(2) === 0;
+  if (kind === 1) return random.integer(2) === 0;
   if (kind === 2) return random.pick([0, 1, -1, 1.5, 1e308, -0]);
   if (kind < 7) {
     return random.pick([
@@ -336,7 +338,7 @@ function randomJson(random: SeededRandom, depth: number): unknown {
       "uid",
     ]);
   }
-  const size = random.below(5);
+  const size = random.integer(5);
   if (kind === 7) return Array.from({ length: size }, () => randomJson(random, depth - 1));
   const entries = Array.from({ length: size }, () => [
     random.pick([
@@ -365,15 +367,15 @@ function randomJson(random: SeededRandom, depth: number): unknown {
 }
 
 /** Puts random values into an object that would otherwise be usable, so that the depths are reached as well. */
-function damage(random: SeededRandom, value: unknown): unknown {
-  if (random.below(12) === 0) return randomJson(random, 3);
+function damage(random: Random, value: unknown): unknown {
+  if (random.integer(12) === 0) return randomJson(random, 3);
   if (Array.isArray(value)) return value.map((item) => damage(random, item));
   if (typeof value !== "object" || value === null) return value;
   return Object.fromEntries(Object.entries(value).map(([key, inner]) => [key, damage(random, inner)]));
 }
 
 test("projections give a record or a refusal for any JSON, and ready only with an endpoint", () => {
-  const random = seededRandom(20_260_101);
+  const random = createRandom(20_260_101);
   const agent = agentSandbox(
     { serviceFQDN: "sb.ns.svc", podIPs: ["10.0.0.1"], conditions: [{ type: "Ready", status: "True" }] },
     { annotations: { "opensandbox.io/secure-access-token": "t" } },

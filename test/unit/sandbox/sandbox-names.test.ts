@@ -4,7 +4,7 @@ import { resolveIn } from "../../../src/sandbox/resolve-in.ts";
 import { sandboxNameCandidates } from "../../../src/sandbox/sandbox-names.ts";
 import { createSandboxTable } from "../../../src/sandbox/sandbox-table.ts";
 import { sandboxRecord } from "../../support/sandbox-objects.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { createRandom } from "../../support/random.ts";
 
 const hash = (id: string) => createHash("sha256").update(id).digest("hex").slice(0, 8);
 const uuid = "5f0c1a52-7a6d-4c3e-9d55-0a4f3c6f2b11";
@@ -32,10 +32,10 @@ describe("sandboxNameCandidates", () => {
   });
 
   test("sandboxNameCandidates begins with a DNS-1035 label whatever the id is", () => {
-    const random = seededRandom(7);
+    const random = createRandom(7);
     for (let run = 0; run < 5_000; run += 1) {
       let id = "";
-      for (let left = random.below(90); left > 0; left -= 1) {
+      for (let left = random.integer(90); left > 0; left -= 1) {
         id += random.pick(["a", "Z", "-", "-", "0", ".", "_", "é", "\u{1f600}", "\ud800", " ", "sandbox-"]);
       }
       const names = sandboxNameCandidates(id);

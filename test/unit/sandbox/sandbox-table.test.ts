@@ -3,7 +3,7 @@ import { silentLogger } from "../../../src/log.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/sandbox-table.ts";
 import { sandboxRecord } from "../../support/sandbox-objects.ts";
-import { seededRandom } from "../../support/seeded-random.ts";
+import { createRandom } from "../../support/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
   const table = createSandboxTable();
@@ -155,7 +155,7 @@ describe("SandboxTable.replaceAll", () => {
 
 test("SandboxTable agrees with a plain model after any sequence of operations", () => {
   for (let seed = 1; seed <= 40; seed += 1) {
-    const random = seededRandom(seed);
+    const random = createRandom(seed);
     const table = createSandboxTable();
     const model = new Map<string, SandboxRecord>();
     const live = new Map<string, string>();
@@ -166,9 +166,9 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
       sandboxRecord({
         namespace: random.pick(["a", "b", "c"]),
         name: random.pick(["x", "y", "z"]),
-        uid: `uid-${random.below(3)}`,
+        uid: `uid-${random.integer(3)}`,
         endpoint: random.pick(["10.0.0.1", "10.0.0.2", ""]),
-        ready: random.below(2) === 0,
+        ready: random.integer(2) === 0,
       });
     const note = () => {
       live.clear();
@@ -176,7 +176,7 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
     };
     for (let step = 0; step < 60; step += 1) {
       const record = draw();
-      const action = random.below(5);
+      const action = random.integer(5);
       if (action < 3) {
         table.set(record);
         model.set(keyOf(record), record);

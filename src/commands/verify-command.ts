@@ -1,5 +1,5 @@
-import { type AccessKeys, parseAccessKeysFile } from "./access/access-keys.ts";
-import { isExpired, verifySignature } from "./access/signature.ts";
+import { type AccessKeys, parseAccessKeysFile } from "../access/access-keys.ts";
+import { isExpired, verifySignature } from "../access/signature.ts";
 import {
   collectFault,
   type CommandResult,
@@ -11,9 +11,9 @@ import {
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
-import { messageOf } from "./config/text.ts";
-import { parseRoute, ROUTE_HEADER, type RouteInput } from "./route/parse-route.ts";
-import type { Route, RouteMode } from "./route/route.ts";
+import { messageOf } from "../config/text.ts";
+import { parseRoute, ROUTE_HEADER, type RouteInput } from "../route/parse-route.ts";
+import type { Route, RouteMode } from "../route/route.ts";
 
 const VERIFY_FLAGS = ["key", "keys-file"] as const;
 

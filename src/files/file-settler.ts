@@ -20,7 +20,7 @@ export interface FilesLook<State> {
 }
 
 /** A file is taken after it has rested for so long: files are written in pieces. Well under a second in all. */
-const QUIET_MS = 300;
+const QUIET_MS = 400;
 /** The same for one that is empty, or became shorter in place: it was cut and is being written again. */
 const QUIET_SHRUNK_MS = 600;
 /**

@@ -1,8 +1,8 @@
-import { type BigIntStats, type FSWatcher, watch } from "node:fs";
+import { type BigIntStats, watch } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
-import { type Clock, sleep } from "./clock.ts";
-import type { Logger } from "./log.ts";
+import { type Clock, sleep } from "../clock.ts";
+import type { Logger } from "../log.ts";
 import { FileSettler, type FileSight } from "./file-settler.ts";
 
 /** What is at a watched path, as far as it has come to rest. */
@@ -34,7 +34,24 @@ export interface WatchPathOptions {
   readonly clock: Clock;
   /** Which entries of a folder count, by name. Default: all. Does not apply to a path that is a file. */
   readonly accept?: (name: string) => boolean;
+  /** Where notices of changes come from. A seam for tests. Default: the system, through `fs.watch`. */
+  readonly listen?: FolderListen;
 }
+
+/**
+ * Listens for changes of the entries of a folder. May throw; calls `on.error` when it cannot go on. Notices may be lost,
+ * be too many or come for nothing.
+ */
+export type FolderListen = (
+  path: string,
+  on: { readonly notice: () => void; readonly error: (error: unknown) => void },
+) => { close(): void };
+
+const listenToSystem: FolderListen = (path, on) => {
+  const watcher = watch(path, { persistent: false }, on.notice);
+  watcher.on("error", on.error);
+  return watcher;
+};
 
 /** How often is looked without being told: notices get lost, inotify runs out, network folders have none. */
 const POLL_INTERVAL_MS = 250;
@@ -46,6 +63,8 @@ const POLL_PAUSE_FACTOR = 4;
 const NOTICE_DELAY_MS = 20;
 /** How long the first call waits for files that are being written at the start. */
 const FIRST_WAIT_MAX_MS = 1000;
+/** How long a change waits for others that have not come to rest yet, so that moving between files is one step. */
+const TOGETHER_MAX_MS = 300;
 /** Entries of a folder that are looked at, in the order of their names; a folder of more is a mistake. */
 const ENTRIES_MAX = 10_000;
 /** How many entries are looked at together. */
@@ -57,7 +76,7 @@ const NOTICES_RETRY_MS = 30_000;
  * Watches a file, or the files directly in a folder, whether or not it exists yet: rewritten in place, replaced by
  * rename, written slowly, swapped as a mounted ConfigMap or Secret is (kubelet renames the link `..data`), gone and
  * back. What counts is what `stat` says, links followed; the system's notices only make it quick. A change is reported
- * 0.3 s after the last write (0.6 s for a file that became shorter in place).
+ * 0.4 s after the last write (0.6 s for a file that became shorter in place), with others that are about to rest.
  */
 export function watchPath(path: string, options: WatchPathOptions): PathWatch {
   const watcher = new PathWatcher(path, options);
@@ -89,7 +108,9 @@ class PathWatcher {
   async run(): Promise<void> {
     const { clock } = this.#options;
     const startedAt = clock.monotonic();
-    let isFirst = true;
+    // When the first change came to rest that has not been reported; the first report is due in any case.
+    let dueSince: number | undefined = startedAt;
+    let togetherMaxMs = FIRST_WAIT_MAX_MS;
     while (!this.#isStopped) {
       const begunAt = clock.monotonic();
       // Before the look: a notice that comes during it asks for another one.
@@ -99,9 +120,10 @@ class PathWatcher {
       this.#notices.follow(look.folder);
       this.#sayLeftOut(look.leftOut);
       const now = clock.monotonic();
-      const hasChanged = this.#settler.note(look, { nowMs: now, wallMs: clock.now() });
-      if (isFirst ? this.#settler.isAtRest() || now - startedAt >= FIRST_WAIT_MAX_MS : hasChanged) {
-        isFirst = false;
+      if (this.#settler.note(look, { nowMs: now, wallMs: clock.now() })) dueSince ??= now;
+      if (dueSince !== undefined && (this.#settler.isAtRest() || now - dueSince >= togetherMaxMs)) {
+        dueSince = undefined;
+        togetherMaxMs = TOGETHER_MAX_MS;
         await this.#report(look.reason);
       }
       const pauseMs = this.#settler.isAtRest() ? POLL_INTERVAL_MS : POLL_UNREST_MS;
@@ -216,16 +238,18 @@ function messageOf(error: unknown): string {
 class FolderNotices {
   readonly #logger: Logger;
   readonly #clock: Clock;
+  readonly #listen: FolderListen;
   readonly #onNotice: () => void;
-  #watcher: FSWatcher | undefined;
+  #listener: { close(): void } | undefined;
   #folder: WatchedFolder | undefined;
   #retryAt = 0;
   #hasFailed = false;
   #isClosed = false;
 
-  constructor(parts: { readonly logger: Logger; readonly clock: Clock }, onNotice: () => void) {
-    this.#logger = parts.logger;
-    this.#clock = parts.clock;
+  constructor(options: WatchPathOptions, onNotice: () => void) {
+    this.#logger = options.logger;
+    this.#clock = options.clock;
+    this.#listen = options.listen ?? listenToSystem;
     this.#onNotice = onNotice;
   }
 
@@ -233,18 +257,20 @@ class FolderNotices {
   follow(folder: WatchedFolder | undefined): void {
     if (this.#isClosed) return;
     const isSame = folder?.path === this.#folder?.path && folder?.inode === this.#folder?.inode;
-    if (isSame && (folder === undefined || this.#watcher !== undefined || this.#clock.monotonic() < this.#retryAt)) {
+    if (isSame && (folder === undefined || this.#listener !== undefined || this.#clock.monotonic() < this.#retryAt)) {
       return;
     }
     this.#drop();
     this.#folder = folder;
     if (folder === undefined) return;
     try {
-      const watcher = watch(folder.path, { persistent: false }, () => this.#onNotice());
-      watcher.on("error", (error) => {
-        if (this.#watcher === watcher) this.#fail(error);
+      const listener = this.#listen(folder.path, {
+        notice: this.#onNotice,
+        error: (error) => {
+          if (this.#listener === listener) this.#fail(error);
+        },
       });
-      this.#watcher = watcher;
+      this.#listener = listener;
     } catch (error) {
       this.#fail(error);
     }
@@ -256,8 +282,8 @@ class FolderNotices {
   }
 
   #drop(): void {
-    this.#watcher?.close();
-    this.#watcher = undefined;
+    this.#listener?.close();
+    this.#listener = undefined;
   }
 
   #fail(error: unknown): void {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
-import { parseAddressSet } from "../../src/address.ts";
-import { resolveClientAddress } from "../../src/proxy/client-address.ts";
-import { hasToken, rewriteRequestHeaders, rewriteResponseHeaders } from "../../src/proxy/headers.ts";
+import { parseAddressSet } from "../../../src/address.ts";
+import { resolveClientAddress } from "../../../src/proxy/client-address.ts";
+import { hasToken, rewriteRequestHeaders, rewriteResponseHeaders } from "../../../src/proxy/headers.ts";
 
 const PRIVATE = parseAddressSet("private");
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { IngressError } from "../../src/errors.ts";
-import { parseHost, parseRequestTarget } from "../../src/proxy/request-target.ts";
+import { IngressError } from "../../../src/errors.ts";
+import { parseHost, parseRequestTarget } from "../../../src/proxy/request-target.ts";
 
 function codeOf(run: () => unknown): string {
   try {

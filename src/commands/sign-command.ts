@@ -1,6 +1,6 @@
 import { isIP } from "node:net";
-import type { AccessKeys } from "./access/access-keys.ts";
-import { isExpired, signRoute } from "./access/signature.ts";
+import type { AccessKeys } from "../access/access-keys.ts";
+import { isExpired, signRoute } from "../access/signature.ts";
 import {
   collectFault,
   type CommandResult,
@@ -12,10 +12,10 @@ import {
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
-import { parseDurationMs } from "./config/values.ts";
-import { formatLabelRoute, formatUriRoute } from "./route/format-route.ts";
-import { ROUTE_HEADER } from "./route/parse-route.ts";
-import { isLabelSandboxId, isSandboxId, parsePort, SANDBOX_ID_MAX_LENGTH } from "./route/route-syntax.ts";
+import { parseDurationMs } from "../config/values.ts";
+import { formatLabelRoute, formatUriRoute } from "../route/format-route.ts";
+import { ROUTE_HEADER } from "../route/parse-route.ts";
+import { isLabelSandboxId, isSandboxId, parsePort, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";
 
 /** A century: longer is a mistake, and a time can be given instead. */
 const EXPIRES_DURATION_MAX_MS = 100 * 365 * 24 * 3_600_000;

@@ -1,6 +1,6 @@
-import { type AccessKeys, parseAccessKeys } from "./access/access-keys.ts";
-import { splitFlag } from "./config/arguments.ts";
-import { messageOf } from "./config/text.ts";
+import { type AccessKeys, parseAccessKeys } from "../access/access-keys.ts";
+import { splitFlag } from "../config/arguments.ts";
+import { messageOf } from "../config/text.ts";
 
 /** What a sub-command says and how it ends: 0 done, 1 refused or failed, 2 the command line is wrong. */
 export interface CommandResult {

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { FileSettler, type FileSight } from "../../src/file-settler.ts";
+import { FileSettler, type FileSight } from "../../../src/files/file-settler.ts";
 
 const WALL_MS = 1_000_000;
 
@@ -47,8 +47,8 @@ describe("FileSettler", () => {
     for (let step = 1; step <= 8; step += 1)
       expect(see(settler, step * 200, { a: sight(step + 1, 10 + step) })).toBe(false);
     expect(settler.files().get("a")).toBe("1:10:1");
-    expect(see(settler, 1600 + 299, { a: sight(9, 18) })).toBe(false);
-    expect(see(settler, 1600 + 300, { a: sight(9, 18) })).toBe(true);
+    expect(see(settler, 1600 + 399, { a: sight(9, 18) })).toBe(false);
+    expect(see(settler, 1600 + 400, { a: sight(9, 18) })).toBe(true);
     expect(settler.files().get("a")).toBe("1:18:9");
   });
 
@@ -59,7 +59,7 @@ describe("FileSettler", () => {
     expect(see(cut, 700, { a: sight(2, 4) })).toBe(true);
     const replaced = settledOnA();
     see(replaced, 100, { a: sight(2, 4, 2) });
-    expect(see(replaced, 400, { a: sight(2, 4, 2) })).toBe(true);
+    expect(see(replaced, 500, { a: sight(2, 4, 2) })).toBe(true);
   });
 
   test("FileSettler forgets a file that stays away, and not one that comes back", () => {
@@ -67,9 +67,9 @@ describe("FileSettler", () => {
     expect(see(settler, 100, {})).toBe(false);
     expect(see(settler, 200, { a: sight(2, 10, 2) })).toBe(false);
     expect(settler.files().has("a")).toBe(true);
-    expect(see(settler, 500, { a: sight(2, 10, 2) })).toBe(true);
-    see(settler, 600, {});
-    expect(see(settler, 900, {})).toBe(true);
+    expect(see(settler, 600, { a: sight(2, 10, 2) })).toBe(true);
+    see(settler, 700, {});
+    expect(see(settler, 1100, {})).toBe(true);
     expect(settler.files().size).toBe(0);
     expect(settler.isAtRest()).toBe(true);
   });
@@ -108,7 +108,7 @@ describe("FileSettler", () => {
     const settler = settledOnA();
     expect(see(settler, 100, { a: sight(1) }, "missing")).toBe(false);
     expect(settler.state()).toBe("folder");
-    expect(see(settler, 400, { a: sight(1) }, "missing")).toBe(true);
+    expect(see(settler, 500, { a: sight(1) }, "missing")).toBe(true);
     expect(settler.state()).toBe("missing");
   });
 });

@@ -1,0 +1,195 @@
+import { createAccessChecker } from "./access/access-checker.ts";
+import { createFailureLimiter } from "./access/failure-limiter.ts";
+import { createAccessKeysSource } from "./access-keys-source.ts";
+import { createAdminServer } from "./admin/admin-server.ts";
+import type { HealthCheck } from "./admin/health.ts";
+import { type Clock, sleep } from "./clock.ts";
+import type { Config } from "./config.ts";
+import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
+import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
+import { createMetrics, type ProcessProbe } from "./metrics.ts";
+import { createProxyServer } from "./proxy/proxy-server.ts";
+import { createRedisPublisher } from "./renew/redis-publisher.ts";
+import { noRenewPublisher } from "./renew/renew-publisher.ts";
+import { createManifestProvider } from "./sandbox/manifest-provider.ts";
+import type { SandboxProvider } from "./sandbox/provider.ts";
+import { buildInfo, formatBuildInfo } from "./version.ts";
+
+/**
+ * What is left of the drain for saying good-bye to Redis and the metrics' collector, in milliseconds. With a shutdown
+ * delay of 5 s and a drain of 20 s the whole stop stays within 28 s; Kubernetes kills after 30.
+ */
+const FLUSH_MAX_MS = 1_000;
+
+/** Where the world is touched; tests put their own here. */
+export interface IngressSeams {
+  readonly clock: Clock;
+  readonly process: ProcessProbe;
+  /** Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. */
+  readonly environment: Readonly<Record<string, string | undefined>>;
+  /** Part of the request ids of this process; differs between replicas and starts. */
+  readonly instance: string;
+  /** Default: what the configuration says, on standard output. */
+  readonly logger?: ProgramLogger;
+  /** Default: manifests or Kubernetes, as the configuration says. */
+  readonly provider?: SandboxProvider;
+}
+
+/** The program: everything between the process edge and the parts. */
+export interface Ingress {
+  /** Listens and begins to read sandboxes. Rejects when a port is taken or the access keys are bad. */
+  start(): Promise<IngressPorts>;
+  /**
+   * Ends in order: not ready but serving for the shutdown delay; then accept nothing, let what is open end within the
+   * drain time, cut the rest; flush, and close the admin port last. Idempotent.
+   */
+  drain(): Promise<void>;
+  readonly lifecycle: Lifecycle;
+  readonly logger: ProgramLogger;
+}
+
+export interface IngressPorts {
+  readonly port: number;
+  /** 0: the admin server is off. */
+  readonly adminPort: number;
+}
+
+/** Puts the parts together. Touches neither network nor files before `start`. */
+export async function createIngress(config: Config, seams: IngressSeams): Promise<Ingress> {
+  const { clock } = seams;
+  const logger =
+    seams.logger ??
+    createLogger({ level: config.logLevel, format: config.logFormat, accessLog: config.accessLog, clock });
+  const lifecycle = createLifecycle();
+  const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
+  const provider = seams.provider ?? (await createProvider(config, { clock, logger, environment: seams.environment }));
+  const keys = createAccessKeysSource({
+    inline: config.secureAccessKeys,
+    file: config.secureAccessKeysFile,
+    logger,
+    clock,
+  });
+  const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
+  const renew = redis ?? noRenewPublisher;
+  const proxy = createProxyServer(config, {
+    clock,
+    logger,
+    accessLog: logger.accessLog,
+    metrics,
+    provider,
+    access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
+    renew,
+    instance: seams.instance,
+  });
+  metrics.observe({
+    sandboxCounts: () => provider.counts(),
+    providerStatus: () => provider.status(),
+    droppedLogLines: () => logger.droppedLines(),
+    ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+  });
+  const admin =
+    config.adminPort === 0
+      ? undefined
+      : createAdminServer({
+          host: config.adminHost,
+          port: config.adminPort,
+          metrics,
+          checks: () => readinessChecks(lifecycle, provider),
+          logger,
+        });
+
+  const start = async (): Promise<IngressPorts> => {
+    logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
+    for (const warning of config.warnings) logger.warn(warning);
+    // The admin port first and last: it tells what the rest is doing.
+    const adminPort = (await admin?.start())?.port ?? 0;
+    await keys.start();
+    const port = proxy.start();
+    logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
+    await provider.start();
+    await renew.start();
+    void announceSync(provider, lifecycle, logger);
+    return { port, adminPort };
+  };
+
+  const stopParts = async (): Promise<void> => {
+    logger.info("draining", { shutdownDelayMs: config.shutdownDelayMs, inFlight: proxy.inFlight() });
+    proxy.announceDrain();
+    await sleep(clock, config.shutdownDelayMs);
+    await proxy.drain(config.drainTimeoutMs);
+    keys.stop();
+    await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
+    lifecycle.advance("stopped");
+    logger.info("stopped");
+    await logger.flush();
+    await admin?.stop();
+  };
+  let draining: Promise<void> | undefined;
+
+  return {
+    start,
+    drain: () => {
+      lifecycle.advance("draining");
+      return (draining ??= stopParts());
+    },
+    lifecycle,
+    logger,
+  };
+}
+
+async function createProvider(
+  config: Config,
+  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger },
+): Promise<SandboxProvider> {
+  const { providerType, namespaces } = config;
+  const { clock, logger, environment } = parts;
+  if (config.manifests !== undefined) {
+    return createManifestProvider({ path: config.manifests, providerType, namespaces, clock, logger });
+  }
+  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
+  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
+    import("./kube/kube-client.ts"),
+    import("./sandbox/kubernetes-provider.ts"),
+  ]);
+  const { allNamespaces, allowLoopbackEndpoints } = config;
+  const client = createKubeClient(
+    { kubeconfig: config.kubeconfig, environment },
+    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
+  );
+  return createKubernetesProvider({
+    client,
+    providerType,
+    namespaces,
+    allNamespaces,
+    allowLoopbackEndpoints,
+    logger,
+    clock,
+  });
+}
+
+function describeSource(config: Config): { readonly source: string; readonly provider: string } {
+  const provider = config.providerType;
+  if (config.manifests !== undefined) return { source: `manifests ${config.manifests}`, provider };
+  if (config.allNamespaces) return { source: "all namespaces", provider };
+  return { source: `namespaces ${config.namespaces.join(",")}`, provider };
+}
+
+function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): readonly HealthCheck[] {
+  const { synced, fault } = provider.status();
+  const isServing = lifecycle.phase === "starting" || lifecycle.phase === "ready";
+  return [
+    { name: "sandboxes-synced", ok: synced, detail: synced ? "" : (fault ?? "the first list is not complete") },
+    { name: "serving", ok: isServing, detail: isServing ? "" : "shutting down" },
+  ];
+}
+
+/** Milliseconds between two looks at a provider that is not synced; it logs its own faults. */
+const SYNC_LOOK_MS = 60_000;
+
+async function announceSync(provider: SandboxProvider, lifecycle: Lifecycle, logger: Logger): Promise<void> {
+  while (!(await provider.whenSynced(SYNC_LOOK_MS))) {
+    if (lifecycle.phase !== "starting") return;
+  }
+  const { ready, notReady, ambiguous } = provider.counts();
+  if (lifecycle.advance("ready")) logger.info("ready", { sandboxes: ready + notReady + ambiguous, ready });
+}

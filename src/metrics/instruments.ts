@@ -1,0 +1,199 @@
+import type { Clock } from "../clock.ts";
+import type { BuildInfo } from "../version.ts";
+import type { Labels } from "./cells.ts";
+import { createHostStats } from "./host-stats.ts";
+import type { MetricsSources, ProcessProbe } from "./metrics-type.ts";
+import type { ProxyCells } from "./proxy-cells.ts";
+
+/** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */
+export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
+
+/** A counter or gauge whose numbers live elsewhere. Names and units are contract §8's, and its scheme for what it lacks. */
+export interface InstrumentSpec {
+  readonly name: string;
+  /** `sum`: may fall, but adds up over processes. */
+  readonly kind: "counter" | "gauge" | "sum";
+  /** UCUM; absent: a count of things. */
+  readonly unit?: string;
+  readonly description: string;
+  readonly read: () => Reading | Promise<Reading>;
+}
+
+const MS_PER_SECOND = 1_000;
+
+/** What the proxy counted. */
+export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
+  const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
+  return [
+    {
+      name: "ingress.http.request.count",
+      kind: "counter",
+      description: "Requests that ended",
+      read: () => requests.counts(),
+    },
+    {
+      name: "ingress.http.request.active",
+      kind: "sum",
+      description: "Requests in flight",
+      read: () => open.requests,
+    },
+    {
+      name: "ingress.http.refusal.count",
+      kind: "counter",
+      description: "Requests that the ingress refused or could not forward",
+      read: () => refusals.values(),
+    },
+    {
+      name: "ingress.upstream.failure.count",
+      kind: "counter",
+      description: "Requests that a sandbox failed",
+      read: () => upstreamFailures.values(),
+    },
+    {
+      name: "ingress.upstream.connect.count",
+      kind: "counter",
+      description: "Connects to sandboxes: all of WebSockets, and failed ones of requests",
+      read: () => connects.values(),
+    },
+    {
+      name: "ingress.routing.resolutions.count",
+      kind: "counter",
+      description: "Look-ups of sandboxes",
+      read: () => resolutions.values(),
+    },
+    { name: "ingress.tunnel.active", kind: "sum", description: "WebSockets open", read: () => open.tunnels },
+    { name: "ingress.tunnel.count", kind: "counter", description: "WebSockets opened", read: () => open.tunnelsInAll },
+  ];
+}
+
+/** What other parts count. */
+export function listSourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
+  return [
+    {
+      name: "ingress.sandbox.count",
+      kind: "gauge",
+      description: "Sandboxes known",
+      read: () => byLabel("state", toStates(current().sandboxCounts?.())),
+    },
+    {
+      name: "ingress.sandbox.table.synced",
+      kind: "gauge",
+      description: "1 when the list of sandboxes is complete",
+      read: () => {
+        const status = current().providerStatus?.();
+        return status === undefined ? undefined : Number(status.synced);
+      },
+    },
+    {
+      name: "ingress.sandbox.table.age",
+      kind: "gauge",
+      unit: "ms",
+      description: "Time since the list of sandboxes was last known to equal its source",
+      read: () => current().providerStatus?.().ageMs,
+    },
+    {
+      name: "ingress.renew.intent.count",
+      kind: "counter",
+      description: "Renew intents, by what became of them",
+      read: () => {
+        const intents = current().renewIntents?.();
+        if (intents === undefined) return undefined;
+        const { published, dropped, throttled } = intents;
+        return byLabel("result", { published, dropped, throttled });
+      },
+    },
+    {
+      name: "ingress.log.dropped.count",
+      kind: "counter",
+      description: "Log lines lost to a reader that stalled",
+      read: () => current().droppedLogLines?.(),
+    },
+  ];
+}
+
+/** The build and the process. */
+export function listProcessInstruments(options: {
+  readonly buildInfo: BuildInfo;
+  readonly clock: Clock;
+  readonly process: ProcessProbe;
+}): readonly InstrumentSpec[] {
+  const { buildInfo, clock, process } = options;
+  const { version, commit, bunVersion, platform } = buildInfo;
+  const build = [{ labels: { version, commit, bun_version: bunVersion, platform }, value: 1 }];
+  const startMs = clock.now();
+  const startedAt = clock.monotonic();
+  return [
+    {
+      name: "ingress.build.info",
+      kind: "gauge",
+      description: "Always 1; the labels tell the build",
+      read: () => build,
+    },
+    {
+      name: "ingress.process.cpu.time",
+      kind: "counter",
+      unit: "s",
+      description: "Processor time of the process",
+      read: () => process.cpuMs() / MS_PER_SECOND,
+    },
+    {
+      name: "ingress.process.memory.usage_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Resident memory of the process",
+      read: () => process.residentBytes(),
+    },
+    {
+      name: "ingress.process.start.time",
+      kind: "gauge",
+      unit: "s",
+      description: "When the process started, in Unix time",
+      read: () => startMs / MS_PER_SECOND,
+    },
+    {
+      name: "ingress.process.uptime",
+      kind: "gauge",
+      unit: "s",
+      description: "Time since the process started",
+      read: () => (clock.monotonic() - startedAt) / MS_PER_SECOND,
+    },
+  ];
+}
+
+/** What the reference tells of the machine. */
+export function listHostInstruments(clock: Clock): readonly InstrumentSpec[] {
+  const host = createHostStats(clock);
+  return [
+    {
+      name: "ingress.system.cpu.usage",
+      kind: "gauge",
+      unit: "1",
+      description: "Busy part of the node's processors, 0 to 1",
+      read: () => host.cpuUsage(),
+    },
+    {
+      name: "ingress.system.memory.usage_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory in use on the node",
+      read: () => host.memoryBytes(),
+    },
+    {
+      name: "ingress.connections.active",
+      kind: "gauge",
+      description: "TCP connections established",
+      read: () => host.connections(),
+    },
+  ];
+}
+
+type SandboxCounts = ReturnType<NonNullable<MetricsSources["sandboxCounts"]>>;
+
+function toStates(counts: SandboxCounts | undefined): Readonly<Record<string, number>> {
+  if (counts === undefined) return {};
+  return { ready: counts.ready, not_ready: counts.notReady, ambiguous: counts.ambiguous };
+}
+
+function byLabel(name: string, values: Readonly<Record<string, number>>): Exclude<Reading, number | undefined> {
+  return Object.entries(values).map(([label, value]) => ({ labels: { [name]: label }, value }));
+}

@@ -1,0 +1,28 @@
+import type { ProxyMetrics } from "./proxy-metrics.ts";
+
+/** What other parts count themselves: read when metrics are scraped or pushed. All of it is optional. */
+export interface MetricsSources {
+  /** Sandboxes by state. */
+  readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
+  readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
+  readonly renewIntents?: () => { readonly published: number; readonly dropped: number; readonly throttled: number };
+  readonly droppedLogLines?: () => number;
+}
+
+/** The process's own use of resources: only the process edge can tell. */
+export interface ProcessProbe {
+  /** Processor time since the start, all threads, user and system, in milliseconds. */
+  cpuMs(): number;
+  /** Resident memory in bytes. */
+  residentBytes(): number;
+}
+
+/** All metrics of the program: what the proxy reports into, and what is scraped. */
+export interface Metrics extends ProxyMetrics {
+  /** Connects parts that count themselves; those given later replace those given before. */
+  observe(sources: MetricsSources): void;
+  /** Everything in Prometheus' text form 0.0.4, names beginning with `opensandbox_`. Works until the process ends. */
+  scrape(): Promise<string>;
+  /** Pushes a last time where pushing is on, at most for `METRICS_FLUSH_MAX_MS`, and stops all timers. Never rejects. */
+  stop(): Promise<void>;
+}

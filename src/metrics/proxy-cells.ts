@@ -1,0 +1,117 @@
+import type { IngressErrorCode } from "../errors.ts";
+import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec } from "./cells.ts";
+import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
+import { RequestCells } from "./request-cells.ts";
+
+/** OpenTelemetry's default bounds, which the reference has, in milliseconds. */
+const REQUEST_BOUNDS_MS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
+/** A look-up is a matter of microseconds, or of seconds before the first sync. */
+const RESOLUTION_BOUNDS_MS = [
+  0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000,
+] as const;
+const EVENT_LOOP_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500] as const;
+
+const REQUEST_DURATION: HistogramSpec = {
+  name: "ingress.http.request.duration",
+  unit: "ms",
+  description: "Duration of requests, from the head of the request to the end of the answer",
+  bounds: REQUEST_BOUNDS_MS,
+};
+const RESOLUTION_DURATION: HistogramSpec = {
+  name: "ingress.routing.resolution.duration",
+  unit: "ms",
+  description: "Duration of look-ups of sandboxes",
+  bounds: RESOLUTION_BOUNDS_MS,
+};
+const CONNECT_DURATION: HistogramSpec = {
+  name: "ingress.upstream.connect.duration",
+  unit: "ms",
+  description: "Duration of connects to sandboxes: of all tunnels, and of requests whose connect failed",
+  bounds: REQUEST_BOUNDS_MS,
+};
+const EVENT_LOOP_DELAY: HistogramSpec = {
+  name: "ingress.process.event_loop.delay",
+  unit: "ms",
+  description: "How late timers fire: the time that every request waits",
+  bounds: EVENT_LOOP_BOUNDS_MS,
+};
+
+type UpstreamFailure = IngressErrorCode & `upstream_${string}`;
+
+/** The numbers that the proxy changes while it works, and the functions that change them. */
+export interface ProxyCells {
+  readonly report: ProxyMetrics;
+  readonly requests: RequestCells;
+  readonly refusals: CounterCells<IngressErrorCode>;
+  readonly upstreamFailures: CounterCells<UpstreamFailure>;
+  readonly resolutions: CounterCells<RoutingResult>;
+  readonly connects: CounterCells<ConnectKey>;
+  readonly eventLoopDelays: HistogramCells<undefined>;
+  /** All histograms, also those named above. */
+  readonly histograms: readonly HistogramSource[];
+  readonly open: { requests: number; tunnels: number; tunnelsInAll: number };
+}
+
+export function createProxyCells(): ProxyCells {
+  const requests = new RequestCells(REQUEST_DURATION);
+  const refusals = new CounterCells((code: IngressErrorCode) => ({ code }));
+  const upstreamFailures = new CounterCells((code: UpstreamFailure) => ({ kind: code.slice("upstream_".length) }));
+  const routingLabels = (result: RoutingResult) => ({ routing_result: result });
+  const resolutions = new CounterCells(routingLabels);
+  const resolutionDurations = new HistogramCells(RESOLUTION_DURATION, routingLabels);
+  const connects = new CounterCells(connectLabels);
+  const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
+  const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
+  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0 };
+  const report: ProxyMetrics = {
+    requestStarted() {
+      open.requests += 1;
+    },
+    requestEnded(method, status, form, proxyType, durationMs) {
+      open.requests -= 1;
+      requests.record(method, status, form, { type: proxyType, durationMs });
+    },
+    refused(code) {
+      refusals.add(code);
+      if (isUpstreamFailure(code)) upstreamFailures.add(code);
+    },
+    resolved(result, durationMs) {
+      resolutions.add(result);
+      resolutionDurations.at(result).record(durationMs);
+    },
+    connected(result, proxyType, durationMs) {
+      const key: ConnectKey = `${result} ${proxyType}`;
+      connects.add(key);
+      connectDurations.at(key).record(durationMs);
+    },
+    tunnelOpened() {
+      open.tunnels += 1;
+      open.tunnelsInAll += 1;
+    },
+    tunnelClosed() {
+      open.tunnels -= 1;
+    },
+  };
+  return {
+    report,
+    requests,
+    refusals,
+    upstreamFailures,
+    resolutions,
+    connects,
+    eventLoopDelays,
+    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays],
+    open,
+  };
+}
+
+type ConnectKey = `${ConnectResult} ${ProxyType}`;
+
+function connectLabels(key: ConnectKey) {
+  const [connect_result = "", proxy_type = ""] = key.split(" ");
+  return { connect_result, proxy_type };
+}
+
+function isUpstreamFailure(code: IngressErrorCode): code is UpstreamFailure {
+  return code.startsWith("upstream_");
+}

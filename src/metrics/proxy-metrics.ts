@@ -1,0 +1,38 @@
+import type { IngressErrorCode } from "../errors.ts";
+
+/** Why an upstream could not be reached, or that it was: contract §8 `connect_result`. */
+export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | "dns_error" | "canceled" | "other";
+/** Contract §8 `routing_result`. */
+export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
+export type ProxyType = "http" | "websocket";
+export type RouteFormLabel = "header" | "host" | "uri" | "none";
+
+/**
+ * What the proxy reports while it works. Called once or a few times for each request, so an implementation only
+ * changes numbers in its own cells. All labels are from bounded sets; an unknown method counts as `_OTHER`.
+ */
+export interface ProxyMetrics {
+  /** A request came in and was counted in flight. Every call is matched by one `requestEnded`. */
+  requestStarted(): void;
+  /** The answer ended (or the tunnel was opened, for an upgrade). */
+  requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;
+  /** A request was refused by the ingress itself. */
+  refused(code: IngressErrorCode): void;
+  /** A look-up of a sandbox ended. */
+  resolved(result: RoutingResult, durationMs: number): void;
+  /** A connect to an upstream was seen to end: every tunnel's, and every failed one of a request. */
+  connected(result: ConnectResult, proxyType: ProxyType, durationMs: number): void;
+  tunnelOpened(): void;
+  tunnelClosed(): void;
+}
+
+/** Counts nothing. */
+export const noProxyMetrics: ProxyMetrics = {
+  requestStarted() {},
+  requestEnded() {},
+  refused() {},
+  resolved() {},
+  connected() {},
+  tunnelOpened() {},
+  tunnelClosed() {},
+};

@@ -1,0 +1,186 @@
+import { describe, expect, test } from "bun:test";
+import { readFileSync } from "node:fs";
+import { basename, dirname, join, relative } from "node:path";
+
+import { Glob, Transpiler } from "bun";
+
+const SRC = join(import.meta.dir, "../src");
+
+/** A room is a folder of `src`, or a file of `src` together with the folder of the same name. */
+interface RoomRule {
+  /** Rooms whose code it may use, and whose types. */
+  readonly uses: readonly string[];
+  /** Rooms of which it may know the types only. */
+  readonly types?: readonly string[];
+}
+
+/**
+ * Who may import whom. The table of the design: leaves stand alone; `route` and `access` are pure; `kube` never learns
+ * what a sandbox is; `proxy` never learns that Kubernetes exists; only `main` knows `ingress`.
+ */
+const ROOMS: Readonly<Record<string, RoomRule>> = {
+  // Leaves: they know nothing of ours but each other.
+  errors: { uses: [] },
+  clock: { uses: [] },
+  address: { uses: [] },
+  version: { uses: [] },
+  lifecycle: { uses: [] },
+  log: { uses: ["clock"], types: ["errors", "metrics"] },
+  metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
+  files: { uses: ["clock"], types: ["log"] },
+
+  // Pure: text and headers in, values out.
+  route: { uses: ["errors"] },
+  access: { uses: ["errors", "route", "address"], types: ["clock"] },
+  config: { uses: ["address", "access", "log", "renew"], types: ["route"] },
+
+  // Parts.
+  kube: { uses: ["clock"], types: ["log"] },
+  sandbox: { uses: ["address", "clock", "files", "log", "kube"], types: ["config"] },
+  renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
+  proxy: {
+    uses: ["address", "clock", "errors", "route", "sandbox"],
+    types: ["access", "config", "log", "metrics", "renew"],
+  },
+  admin: { uses: ["address"], types: ["log"] },
+  "access-keys-source": { uses: ["access", "files"], types: ["clock", "log"] },
+  commands: { uses: ["access", "config", "route"] },
+
+  // The whole.
+  ingress: {
+    uses: [
+      "access",
+      "access-keys-source",
+      "admin",
+      "clock",
+      "config",
+      "kube",
+      "lifecycle",
+      "log",
+      "metrics",
+      "proxy",
+      "renew",
+      "sandbox",
+      "version",
+    ],
+  },
+  main: { uses: ["clock", "commands", "config", "ingress", "version"] },
+};
+
+/** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */
+const WITHOUT_KUBE = /^sandbox\/(?!kubernetes-)/;
+
+/** Each package is imported in one file. */
+const PACKAGES: Readonly<Record<string, string>> = {
+  "@kubernetes/client-node": "kube/kube-config.ts",
+  "@opentelemetry/api": "metrics.ts",
+  "@opentelemetry/exporter-metrics-otlp-http": "metrics.ts",
+  "@opentelemetry/exporter-prometheus": "metrics.ts",
+  "@opentelemetry/resources": "metrics.ts",
+  "@opentelemetry/sdk-metrics": "metrics.ts",
+  "@redis/client": "renew/redis-client.ts",
+  cac: "config.ts",
+  consola: "log.ts",
+  ws: "proxy/websocket-dial.ts",
+  yaml: "sandbox/read-manifest.ts",
+};
+
+/** Members of the global `process`, and their like in `Bun`; a parameter may well be called `process`. */
+const PROCESS_USE =
+  /\bBun\.(?:env|argv)\b|(?<![.\w])process\.(?:env|argv|execve|execPath|exit|exitCode|on|once|pid|stdout|stderr|kill|cwd|platform|memoryUsage|cpuUsage|hrtime|nextTick)\b/g;
+
+interface Import {
+  readonly from: string;
+  /** A file of `src`, or a package. */
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+const files = [...new Glob("**/*.ts").scanSync(SRC)].toSorted((a, b) => a.localeCompare(b));
+const sources = new Map(files.map((file) => [file, readFileSync(join(SRC, file), "utf8")]));
+const imports = files.flatMap(readImports);
+
+function readImports(file: string): Import[] {
+  const source = sources.get(file) ?? "";
+  // The transpiler drops what is only types, so its imports are those that run.
+  const running = new Set(new Transpiler({ loader: "ts" }).scanImports(source).map(({ path }) => path));
+  const all = [...source.matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
+  return [...new Set(all)].map((path) => ({
+    from: file,
+    to: path.startsWith(".") ? relative(SRC, join(SRC, dirname(file), path)) : packageOf(path),
+    typeOnly: !running.has(path),
+  }));
+}
+
+function packageOf(path: string): string {
+  return path
+    .split("/")
+    .slice(0, path.startsWith("@") ? 2 : 1)
+    .join("/");
+}
+
+function roomOf(file: string): string {
+  const slash = file.indexOf("/");
+  return slash < 0 ? basename(file, ".ts") : file.slice(0, slash);
+}
+
+const isOwn = (path: string): boolean => path.endsWith(".ts");
+const isBuiltIn = (path: string): boolean => path.startsWith("node:") || path === "bun";
+
+describe("src", () => {
+  test("imports: every file is in a room of the table, and every room has files", () => {
+    expect(new Set(files.map(roomOf))).toEqual(new Set(Object.keys(ROOMS)));
+  });
+
+  test.each(files)("imports: %s uses only what its room may use", (file) => {
+    const room = roomOf(file);
+    const rule = ROOMS[room] ?? { uses: [] };
+    const broken = imports.filter(({ from, to, typeOnly }) => {
+      if (from !== file || !isOwn(to) || roomOf(to) === room) return false;
+      if (roomOf(to) === "kube" && WITHOUT_KUBE.test(file)) return true;
+      const allowed = typeOnly ? [...rule.uses, ...(rule.types ?? [])] : rule.uses;
+      return !allowed.includes(roomOf(to));
+    });
+    expect(broken).toEqual([]);
+  });
+
+  test("imports: each package is imported in the one file that the table names", () => {
+    const found = imports.filter(({ to }) => !isOwn(to) && !isBuiltIn(to)).map(({ from, to }) => `${to} in ${from}`);
+    expect(new Set(found)).toEqual(new Set(Object.entries(PACKAGES).map(([name, file]) => `${name} in ${file}`)));
+  });
+
+  test("imports: the pure rooms do no I/O", () => {
+    const allowed = new Set(["node:crypto", "node:net"]);
+    const broken = imports.filter(
+      ({ from, to }) => ["route", "access"].includes(roomOf(from)) && isBuiltIn(to) && !allowed.has(to),
+    );
+    expect(broken).toEqual([]);
+  });
+
+  test("imports: there is no cycle", () => {
+    const next = new Map(
+      files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to) && !i.typeOnly)]),
+    );
+    const done = new Set<string>();
+    const visit = (file: string, path: readonly string[]): void => {
+      if (path.includes(file)) throw new Error(`cycle: ${[...path, file].join(" → ")}`);
+      if (done.has(file)) return;
+      for (const { to } of next.get(file) ?? []) visit(to, [...path, file]);
+      done.add(file);
+    };
+    for (const file of files) visit(file, []);
+    expect(done.size).toBe(files.length);
+  });
+
+  test.each(files)("habits: %s keeps them", (file) => {
+    const source = sources.get(file) ?? "";
+    const code = source.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
+    expect(basename(file)).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/);
+    expect(basename(file)).not.toBe("index.ts");
+    expect(code.match(/^export default\b.*/gm)).toBeNull();
+    if (file === "main.ts") return;
+    // Only the process edge touches the process, and nothing is kept at the level of a module that can change.
+    expect(code.match(PROCESS_USE)).toBeNull();
+    expect(code.match(/^(?:export )?(?:let|var) .*/gm)).toBeNull();
+  });
+});

@@ -1,0 +1,151 @@
+import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { afterEach, describe, expect, test } from "bun:test";
+import {
+  ACCESS_KEYS_FILE_MAX_BYTES,
+  createAccessKeysSource,
+  type AccessKeysSource,
+} from "../../src/access-keys-source.ts";
+import { systemClock } from "../../src/clock.ts";
+import { type LogFields, silentLogger } from "../../src/log.ts";
+import { eventually } from "../support/eventually.ts";
+import { tempDir } from "../support/temp-dir.ts";
+
+const sources: AccessKeysSource[] = [];
+afterEach(() => {
+  for (const source of sources.splice(0)) source.stop();
+});
+
+/** A source of its own, and what it logs. */
+function create(given: { readonly inline?: string; readonly file?: string }) {
+  const lines: string[] = [];
+  const log = (level: string) => (message: string, fields?: LogFields) =>
+    void lines.push(`${level}: ${message} ${JSON.stringify(fields)}`);
+  const source = createAccessKeysSource({
+    inline: given.inline,
+    file: given.file,
+    logger: { ...silentLogger, info: log("info"), error: log("error") },
+    clock: systemClock,
+  });
+  sources.push(source);
+  return { source, lines };
+}
+
+/** The message that a promise rejects with. */
+const failureOf = (promise: Promise<void>) =>
+  promise.then(
+    () => "nothing was thrown",
+    (error: unknown) => String(error),
+  );
+
+const idsOf = (source: AccessKeysSource) => source.current()?.ids.join("");
+
+describe("createAccessKeysSource", () => {
+  test("the source has no keys where none are given", async () => {
+    const { source } = create({});
+    await source.start();
+    expect(source.current()).toBeUndefined();
+  });
+
+  test("the source reads keys from the flag, at the start", async () => {
+    const { source } = create({ inline: "a=AQID,b=aw==" });
+    expect(source.current()).toBeUndefined();
+    await source.start();
+    expect(idsOf(source)).toBe("ab");
+  });
+
+  test("the source does not start with a bad flag, and shows nothing of it", async () => {
+    const { source } = create({ inline: "a=U0VDUkVU!" });
+    expect(await failureOf(source.start())).toContain(
+      'Cannot parse access keys: entry 1 (key id "a") is not valid padded base64',
+    );
+    expect(source.current()).toBeUndefined();
+  });
+
+  test("the source does not start with a file that is missing, a folder, bad or too large", async () => {
+    using dir = tempDir();
+    const bad = join(dir.path, "bad");
+    writeFileSync(bad, "a=U0VDUkVU!");
+    const large = join(dir.path, "large");
+    writeFileSync(large, "#".repeat(ACCESS_KEYS_FILE_MAX_BYTES + 1));
+    const expected: readonly (readonly [string, string])[] = [
+      [join(dir.path, "none"), "ENOENT"],
+      [dir.path, "is not a file"],
+      [bad, "line 1"],
+      [large, "is larger than 65536 bytes"],
+    ];
+    for (const [file, message] of expected) {
+      const { source } = create({ file });
+      expect(await failureOf(source.start())).toContain(message);
+      expect(source.current()).toBeUndefined();
+    }
+  });
+
+  test("the source takes over new keys when its file is rewritten or replaced", async () => {
+    using dir = tempDir();
+    const file = join(dir.path, "keys");
+    writeFileSync(file, "a=AQID\n");
+    const { source, lines } = create({ file });
+    await source.start();
+    expect(idsOf(source)).toBe("a");
+    writeFileSync(file, "a=AQID\nb=aw==\n");
+    await eventually(() => idsOf(source) === "ab");
+    writeFileSync(`${file}.new`, "c=AQID");
+    renameSync(`${file}.new`, file);
+    await eventually(() => idsOf(source) === "c");
+    await eventually(() => lines.length === 2);
+    expect(lines.at(-1)).toStartWith('info: secure access keys read again {"path":');
+    expect(lines.join("")).not.toContain("AQID");
+  });
+
+  test("the source takes over new keys when a mounted Secret is swapped", async () => {
+    using dir = tempDir();
+    const mount = (version: string, text: string) => {
+      mkdirSync(join(dir.path, version));
+      writeFileSync(join(dir.path, version, "keys"), text);
+      symlinkSync(version, join(dir.path, "..data_tmp"));
+      renameSync(join(dir.path, "..data_tmp"), join(dir.path, "..data"));
+    };
+    mount("..1", "a=AQID");
+    symlinkSync(join("..data", "keys"), join(dir.path, "keys"));
+    const { source } = create({ file: join(dir.path, "keys") });
+    await source.start();
+    expect(idsOf(source)).toBe("a");
+    mount("..2", "b=AQID");
+    rmSync(join(dir.path, "..1"), { recursive: true });
+    await eventually(() => idsOf(source) === "b");
+  });
+
+  test("the source keeps its keys, and says why once, when the file goes bad; and recovers", async () => {
+    using dir = tempDir();
+    const file = join(dir.path, "keys");
+    writeFileSync(file, "a=AQID");
+    const { source, lines } = create({ file });
+    await source.start();
+    writeFileSync(file, "a=AQID,b=U0VDUkVU!");
+    await eventually(() => lines.length === 1);
+    expect(lines[0]).toStartWith("error: the secure access keys file is not usable, the keys stay as they were");
+    expect(lines[0]).toContain('line 1 (key id \\"b\\") is not valid padded base64');
+    expect(lines[0]).not.toContain("U0VD");
+    expect(idsOf(source)).toBe("a");
+    rmSync(file);
+    await eventually(() => lines.length === 2);
+    expect(lines[1]).toContain("ENOENT");
+    expect(idsOf(source)).toBe("a");
+    writeFileSync(file, "c=AQID");
+    await eventually(() => idsOf(source) === "c");
+  });
+
+  test("the source says that a file is good again, even where the keys are the old ones", async () => {
+    using dir = tempDir();
+    const file = join(dir.path, "keys");
+    writeFileSync(file, "a=AQID");
+    const { source, lines } = create({ file });
+    await source.start();
+    writeFileSync(file, "nonsense");
+    await eventually(() => lines.length === 1);
+    writeFileSync(file, "a=AQID");
+    await eventually(() => lines.length === 2);
+    expect(lines[1]).toStartWith("info: secure access keys read again");
+  });
+});

@@ -1,0 +1,178 @@
+import { parseAccessKeys } from "../../src/access/access-keys.ts";
+import { signRoute } from "../../src/access/signature.ts";
+import { parseAddressSet } from "../../src/address.ts";
+import type { ProviderType } from "../../src/config.ts";
+import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
+import type { RouteForm, RouteSignature } from "../../src/route/route.ts";
+import { sandboxKindOf } from "../../src/sandbox/provider-kinds.ts";
+import type { SandboxRecord } from "../../src/sandbox/provider.ts";
+import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
+import { type RawAnswer, rawRequest } from "./raw-client.ts";
+import { agentSandbox, batchSandbox } from "./sandbox-objects.ts";
+import { createTableProvider, type TableProvider } from "./table-provider.ts";
+
+/** As `--secure-access-keys` has it. */
+export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/** The token of the secured sandboxes. */
+export const ACCESS_TOKEN = "secure-access-token-1";
+
+/** What the signature of a route can be. */
+export const SIGNATURE_KINDS = ["none", "valid", "expired", "unknown key", "mismatch"] as const;
+export type SignatureKind = (typeof SIGNATURE_KINDS)[number];
+
+/** What stands in `OpenSandbox-Secure-Access`; undefined: there is no such header. */
+const PRESENTED = {
+  absent: undefined,
+  right: ACCESS_TOKEN,
+  padded: `  ${ACCESS_TOKEN}\t`,
+  empty: "",
+  wrong: `${ACCESS_TOKEN}x`,
+} as const satisfies Record<string, string | undefined>;
+export type PresentedKind = keyof typeof PRESENTED;
+export const PRESENTED_KINDS: readonly PresentedKind[] = ["absent", "right", "padded", "empty", "wrong"];
+
+export type Transport = "http" | "websocket";
+
+/** One request to a proxy of the stage. What is not given: secured sandbox, no signature, no token, plain HTTP. */
+export interface Shot {
+  readonly proxy: ProxyHarness;
+  readonly form: RouteForm;
+  /** `secured` and `open` are ready; `pausing` is secured and not ready. */
+  readonly sandbox?: "secured" | "open" | "pausing";
+  readonly signature?: SignatureKind;
+  readonly presented?: PresentedKind;
+  readonly transport?: Transport;
+  /** Whom a proxy in front names as the client; by default one that nobody else is. */
+  readonly client?: string;
+}
+
+/** What came of a shot. */
+export interface Impact {
+  readonly answer: RawAnswer;
+  /** Each request that the sandbox saw: its path, and the names of headers that it should not have seen. */
+  readonly seen: readonly string[];
+  /** The path of the request with what looks signed in it. */
+  readonly plain: string;
+  readonly signature: RouteSignature | undefined;
+}
+
+/** A sandbox that is known as secured, open and pausing, and proxies in front of it. */
+export interface AccessStage extends AsyncDisposable {
+  /** Starts a proxy that is stopped with the stage; without `accessKeys` it has none. */
+  start(providerType: ProviderType, form: RouteForm, options?: { readonly accessKeys?: string }): ProxyHarness;
+  /** Sends one request. Not to be called while another shot is on its way. */
+  shoot(shot: Shot): Promise<Impact>;
+}
+
+export function createAccessStage(): AccessStage {
+  const proxies: ProxyHarness[] = [];
+  let seen: string[] = [];
+  let clients = 0;
+  const upstream = Bun.serve({
+    port: 0,
+    hostname: "127.0.0.1",
+    fetch(request, server) {
+      const leaked = [...request.headers.keys()].filter((name) => name.startsWith("opensandbox-"));
+      seen.push([new URL(request.url).pathname, ...leaked].join(" "));
+      return server.upgrade(request) ? undefined : new Response("sandbox");
+    },
+    websocket: { message() {} },
+  });
+  const { port } = upstream;
+  if (port === undefined) throw new Error("the upstream does not listen");
+  return {
+    start(providerType, form, { accessKeys } = {}) {
+      const config = { mode: form === "uri" ? "uri" : "header", trustedProxies: parseAddressSet("private") } as const;
+      const provider = createProvider(providerType);
+      const proxy = startProxy(config, accessKeys === undefined ? { provider } : { provider, accessKeys });
+      proxies.push(proxy);
+      return proxy;
+    },
+    async shoot(shot) {
+      const { form, sandbox = "secured", signature: kind = "none" } = shot;
+      const signature = buildSignature({ sandboxId: sandbox, port }, kind);
+      const target = { sandboxId: sandbox, port, signature };
+      const client = shot.client ?? `203.0.${clients >> 8}.${clients++ & 255}`;
+      seen = [];
+      const answer = await rawRequest(shot.proxy.port, buildRequest(shot, { target, client }));
+      const isInPath = signature !== undefined && form === "uri";
+      const plain = isInPath ? `/${signature.expiresB36}/${signature.signature}/x` : "/x";
+      return { answer, seen, plain, signature };
+    },
+    async [Symbol.asyncDispose]() {
+      await Promise.all(proxies.map((proxy) => proxy[Symbol.asyncDispose]()));
+      await upstream.stop(true);
+    },
+  };
+}
+
+function buildRequest(
+  shot: Shot,
+  options: { readonly target: Parameters<typeof formatLabelRoute>[0]; readonly client: string },
+): string {
+  const { form, presented = "absent" } = shot;
+  const label = formatLabelRoute(options.target);
+  const lines = [
+    `GET ${form === "uri" ? formatUriRoute(options.target) : ""}/x HTTP/1.1`,
+    `Host: ${form === "host" ? `${label}.example.test` : "gateway.test"}`,
+    `X-Forwarded-For: ${options.client}`,
+  ];
+  if (form === "header") lines.push(`OpenSandbox-Ingress-To: ${label}`);
+  const token = PRESENTED[presented];
+  if (token !== undefined) lines.push(`OpenSandbox-Secure-Access: ${token}`);
+  if (shot.transport === "websocket") {
+    lines.push("Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13");
+    lines.push("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
+  }
+  return `${lines.join("\r\n")}\r\n\r\n`;
+}
+
+function buildSignature(
+  target: { readonly sandboxId: string; readonly port: number },
+  kind: SignatureKind,
+): RouteSignature | undefined {
+  if (kind === "none") return undefined;
+  const offsetSeconds = kind === "expired" ? -60 : 3_600;
+  const expiresB36 = (Math.floor(Date.now() / 1000) + offsetSeconds).toString(36);
+  const good = signRoute(parseAccessKeys(ACCESS_KEYS), "a", { ...target, expiresB36 });
+  if (kind === "unknown key") return { expiresB36, signature: `${good.signature.slice(0, 8)}z` };
+  if (kind !== "mismatch") return good;
+  const other = good.signature.startsWith("0") ? "1" : "0";
+  return { expiresB36, signature: other + good.signature.slice(1) };
+}
+
+function createProvider(providerType: ProviderType): TableProvider {
+  const provider = createTableProvider({ providerType });
+  for (const record of buildRecords(providerType)) provider.set(record);
+  return provider;
+}
+
+/** The records of the resources as the API server gives them. */
+function buildRecords(providerType: ProviderType): SandboxRecord[] {
+  const { project } = sandboxKindOf(providerType);
+  return (["secured", "open", "pausing"] as const).map((name) => {
+    const parts = { name, isReady: name !== "pausing", token: name === "open" ? undefined : ` ${ACCESS_TOKEN} ` };
+    const object = providerType === "batchsandbox" ? buildBatchSandbox(parts) : buildAgentSandbox(parts);
+    const { record, warning } = project(object, { allowLoopback: true });
+    if (record === undefined) throw new Error(warning);
+    return record;
+  });
+}
+
+interface ObjectParts {
+  readonly name: string;
+  readonly isReady: boolean;
+  readonly token: string | undefined;
+}
+
+function buildBatchSandbox({ name, isReady, token }: ObjectParts): unknown {
+  const status = { replicas: 1, ready: isReady ? 1 : 0, phase: "Succeed" };
+  const endpoints = '["127.0.0.1"]';
+  return batchSandbox({ name, uid: `uid-${name}`, endpoints, status, ...(token === undefined ? {} : { token }) });
+}
+
+function buildAgentSandbox({ name, isReady, token }: ObjectParts): unknown {
+  const annotations = token === undefined ? {} : { "opensandbox.io/secure-access-token": token };
+  const ready = { type: "Ready", status: isReady ? "True" : "False", reason: "DependenciesNotReady" };
+  return agentSandbox({ podIPs: ["127.0.0.1"], conditions: [ready] }, { name, uid: `uid-${name}`, annotations });
+}

@@ -1,0 +1,45 @@
+import { join } from "node:path";
+import { startSampleSandbox, type SampleSandbox } from "../../scripts/sample-sandbox.ts";
+import { tempDir } from "./temp-dir.ts";
+
+export interface SampleStage extends AsyncDisposable {
+  readonly sandbox: SampleSandbox;
+  /** A folder with a BatchSandbox and a Sandbox of the sandbox's name. */
+  readonly manifests: string;
+  /** What the header and host forms call it: `<id>-<port>`. */
+  readonly route: string;
+}
+
+/** A sample sandbox on a loopback address and free port, and manifests of both kinds that lead to it. */
+export async function startSampleStage(): Promise<SampleStage> {
+  const dir = tempDir();
+  const sandbox = startSampleSandbox("sample", { address: "127.0.0.1", port: 0 });
+  const { name, address } = sandbox;
+  const batchSandbox = {
+    apiVersion: "sandbox.opensandbox.io/v1alpha1",
+    kind: "BatchSandbox",
+    metadata: {
+      name,
+      namespace: "test",
+      annotations: { "sandbox.opensandbox.io/endpoints": JSON.stringify([address]) },
+    },
+    status: { replicas: 1, ready: 1, phase: "Succeed" },
+  };
+  const agentSandbox = {
+    apiVersion: "agents.x-k8s.io/v1beta1",
+    kind: "Sandbox",
+    metadata: { name, namespace: "test" },
+    status: { podIPs: [address], conditions: [{ type: "Ready", status: "True" }] },
+  };
+  await Bun.write(join(dir.path, "batch.json"), JSON.stringify(batchSandbox));
+  await Bun.write(join(dir.path, "agent.json"), JSON.stringify(agentSandbox));
+  return {
+    sandbox,
+    manifests: dir.path,
+    route: `${name}-${sandbox.port}`,
+    [Symbol.asyncDispose]: async () => {
+      await sandbox.stop();
+      dir[Symbol.dispose]();
+    },
+  };
+}

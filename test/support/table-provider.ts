@@ -1,0 +1,60 @@
+import type { ProviderType } from "../../src/config.ts";
+import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
+import { resolveIn } from "../../src/sandbox/resolve-in.ts";
+import { createSandboxTable, type SandboxTable } from "../../src/sandbox/sandbox-table.ts";
+
+/** A provider whose records the test sets by hand: for what no real source does on demand. */
+export interface TableProvider extends SandboxProvider {
+  readonly table: SandboxTable;
+  /** Adds or replaces a sandbox; what is not given is that of an open, ready sandbox on 127.0.0.1. */
+  set(record: Partial<SandboxRecord> & { readonly name: string }): void;
+  /** Changes what it says of itself, and wakes those who wait for the sync. */
+  setStatus(status: Partial<ProviderStatus>): void;
+}
+
+export function createTableProvider(options: { providerType?: ProviderType; synced?: boolean } = {}): TableProvider {
+  const table = createSandboxTable();
+  let status: ProviderStatus = { synced: options.synced ?? true, fault: undefined, ageMs: 0 };
+  const waiters = new Set<() => void>();
+  return {
+    table,
+    set: (record) => table.set(sandboxRecord(record)),
+    setStatus(change) {
+      status = { ...status, ...change };
+      for (const wake of waiters) wake();
+    },
+    start: () => Promise.resolve(),
+    stop: () => Promise.resolve(),
+    resolve: (id) => resolveIn(table, id, options.providerType ?? "batchsandbox"),
+    async whenSynced(timeoutMs) {
+      if (status.synced) return true;
+      await new Promise<void>((resolve) => {
+        const wake = (): void => {
+          waiters.delete(wake);
+          clearTimeout(timer);
+          resolve();
+        };
+        const timer = setTimeout(wake, timeoutMs);
+        waiters.add(wake);
+      });
+      return status.synced;
+    },
+    status: () => status,
+    counts: () => table.counts(),
+    onGenerationEnd: (listener) => table.onGenerationEnd(listener),
+  };
+}
+
+/** The record of an open, ready sandbox on 127.0.0.1, but for what is given. */
+export function sandboxRecord(record: Partial<SandboxRecord> & { readonly name: string }): SandboxRecord {
+  return {
+    namespace: "default",
+    uid: `uid-${record.name}`,
+    endpoint: "127.0.0.1",
+    ports: undefined,
+    ready: true,
+    notReady: "",
+    accessToken: "",
+    ...record,
+  };
+}

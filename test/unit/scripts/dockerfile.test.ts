@@ -1,0 +1,32 @@
+import { expect, test } from "bun:test";
+import { parseImageSpec } from "../../../scripts/dockerfile.ts";
+
+const LAST_STAGE = `FROM base AS last
+COPY --from=build --chmod=0755 /src/x /x
+WORKDIR /
+EXPOSE 1 2
+USER 5:6
+ENTRYPOINT ["./x", "-y"]
+`;
+
+test("parseImageSpec reads the last stage only", () => {
+  expect(parseImageSpec(`ARG A=1\nFROM other AS build\nUSER 1:1\nRUN make\n\n# A remark.\n${LAST_STAGE}`)).toEqual({
+    base: "base AS last",
+    entrypoint: ["./x", "-y"],
+    workdir: "/",
+    user: "5:6",
+    ports: [1, 2],
+    copied: ["/x"],
+  });
+});
+
+test("parseImageSpec joins continued lines and takes the last of equal instructions", () => {
+  const spec = parseImageSpec(`${LAST_STAGE}USER 7:8\nLABEL a=b \\\n  c=d\nENTRYPOINT \\\n  ["./z"]\n`);
+  expect(spec).toMatchObject({ user: "7:8", entrypoint: ["./z"] });
+});
+
+test("parseImageSpec refuses what it does not know, and what lacks an instruction", () => {
+  expect(() => parseImageSpec(`${LAST_STAGE}VOLUME /data\n`)).toThrow("unknown instruction VOLUME");
+  expect(() => parseImageSpec(LAST_STAGE.replace("USER 5:6\n", ""))).toThrow("no USER");
+  expect(() => parseImageSpec(LAST_STAGE.replace('["./x", "-y"]', "./x"))).toThrow();
+});
