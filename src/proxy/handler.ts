@@ -25,6 +25,9 @@ import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext }
 /** How long a request waits for the first sync before it is refused, in milliseconds: longer than an ordinary start. */
 const SYNC_WAIT_MAX_MS = 5_000;
 
+/** Requests that wait for the first sync at a time: they hold little, but arrive without bound while nothing is routed. */
+const SYNC_WAITERS_MAX = 1_000;
+
 /** Answered by the ingress itself on the traffic port, in both modes (seed, contract §5). */
 const STATUS_PATH = "/status.ok";
 
@@ -191,14 +194,15 @@ function isReading(method: string): boolean {
  */
 export function createSyncGate(provider: SandboxProvider): () => Promise<void> | undefined {
   let synced = false;
+  let waiters = 0;
   const wait = async (): Promise<void> => {
-    if (!(await provider.whenSynced(SYNC_WAIT_MAX_MS))) {
-      const { fault } = provider.status();
-      // Not knowing a sandbox yet must never look like knowing that there is none.
-      if (fault === undefined) throw new IngressError("not_synced");
-      throw new IngressError("kubernetes_unavailable", undefined, { cause: fault });
-    }
-    synced = true;
+    waiters++;
+    synced = await provider.whenSynced(waiters > SYNC_WAITERS_MAX ? 0 : SYNC_WAIT_MAX_MS).finally(() => waiters--);
+    if (synced) return;
+    const { fault } = provider.status();
+    // Not knowing a sandbox yet must never look like knowing that there is none.
+    if (fault === undefined) throw new IngressError("not_synced");
+    throw new IngressError("kubernetes_unavailable", undefined, { cause: fault });
   };
   return () => (synced ? undefined : wait());
 }

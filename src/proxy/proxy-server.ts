@@ -21,6 +21,9 @@ import { CLIENT_IDLE_SECONDS, createWatchdog } from "./watchdog.ts";
 /** How often a drain looks whether everything has ended, in milliseconds. */
 const DRAIN_POLL_MS = 50;
 
+/** Part of the drain time over which tunnels are closed; the rest is for their clients to answer the last Close. */
+const TUNNEL_CLOSE_SHARE = 0.8;
+
 /** Flags that the proxy depends on. */
 export type ProxyConfig = Pick<
   Config,
@@ -136,7 +139,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       draining = true;
       const deadline = clock.monotonic() + drainMs;
       const stopped = server?.stop() ?? Promise.resolve();
-      void tunnels.closeAll(drainMs, clock);
+      void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE, clock);
       while (limits.inFlight() > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that are already with Bun still have to leave its buffers.
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);

@@ -86,7 +86,7 @@ export class Tunnel {
 
   fromClient(data: string | Buffer): void {
     if (this.#closing) return;
-    this.exchange.countIn(data.length, this.#clock.monotonic());
+    this.exchange.countIn(Buffer.byteLength(data), this.#clock.monotonic());
     this.#upstream.send(data, { binary: typeof data !== "string" });
     this.#restrainClient();
   }

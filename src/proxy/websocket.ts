@@ -34,7 +34,8 @@ export function isWebSocketUpgrade(request: Request): boolean {
 
 /**
  * Checks the client's half of the handshake (RFC 6455 §4.2.1).
- * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key.
+ * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key and for
+ * sub-protocols that are no tokens or stand twice.
  */
 export function checkHandshake(headers: Headers): void {
   if (headers.get("sec-websocket-version") !== "13") throw new IngressError("websocket_version");
@@ -42,10 +43,15 @@ export function checkHandshake(headers: Headers): void {
   if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(headers.get("sec-websocket-key") ?? "")) {
     throw new IngressError("upgrade_invalid");
   }
-  const protocols = headers.get("sec-websocket-protocol");
-  if (protocols !== null && !protocols.split(",").every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name.trim()))) {
-    throw new IngressError("upgrade_invalid");
-  }
+  checkSubProtocols(headers.get("sec-websocket-protocol"));
+}
+
+/** RFC 6455 §4.1: tokens, each once. */
+function checkSubProtocols(value: string | null): void {
+  if (value === null) return;
+  const names = value.split(",").map((name) => name.trim());
+  const areTokens = names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name));
+  if (!areTokens || new Set(names).size < names.length) throw new IngressError("upgrade_invalid");
 }
 
 /**

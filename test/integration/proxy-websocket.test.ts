@@ -152,6 +152,11 @@ describe("handshake", () => {
       "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: a,,b\r\n",
       400,
     ],
+    [
+      "a sub-protocol twice",
+      "Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: a, b, a\r\n",
+      400,
+    ],
   ])("checkHandshake refuses %s", async (_name, lines, status) => {
     const answer = await rawRequest(
       proxy.port,
