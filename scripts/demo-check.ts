@@ -33,14 +33,16 @@ interface Row {
 export async function runChecks(options: {
   binary: string;
   sandboxes: Sandboxes;
+  /** Flags that say where sandboxes come from. */
+  providerFlags: readonly string[];
   findPort: () => number;
 }): Promise<boolean> {
-  const { sandboxes, findPort } = options;
+  const { sandboxes, providerFlags, findPort } = options;
   mkdirSync(LOGS, { recursive: true });
   const start = (mode: "header" | "uri") =>
     runIngress({
       command: [options.binary],
-      providerFlags: [`--manifests=${sandboxes.manifests}`],
+      providerFlags,
       mode,
       host: "127.0.0.1",
       port: findPort(),

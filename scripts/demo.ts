@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runChecks } from "./demo-check.ts";
 import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
+import { startDemoCluster, type DemoCluster } from "./demo-kubernetes.ts";
 import { runDevLoop } from "./dev-loop.ts";
 
 const ROOT = join(import.meta.dir, "..");
@@ -15,6 +16,7 @@ const USAGE = `Usage: ./scripts/demo [flags]
 Starts two sample sandboxes and the ingress in front of them, and says what to try. Ctrl-C stops all of it.
 
   --check                 try everything once, on free ports, and exit 0 or 1
+  --kubernetes            the sandboxes as objects of a real API server, see ./scripts/kube --help
   --provider-type=TYPE    batchsandbox (default) or agent-sandbox
   --mode=MODE             header (default) or uri
   --host=ADDRESS          where the ingress listens; default 127.0.0.1: whoever reaches it, reaches your loopback addresses
@@ -33,6 +35,8 @@ interface DemoOptions {
   readonly port: number;
   readonly adminPort: number;
   readonly sandboxPort: number;
+  /** Has the sandboxes in a real API server instead of in manifests. */
+  readonly kubernetes: boolean;
   /** Runs the ingress from source and again after each change. */
   readonly watch: boolean;
 }
@@ -43,17 +47,20 @@ async function runDemo(options: DemoOptions): Promise<number> {
   });
   for (const port of [options.port, options.adminPort]) checkPortFree(options.host, port);
   const sandboxes = await startSandboxes({ port: options.sandboxPort });
-  const description = describeDemo(options, [sandboxes.one, sandboxes.two]);
-  const start = () =>
-    runIngress({
-      command: options.watch ? [process.execPath, join(SOURCE, "main.ts")] : [BINARY],
-      providerFlags: [`--provider-type=${options.providerType}`, `--manifests=${sandboxes.manifests}`],
-      mode: options.mode,
-      host: options.host,
-      port: options.port,
-      adminPort: options.adminPort,
-    });
+  let cluster: DemoCluster | undefined;
   try {
+    cluster = options.kubernetes ? await startDemoCluster(sandboxes.manifests) : undefined;
+    const description = describeDemo(options, { sandboxes: [sandboxes.one, sandboxes.two], cluster });
+    const sourceFlags = cluster?.providerFlags ?? [`--manifests=${sandboxes.manifests}`];
+    const start = () =>
+      runIngress({
+        command: options.watch ? [process.execPath, join(SOURCE, "main.ts")] : [BINARY],
+        providerFlags: [`--provider-type=${options.providerType}`, ...sourceFlags],
+        mode: options.mode,
+        host: options.host,
+        port: options.port,
+        adminPort: options.adminPort,
+      });
     if (options.watch) {
       console.log(description);
       await runDevLoop({ folder: SOURCE, start, stopped: stopAsked });
@@ -64,14 +71,17 @@ async function runDemo(options: DemoOptions): Promise<number> {
     const code = await Promise.race([stopAsked, ingress.exited.then((exitCode) => exitCode || 1)]);
     return (await ingress.stop()) || code;
   } finally {
+    await cluster?.stop();
     await sandboxes.stop();
   }
 }
 
-function describeDemo(
-  options: DemoOptions,
-  sandboxes: readonly { name: string; address: string; port: number }[],
-): string {
+interface DemoParts {
+  readonly sandboxes: readonly { name: string; address: string; port: number }[];
+  readonly cluster: DemoCluster | undefined;
+}
+
+function describeDemo(options: DemoOptions, { sandboxes, cluster }: DemoParts): string {
   const { port, adminPort } = options;
   const host = formatHost(options.host);
   const lines = ["", ...sandboxes.map((it) => `sandbox ${it.name} listens on ${it.address}:${it.port}`)];
@@ -93,6 +103,7 @@ function describeDemo(
     `  head -c 100000000 /dev/zero | curl -T - ${base}upload`,
     `  curl 'http://${host}:${adminPort}/readyz?verbose'`,
     `  curl http://${host}:${adminPort}/metrics`,
+    ...(cluster === undefined ? [] : describeCluster(options, cluster)),
     "",
     options.watch
       ? "The ingress starts again when a source file changes. Ctrl-C stops all of it."
@@ -102,11 +113,26 @@ function describeDemo(
   return lines.join("\n");
 }
 
-async function checkDemo(): Promise<number> {
+function describeCluster({ providerType }: DemoOptions, { kubeconfig }: DemoCluster): string[] {
+  const resource = providerType === "agent-sandbox" ? "sandboxes" : "batchsandboxes";
+  return [
+    "",
+    "The sandboxes are objects of a real API server; the ingress follows what you change:",
+    `  export KUBECONFIG=${kubeconfig}`,
+    `  kubectl -n demo get ${resource}`,
+    `  kubectl -n demo delete ${resource} demo-two`,
+  ];
+}
+
+async function checkDemo({ kubernetes }: { readonly kubernetes: boolean }): Promise<number> {
   const sandboxes = await startSandboxes({ port: 0 });
+  let cluster: DemoCluster | undefined;
   try {
-    return (await runChecks({ binary: BINARY, sandboxes, findPort: findFreePort })) ? 0 : 1;
+    cluster = kubernetes ? await startDemoCluster(sandboxes.manifests) : undefined;
+    const providerFlags = cluster?.providerFlags ?? [`--manifests=${sandboxes.manifests}`];
+    return (await runChecks({ binary: BINARY, sandboxes, providerFlags, findPort: findFreePort })) ? 0 : 1;
   } finally {
+    await cluster?.stop();
     await sandboxes.stop();
   }
 }
@@ -122,6 +148,7 @@ const FLAGS = {
   check: { type: "boolean", default: false },
   help: { type: "boolean", short: "h", default: false },
   watch: { type: "boolean", default: false },
+  kubernetes: { type: "boolean", default: false },
   "provider-type": { type: "string", default: "batchsandbox" },
   mode: { type: "string", default: "header" },
   host: { type: "string", default: "127.0.0.1" },
@@ -146,6 +173,7 @@ function parseOptions(args: string[]): DemoOptions & { check: boolean; help: boo
     check: values.check,
     help: values.help,
     watch: values.watch,
+    kubernetes: values.kubernetes,
     providerType: values["provider-type"],
     mode: values.mode,
     host: values.host,
@@ -162,7 +190,7 @@ async function main(args: string[]): Promise<number> {
       process.stdout.write(USAGE);
       return 0;
     }
-    return await (options.check ? checkDemo() : runDemo(options));
+    return await (options.check ? checkDemo(options) : runDemo(options));
   } catch (error) {
     if (!(error instanceof DemoError)) throw error;
     console.error(`demo: ${error.message}`);

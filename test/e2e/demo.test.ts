@@ -1,11 +1,17 @@
 import { beforeAll, expect, test } from "bun:test";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { findFreePort } from "../../scripts/demo-stage.ts";
 import { buildBinary } from "../support/binary.ts";
 import { eventually } from "../support/eventually.ts";
+import { KUBE_BUILD_MAX_MS } from "../support/kube-binaries.ts";
+import { hasKubeApiServer } from "../support/kube-fixture.ts";
 import { isAnswering, runToEnd } from "../support/ingress-process.ts";
 
 const DEMO = [process.execPath, join(import.meta.dir, "../../scripts/demo.ts")];
+
+/** The API server is built where it is missing, which takes minutes. */
+const DEMO_KUBERNETES_MAX_MS = KUBE_BUILD_MAX_MS;
 
 let binary: string;
 beforeAll(async () => {
@@ -38,6 +44,31 @@ test.each(["SIGINT", "SIGTERM"] as const)("demo routes to both sandboxes, and %s
   expect(await isAnswering(`http://127.0.0.1:${adminPort}/livez`)).toBe(false);
   expect(await output).toContain(`http://demo-one-${sandboxPort}.localhost:${port}/`);
 });
+
+test.skipIf(!hasKubeApiServer())(
+  "demo --kubernetes routes to sandboxes of a real API server, as long as they are there",
+  async () => {
+    const { port, sandboxPort, flags } = choosePorts();
+    const env = { ...process.env, INGRESS_BINARY: binary };
+    const command = [...DEMO, "--kubernetes", ...flags];
+    await using demo = Bun.spawn(command, { env, stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+    const output: string[] = [];
+    const read = (async () => {
+      const decoder = new TextDecoder();
+      for await (const bytes of demo.stdout) output.push(decoder.decode(bytes, { stream: true }));
+    })();
+    const headers = { Host: `demo-one-${sandboxPort}.localhost:${port}` };
+    const ask = async () => (await fetch(`http://127.0.0.1:${port}/`, { headers })).status;
+    await eventually(async () => (await ask()) === 200, { maxMs: DEMO_KUBERNETES_MAX_MS });
+    const kubeconfig = await eventually(() => /export KUBECONFIG=(\S+)/.exec(output.join(""))?.[1] ?? false);
+    expect(kubeconfig).toContain("demo-kube-");
+    demo.kill("SIGTERM");
+    expect(await demo.exited).toBe(0);
+    await read;
+    expect(existsSync(String(kubeconfig))).toBe(false);
+  },
+  DEMO_KUBERNETES_MAX_MS,
+);
 
 test("demo says in one line that its port is taken", async () => {
   const { port, flags } = choosePorts();

@@ -1,16 +1,18 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-/** The two programs of which a test API server consists. */
+/** The two programs of which a test API server consists, and one that renders what is deployed to it. */
 export interface KubeBinaries {
   readonly apiServer: string;
   readonly etcd: string;
+  /** A command that takes a folder and prints the objects that its kustomization.yaml describes. */
+  readonly kustomize: readonly string[];
 }
 
 const ROOT = resolve(import.meta.dir, "../..");
-/** A Go module whose go.mod and go.sum pin both programs and all that they are made of. */
+/** A Go module whose go.mod and go.sum pin the programs and all that they are made of. */
 const MODULE_DIR = join(ROOT, "scripts", "kube-apiserver");
-/** Both are built from nothing in about four minutes on two cores; a slow machine may take several times that. */
+/** They are built from nothing in about four minutes on two cores; a slow machine may take several times that. */
 export const KUBE_BUILD_MAX_MS = 30 * 60_000;
 
 /** For a person whose machine lacks the parts. */
@@ -19,9 +21,12 @@ export const KUBE_BINARIES_HINT = "./scripts/kube --build (needs Go 1.24), or se
 /** The binaries that are there: in `KUBEBUILDER_ASSETS` (the convention of controller-runtime's envtest), or built before. */
 export function findKubeBinaries(): KubeBinaries | undefined {
   const assets = process.env["KUBEBUILDER_ASSETS"];
-  const dir = assets === undefined || assets === "" ? cacheDir() : assets;
-  const binaries = { apiServer: join(dir, "kube-apiserver"), etcd: join(dir, "etcd") };
-  return existsSync(binaries.apiServer) && existsSync(binaries.etcd) ? binaries : undefined;
+  const isBuiltHere = assets === undefined || assets === "";
+  const dir = isBuiltHere ? cacheDir() : assets;
+  const renderer = join(dir, isBuiltHere ? "kustomize" : "kubectl");
+  const kustomize = [renderer, isBuiltHere ? "build" : "kustomize"];
+  const binaries = { apiServer: join(dir, "kube-apiserver"), etcd: join(dir, "etcd"), kustomize };
+  return [binaries.apiServer, binaries.etcd, renderer].every((path) => existsSync(path)) ? binaries : undefined;
 }
 
 /** Whether the binaries are there or can be built here. */
@@ -40,7 +45,10 @@ export async function ensureKubeBinaries(progress: (line: string) => void): Prom
   const ldflags = `-s -w -X k8s.io/component-base/version.gitVersion=${kubernetes}`;
   await build("go.etcd.io/etcd/server/v3", { output: join(dir, "etcd"), ldflags: "-s -w", progress });
   await build("k8s.io/kubernetes/cmd/kube-apiserver", { output: join(dir, "kube-apiserver"), ldflags, progress });
-  return { apiServer: join(dir, "kube-apiserver"), etcd: join(dir, "etcd") };
+  await build("sigs.k8s.io/kustomize/kustomize/v5", { output: join(dir, "kustomize"), ldflags: "-s -w", progress });
+  const built = findKubeBinaries();
+  if (built === undefined) throw new Error(`Cannot find what was built in ${dir}`);
+  return built;
 }
 
 interface BuildOptions {
