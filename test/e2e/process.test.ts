@@ -1,8 +1,11 @@
 import { beforeAll, expect, test } from "bun:test";
+import { join } from "node:path";
+import { findFreePort } from "../../scripts/demo-stage.ts";
 import { buildBinary } from "../support/binary.ts";
 import { eventually } from "../support/eventually.ts";
 import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
+import { tempDir } from "../support/temp-dir.ts";
 
 const LONG = "10m";
 const SIGNALS = ["SIGTERM", "SIGINT"] as const;
@@ -66,6 +69,27 @@ test("ingress --log-format=json writes nothing but JSON lines, the build metadat
   expect(ingress.readOutput()).toContain(Bun.version);
   expect(ingress.readOutput()).toContain("no-such");
   expect(ingress.readOutput()).not.toContain("secret");
+});
+
+test("ingress appends its log to a file and leaves what is there", async () => {
+  await using stage = await startSampleStage();
+  using dir = tempDir();
+  const log = join(dir.path, "log");
+  await Bun.write(log, "what was there\n");
+  const port = findFreePort();
+  const flags = [`--manifests=${stage.manifests}`, `--port=${port}`, "--admin-port=0", "--shutdown-delay=0s"];
+  const child = Bun.spawn(["sh", "-c", 'log=$1; shift; exec "$@" >>"$log" 2>&1', "sh", log, binary, ...flags]);
+  try {
+    await eventually(() => isAnswering(`http://127.0.0.1:${port}/status.ok`));
+    child.kill("SIGTERM");
+    expect(await child.exited).toBe(0);
+  } finally {
+    child.kill("SIGKILL");
+  }
+  const text = await Bun.file(log).text();
+  expect(text).toStartWith("what was there\n");
+  expect(text).toContain(`bun ${Bun.version}`);
+  expect(text).not.toContain("\0");
 });
 
 test.each(SIGNALS)("ingress ends with 0 after %s, when the requests in flight have ended", async (signal) => {
