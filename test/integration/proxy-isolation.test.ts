@@ -57,6 +57,7 @@ describe("generations", () => {
     };
     publish();
     let swaps = 0;
+    const isOver = (): boolean => swaps >= SWAPS;
     let answered = 0;
     let cut = 0;
     const crossed: string[] = [];
@@ -65,7 +66,7 @@ describe("generations", () => {
     const client = async (name: "a" | "b", method: "GET" | "POST"): Promise<void> => {
       const body = method === "POST" ? "Content-Length: 2\r\n" : "";
       let connection = await openRaw(proxy.port);
-      while (swaps < SWAPS) {
+      while (!isOver()) {
         const sentAt = swaps;
         const held = holders[name];
         connection.write(`${head(method, "/", name, body)}${method === "POST" ? "ok" : ""}`);
