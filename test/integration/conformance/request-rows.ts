@@ -169,7 +169,8 @@ const lengthRows: readonly RequestRow[] = [
   },
 ];
 
-const chunkRows: readonly RequestRow[] = [
+/** Name, the chunks, what is accepted, and the body where it is not `hello`. */
+const CHUNKED_BODIES: readonly (readonly [string, string, readonly Outcome[], string?])[] = [
   ["a plain chunk", "5\r\nhello\r\n0\r\n\r\n", FORWARDED],
   ["several chunks", "1\r\nh\r\n4\r\nello\r\n0\r\n\r\n", FORWARDED],
   ["hex in both cases", "00A\r\nhellohello\r\n0\r\n\r\n", FORWARDED, "hellohello"],
@@ -194,14 +195,16 @@ const chunkRows: readonly RequestRow[] = [
   ["a trailer", "5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n", EITHER],
   ["a trailer that routes", "5\r\nhello\r\n0\r\nOpenSandbox-Ingress-To: other-1\r\n\r\n", EITHER],
   ["a trailer with framing", "5\r\nhello\r\n0\r\nContent-Length: 5\r\n\r\n", EITHER],
-].map(([name, rest, accepts, body]) => ({
-  name: `chunks: ${String(name)}`,
+];
+
+const chunkRows: readonly RequestRow[] = CHUNKED_BODIES.map(([name, chunks, accepts, body = "hello"]) => ({
+  name: `chunks: ${name}`,
   source: "RFC 9112 §7.1",
-  raw: post("Transfer-Encoding: chunked\r\n", `${String(rest)}`),
-  accepts: accepts as readonly Outcome[],
-  body: typeof body === "string" ? body : "hello",
+  raw: post("Transfer-Encoding: chunked\r\n", chunks),
+  accepts,
+  body,
   // What is not whole would be waited for; the client's leaving ends that.
-  ends: true as const,
+  ends: true,
 }));
 
 const requestLine = (line: string, accepts: readonly Outcome[], source: string): RequestRow => ({
