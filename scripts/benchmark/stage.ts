@@ -1,4 +1,4 @@
-import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync } from "node:fs";
+import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseAccessKeys } from "../../src/access/access-keys.ts";
@@ -15,6 +15,8 @@ export const SANDBOX = "bench";
 export const SECURED_SANDBOX = "secured";
 /** Signs routes to it; a key of this benchmark only. */
 export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
+/** When manifests were written, as an epoch second: in 2020. */
+const OLD_SECONDS = 1_577_836_800;
 /** The year 2100. */
 const EXPIRES_B36 = "1vvqbk0";
 
@@ -61,7 +63,10 @@ export async function writeManifests(folder: string, sandboxes: readonly string[
   mkdirSync(path, { recursive: true });
   const documents = sandboxes.map((name) => manifestOf(name, {}));
   documents.push(manifestOf(SECURED_SANDBOX, { "opensandbox.io/secure-access-token": "0123456789abcdef" }));
-  await Bun.write(join(path, "sandboxes.yaml"), documents.join("---\n"));
+  const file = join(path, "sandboxes.yaml");
+  await Bun.write(file, documents.join("---\n"));
+  // The ingress waits while a file may still be being written; this one has been there for long.
+  utimesSync(file, OLD_SECONDS, OLD_SECONDS);
   return path;
 }
 
