@@ -90,6 +90,8 @@ export function createProxyHandler(context: HandlerContext): ProxyHandler {
       exchange: undefined,
     };
     try {
+      // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
+      checkMethod(request.method);
       const target = parseRequestTarget(request.url);
       if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(context);
       return await handleRequest(request, server, { target, progress, context });
@@ -114,7 +116,6 @@ async function handleRequest(
   progress.address = address;
   progress.websocket = isWebSocketUpgrade(request);
 
-  checkMethod(request.method);
   const host = parseHost(headers.get("host"));
   const route = parseRoute({ path: target.path, headers, host }, context.mode);
   progress.route = route;
