@@ -118,7 +118,7 @@ function describeCluster({ providerType }: DemoOptions, { kubeconfig }: DemoClus
   return [
     "",
     "The sandboxes are objects of a real API server; the ingress follows what you change:",
-    `  export KUBECONFIG=${kubeconfig}`,
+    `  export KUBECONFIG='${kubeconfig}'`,
     `  kubectl -n demo get ${resource}`,
     `  kubectl -n demo delete ${resource} demo-two`,
   ];

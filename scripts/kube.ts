@@ -29,7 +29,7 @@ try {
   console.log(
     `kube-apiserver serves on ${server.url}; Ctrl-C ends it and forgets all objects. For kubectl and the ingress:`,
   );
-  console.log(`  export KUBECONFIG=${kubeconfig}`);
+  console.log(`  export KUBECONFIG='${kubeconfig}'`);
   await stopped;
 } finally {
   rmSync(dir, { recursive: true, force: true });

@@ -47,7 +47,9 @@ class FetchKubeClient implements KubeClient {
   readonly #userAgent: string;
   #credentials: Credentials | undefined;
   #pending: Promise<RequestCredentials> | undefined;
-  #session: { readonly key: string; readonly fetch: Bun.FetchSession } | undefined;
+  #session: Bun.FetchSession | undefined;
+  /** What the session's connections were made with. */
+  #sessionKey = "";
 
   constructor(source: KubeConfigSource, options: KubeClientOptions) {
     this.#source = source;
@@ -72,8 +74,9 @@ class FetchKubeClient implements KubeClient {
       if (response.status === 401) this.#credentials = undefined;
       return response;
     } catch (error) {
-      // The idle connections of a server that has gone lead nowhere; with TLS the authorities may have been rotated.
-      session.close();
+      // The idle connections of a server that has gone lead nowhere.
+      if (this.#session === session) this.#dropSession();
+      // The authorities may have been rotated.
       if (isTlsFailure(error)) this.#credentials = undefined;
       if (signal.aborted && signal.reason instanceof KubeError) throw signal.reason;
       throw new KubeError("unreachable", `${credentials.server}: ${toKubeError(error).message}`, { cause: error });
@@ -105,16 +108,22 @@ class FetchKubeClient implements KubeClient {
     }
   }
 
-  /** Connections are shared for as long as the certificates stay the same; streams in flight outlive a change. */
+  /** Connections are shared for as long as the certificates stay the same. */
   #sessionFor({ tls, proxyUrl }: RequestCredentials): Bun.FetchSession {
     const key = createHash("sha256")
       .update(JSON.stringify([tls, proxyUrl]))
       .digest("hex");
-    if (this.#session?.key === key) return this.#session.fetch;
-    this.#session?.fetch.close();
-    const fetch = new Bun.FetchSession({ tls, keepAlive: { idleTimeout: IDLE_TIMEOUT_SECONDS } });
-    this.#session = { key, fetch };
-    return fetch;
+    if (this.#session !== undefined && this.#sessionKey === key) return this.#session;
+    this.#dropSession();
+    this.#sessionKey = key;
+    this.#session = new Bun.FetchSession({ tls, keepAlive: { idleTimeout: IDLE_TIMEOUT_SECONDS } });
+    return this.#session;
+  }
+
+  /** Requests in flight, such as another namespace's watch, go on to their end. */
+  #dropSession(): void {
+    this.#session?.close();
+    this.#session = undefined;
   }
 }
 

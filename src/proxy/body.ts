@@ -1,6 +1,7 @@
 import { IngressError } from "../errors.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
+import type { HeaderSnapshot } from "./headers.ts";
 
 /**
  * A body of known length up to this many bytes is read whole before it is passed on: 1.75 times the throughput for
@@ -36,7 +37,7 @@ export async function readRequestBody(
   if (length !== undefined && length <= SMALL_BODY_MAX_BYTES && context.budget.tryTake(length)) {
     try {
       const bytes = await request.bytes();
-      exchange.countIn(bytes.byteLength, context.monotonic());
+      exchange.bytesIn = bytes.byteLength;
       return bytes;
     } catch (thrown) {
       throw exchange.cutBy ?? new IngressError("client_closed", undefined, { cause: thrown });
@@ -53,13 +54,12 @@ export async function readRequestBody(
  * Throws `body_not_allowed` for a body on GET or HEAD, which Bun would swallow (RFC 9110 §9.3.1 gives it no meaning);
  * `body_too_large`; `request_invalid` for a Content-Length that is no number (two equal ones reach us as `3, 3`).
  */
-export function checkRequestFraming(request: Request, maxBodyBytes: number): number | undefined {
-  const text = request.headers.get("content-length");
-  const chunked = request.headers.has("transfer-encoding");
-  if (text === null && !chunked) return 0;
-  const length = text === null ? undefined : parseContentLength(text);
+export function checkRequestFraming(method: string, seen: HeaderSnapshot, maxBodyBytes: number): number | undefined {
+  const text = seen["content-length"];
+  if (text === undefined && seen["transfer-encoding"] === undefined) return 0;
+  const length = text === undefined ? undefined : parseContentLength(text);
   if (length === 0) return 0;
-  if (request.method === "GET" || request.method === "HEAD") throw new IngressError("body_not_allowed");
+  if (method === "GET" || method === "HEAD") throw new IngressError("body_not_allowed");
   if (length !== undefined && maxBodyBytes > 0 && length > maxBodyBytes) throw new IngressError("body_too_large");
   return length;
 }
@@ -97,44 +97,63 @@ function meterUpload(
   );
 }
 
+/** An answer as `relayAnswer` takes it. */
+export interface SandboxAnswer {
+  readonly status: number;
+  /** Already rewritten for the client. */
+  readonly headers: Headers;
+  /** The answer that came, for its body. */
+  readonly body: Response;
+}
+
 /**
  * The answer's body for the client: whole where small and of known length, else a stream that counts and reads only
  * when the client does. Ends the exchange with the last byte.
- *
- * @param headers Already rewritten for the client.
  */
-export async function relayAnswer(
-  answer: { readonly status: number; readonly headers: Headers; readonly body: Response },
+export function relayAnswer(
+  answer: SandboxAnswer,
   exchange: Exchange,
   context: BodyContext,
-): Promise<Response> {
+): Response | Promise<Response> {
   const { status, headers } = answer;
-  if (answer.body.body === null) return finishWithoutBody(answer, exchange);
+  // RFC 9110 §6.4.1. To ask the answer for its body would make a stream of it, small or not.
+  if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
+    return finishWithoutBody(answer, exchange);
+  }
   const length = knownLength(headers);
   // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
   if (length !== undefined && headers.has("content-type") && context.budget.tryTake(length)) {
-    try {
-      const bytes = await answer.body.bytes();
-      exchange.begin(status);
-      exchange.countOut(bytes.byteLength, context.monotonic());
-      exchange.end();
-      return new Response(bytes, { status, headers });
-    } finally {
-      context.budget.release(length);
-    }
+    return relaySmallAnswer(answer, exchange, { context, length });
   }
+  const { body } = answer.body;
+  if (body === null) return finishWithoutBody(answer, exchange);
   exchange.begin(status);
-  return new Response(meterDownload(answer.body.body, exchange, context), { status, headers });
+  return new Response(meterDownload(body, exchange, context), { status, headers });
 }
 
-function finishWithoutBody(
-  answer: { readonly status: number; readonly headers: Headers },
+async function relaySmallAnswer(
+  answer: SandboxAnswer,
   exchange: Exchange,
-): Response {
+  options: { readonly context: BodyContext; readonly length: number },
+): Promise<Response> {
+  const { context, length } = options;
+  try {
+    // A blob, not bytes: they stay where Bun has them, which saves a tenth of the request's processor time.
+    const blob = await answer.body.blob();
+    exchange.begin(answer.status);
+    exchange.bytesOut = blob.size;
+    exchange.end();
+    return new Response(blob, { status: answer.status, headers: answer.headers });
+  } finally {
+    context.budget.release(length);
+  }
+}
+
+function finishWithoutBody(answer: SandboxAnswer, exchange: Exchange): Response {
   const { status, headers } = answer;
   // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
-  const isHead = exchange.subject.request.method === "HEAD";
-  if (isHead && !headers.has("content-length") && status !== 204 && status !== 304) {
+  const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
+  if (isHead && !headers.has("content-length")) {
     headers.set("transfer-encoding", "chunked");
   }
   exchange.begin(status);

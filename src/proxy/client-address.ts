@@ -20,12 +20,16 @@ const MAX_HOPS = 32;
  * Tells who the client is (design, "One request", step 6).
  *
  * @param peer What the socket says; an IPv4-mapped address counts as the IPv4 address.
- * @param forwardedFor The value of `X-Forwarded-For`, or null.
+ * @param forwardedFor The value of `X-Forwarded-For`; undefined: there is none.
  */
-export function resolveClientAddress(peer: string, forwardedFor: string | null, trusted: AddressSet): ClientAddress {
+export function resolveClientAddress(
+  peer: string,
+  forwardedFor: string | undefined,
+  trusted: AddressSet,
+): ClientAddress {
   const canonicalPeer = peer.startsWith("::ffff:") ? (parseAddress(peer) ?? peer) : peer;
   if (!trusted.has(canonicalPeer)) return { peer: canonicalPeer, peerTrusted: false, client: canonicalPeer };
-  if (forwardedFor === null) return { peer: canonicalPeer, peerTrusted: true, client: canonicalPeer };
+  if (forwardedFor === undefined) return { peer: canonicalPeer, peerTrusted: true, client: canonicalPeer };
   return { peer: canonicalPeer, peerTrusted: true, client: lastUntrusted(forwardedFor, trusted) ?? canonicalPeer };
 }
 

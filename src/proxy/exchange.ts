@@ -2,7 +2,7 @@ import { IngressError } from "../errors.ts";
 import type { SandboxUse } from "../renew/renew-publisher.ts";
 import type { Route } from "../route/route.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
-import type { InFlight, SessionLease, Upstream } from "./upstream.ts";
+import type { InFlight, LeasedSession, Upstream } from "./upstream.ts";
 
 /** How an exchange ended: what was told to the client, and why. */
 export interface ExchangeOutcome {
@@ -39,6 +39,9 @@ export interface ExchangeObserver {
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
 }
 
+/** The status of an upgrade (RFC 9110 §15.2.2). */
+const SWITCHING_PROTOCOLS = 101;
+
 /** One request between client and sandbox, from routing to the last byte. */
 export class Exchange implements InFlight {
   readonly subject: ExchangeSubject;
@@ -55,7 +58,7 @@ export class Exchange implements InFlight {
   rearmedAt: number;
   /** Whether it has been asked beside the request if the sandbox can be reached. */
   probed = false;
-  lease: SessionLease | undefined;
+  lease: LeasedSession | undefined;
   /** What the exchange is: a request, or the tunnel that it became or asked to become. */
   kind: "request" | "tunnel" = "request";
   /** How the tunnel was closed (RFC 6455 §7.1.5). */
@@ -64,6 +67,7 @@ export class Exchange implements InFlight {
   readonly #controller = new AbortController();
   #cutBy: IngressError | undefined;
   #status = 0;
+  #isClientWatched = false;
   #ended = false;
 
   constructor(subject: ExchangeSubject, upstream: Upstream, observer: ExchangeObserver) {
@@ -73,17 +77,25 @@ export class Exchange implements InFlight {
     this.activeAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     upstream.inFlight.add(this);
-    subject.request.signal.addEventListener("abort", this.#onClientLeft, { once: true });
   }
 
-  readonly #onClientLeft = (): void => this.cut(new IngressError("client_closed"));
-
   /**
-   * The client's connection is a WebSocket from now on, which has a close of its own: Bun aborts the request's signal
-   * for that, too, and would make every orderly close an abrupt one.
+   * From now on a client that leaves cuts the exchange; one that has left already cuts it at once.
+   *
+   * Not from the beginning: to ask Bun for a request's signal costs more than most of what a short request needs, and
+   * the signal still tells when it is asked later. Called for whatever lives long enough to meet the watchdog.
    */
-  becomeTunnel(): void {
-    this.subject.request.signal.removeEventListener("abort", this.#onClientLeft);
+  watchClient(): void {
+    if (this.#isClientWatched) return;
+    this.#isClientWatched = true;
+    const { signal } = this.subject.request;
+    if (signal.aborted) this.#clientLeft();
+    else signal.addEventListener("abort", () => this.#clientLeft(), { once: true });
+  }
+
+  /** A WebSocket has a close of its own; Bun aborts the request's signal for an orderly one, too. */
+  #clientLeft(): void {
+    if (this.#status !== SWITCHING_PROTOCOLS) this.cut(new IngressError("client_closed"));
   }
 
   /** Aborts when the exchange is cut: for `fetch` and whatever else waits. */
@@ -139,7 +151,7 @@ export class Exchange implements InFlight {
     if (this.#ended) return;
     this.#ended = true;
     this.upstream.inFlight.delete(this);
-    this.lease?.end();
+    this.lease?.release();
     const refused = this.#status === 0 && error !== undefined;
     this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });
   }

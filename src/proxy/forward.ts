@@ -29,37 +29,48 @@ export interface ForwardContext {
  * Throws IngressError with the codes of a failed upstream, of an invalid request body, or of what cut the exchange.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
-  const { request, hostPort, path, query } = exchange.subject;
-  const body = await readRequestBody(request, exchange, context.body);
+  const { request, bodyLength } = exchange.subject;
+  // Most requests have no body: not even a promise for them.
+  const body = bodyLength === 0 ? undefined : await readRequestBody(request, exchange, context.body);
   if (body instanceof ReadableStream) await resolveFirst(exchange, context);
   exchange.checkOpen();
-  const answer = await send(exchange, body, { url: `http://${hostPort}${path}${query}`, context });
-  exchange.headAt = context.clock.monotonic();
-  const { headers, status } = answer;
-  rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
+  exchange.sentAt = context.clock.monotonic();
+  const init = buildFetchInit(exchange, body);
   try {
-    return await relayAnswer({ status, headers, body: answer }, exchange, context.body);
+    let answer: Response;
+    try {
+      answer = await fetch(urlOf(exchange), init);
+    } catch (thrown) {
+      answer = await retryFetch(thrown, exchange, { init, context });
+    }
+    exchange.headAt = context.clock.monotonic();
+    const { headers, status } = answer;
+    rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
+    const relayed = relayAnswer({ status, headers, body: answer }, exchange, context.body);
+    return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
     throw exchange.cutBy ?? toUpstreamError(thrown);
   }
 }
 
-async function send(
+function urlOf(exchange: Exchange): string {
+  const { hostPort, path, query } = exchange.subject;
+  return `http://${hostPort}${path}${query}`;
+}
+
+function buildFetchInit(
   exchange: Exchange,
   body: Uint8Array | ReadableStream<Uint8Array> | undefined,
-  options: { readonly url: string; readonly context: ForwardContext },
-): Promise<Response> {
-  const { clock, connectTimeoutMs } = options.context;
+): BunFetchRequestInit {
   const { request, route } = exchange.subject;
-  const startedAt = clock.monotonic();
-  const lease = exchange.upstream.lease(route.port, repeatabilityOf(request.method, body), startedAt);
+  const repeatability = repeatabilityOf(request.method, body);
+  const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
   exchange.lease = lease;
-  exchange.sentAt = startedAt;
   const init: BunFetchRequestInit = {
     method: request.method,
     headers: request.headers,
     session: lease.session,
-    keepalive: lease.reuse,
+    keepalive: exchange.upstream.mayReuse(route.port, repeatability),
     redirect: "manual",
     decompress: false,
     proxy: false,
@@ -67,22 +78,38 @@ async function send(
     signal: exchange.signal,
   };
   if (body !== undefined) init.body = body;
-  for (;;) {
+  return init;
+}
+
+/** After a failure: while the sandbox's name does not resolve, fetches again for as long as connecting may take. */
+async function retryFetch(
+  thrown: unknown,
+  exchange: Exchange,
+  options: { readonly init: BunFetchRequestInit; readonly context: ForwardContext },
+): Promise<Response> {
+  const { init, context } = options;
+  let error = toUpstreamError(thrown);
+  while (mayResolveYet(exchange, error, context) && !(init.body instanceof ReadableStream)) {
+    await sleep(context.clock, RESOLVE_RETRY_MS, exchange.signal);
+    exchange.checkOpen();
     try {
-      return await fetch(options.url, init);
-    } catch (thrown) {
-      if (exchange.cutBy !== undefined) throw exchange.cutBy;
-      const error = toUpstreamError(thrown);
-      const mayResolve = error.code === "upstream_unresolved" && clock.monotonic() - startedAt < connectTimeoutMs;
-      if (mayResolve && !(body instanceof ReadableStream)) {
-        await sleep(clock, RESOLVE_RETRY_MS, exchange.signal);
-        exchange.checkOpen();
-        continue;
-      }
-      if (error.code === "upstream_reset" && lease.reuse) exchange.upstream.noteClosedWhileIdle(route.port);
-      throw error;
+      return await fetch(urlOf(exchange), init);
+    } catch (again) {
+      error = toUpstreamError(again);
     }
   }
+  if (error.code === "upstream_reset" && init.keepalive === true) {
+    exchange.upstream.noteClosedWhileIdle(exchange.subject.route.port);
+  }
+  throw error;
+}
+
+function mayResolveYet(exchange: Exchange, error: IngressError, context: ForwardContext): boolean {
+  return (
+    exchange.cutBy === undefined &&
+    error.code === "upstream_unresolved" &&
+    context.clock.monotonic() - exchange.sentAt < context.connectTimeoutMs
+  );
 }
 
 /** A streamed body can be sent once only: so the name is resolved before it is touched. */

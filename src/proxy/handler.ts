@@ -14,7 +14,7 @@ import { checkRequestFraming } from "./body.ts";
 import { type ClientAddress, resolveClientAddress } from "./client-address.ts";
 import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
-import { rewriteRequestHeaders } from "./headers.ts";
+import { type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
 import type { Limits } from "./limits.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
 import type { TunnelData } from "./tunnel.ts";
@@ -94,36 +94,58 @@ export function createProxyHandler(context: HandlerContext): ProxyHandler {
       checkMethod(request.method);
       const target = parseRequestTarget(request.url);
       if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(context);
-      return await handleRequest(request, server, { target, progress, context });
+      const asked = readRequest(request, server, { target, progress, context });
+      const syncing = context.ensureSynced();
+      if (syncing !== undefined) await syncing;
+      const exchange = beginExchange(request, asked, { progress, context });
+      if (exchange.kind === "tunnel") return await openTunnel(exchange, server, context.websocket);
+      return await forwardRequest(exchange, context.forward);
     } catch (thrown) {
       return refuse(request, progress, { error: toIngressError(thrown), context });
     }
   };
 }
 
-async function handleRequest(
+/** What a request says of itself: checked, and independent of any sandbox. */
+interface AskedRequest {
+  readonly target: RequestTarget;
+  readonly host: string;
+  readonly seen: HeaderSnapshot;
+  readonly address: ClientAddress;
+  readonly route: Route;
+  /** As `checkRequestFraming` gives it. */
+  readonly bodyLength: number | undefined;
+}
+
+function readRequest(
   request: Request,
   server: Server<TunnelData>,
   options: { readonly target: RequestTarget; readonly progress: Progress; readonly context: HandlerContext },
-): Promise<Response | undefined> {
+): AskedRequest {
   const { target, progress, context } = options;
-  const { headers } = request;
-  const address = resolveClientAddress(
-    server.requestIP(request)?.address ?? "",
-    headers.get("x-forwarded-for"),
-    context.trustedProxies,
-  );
+  const { headers, method } = request;
+  const seen: HeaderSnapshot = headers.toJSON();
+  const peer = server.requestIP(request)?.address ?? "";
+  const address = resolveClientAddress(peer, seen["x-forwarded-for"], context.trustedProxies);
   progress.address = address;
-  progress.websocket = isWebSocketUpgrade(request);
+  progress.websocket = isWebSocketUpgrade(method, seen);
 
-  const host = parseHost(headers.get("host"));
+  const host = parseHost(seen["host"]);
   const route = parseRoute({ path: target.path, headers, host }, context.mode);
   progress.route = route;
-  const bodyLength = checkRequestFraming(request, context.maxBodyBytes);
-  if (progress.websocket) checkHandshake(headers);
+  const bodyLength = checkRequestFraming(method, seen, context.maxBodyBytes);
+  if (progress.websocket) checkHandshake(seen);
+  return { target, host, seen, address, route, bodyLength };
+}
 
-  const syncing = context.ensureSynced();
-  if (syncing !== undefined) await syncing;
+/** From the sandbox's record to a request that is in flight: refused, or counted and about to be sent. */
+function beginExchange(
+  request: Request,
+  asked: AskedRequest,
+  options: { readonly progress: Progress; readonly context: HandlerContext },
+): Exchange {
+  const { progress, context } = options;
+  const { address, host, route, seen } = asked;
   const record = resolve(route, context);
 
   // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
@@ -131,7 +153,7 @@ async function handleRequest(
     route,
     sandboxUid: record.uid,
     accessToken: record.accessToken,
-    presentedToken: headers.get("opensandbox-secure-access"),
+    presentedToken: seen["opensandbox-secure-access"] ?? null,
     clientAddress: address.client,
     nowMs: context.clock.now(),
   });
@@ -141,19 +163,19 @@ async function handleRequest(
     throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
   }
 
-  const silent = headers.get("opensandbox-access-renew") === "skip";
-  const use = silent ? undefined : { record, port: route.port, path };
   const upstream = context.upstreams.acquire(record, progress.startedAt);
   context.limits.check(upstream);
-  rewriteRequestHeaders(headers, { address, host, prefix: route.prefix });
+  rewriteRequestHeaders(request.headers, seen, { address, host, prefix: route.prefix });
+  const silent = seen["opensandbox-access-renew"] === "skip";
+  const use = silent ? undefined : { record, port: route.port, path };
   const exchange = new Exchange(
     {
       request,
       record,
       route,
       path,
-      query: target.query,
-      bodyLength,
+      query: asked.target.query,
+      bodyLength: asked.bodyLength,
       hostPort,
       clientAddress: address.client,
       use,
@@ -163,15 +185,12 @@ async function handleRequest(
     context.observer,
   );
   progress.exchange = exchange;
-  if (use !== undefined) context.renew.offer(use);
+  if (progress.websocket) exchange.kind = "tunnel";
   context.limits.enter();
   context.watchdog.watch(exchange);
   context.metrics.requestStarted();
-  if (progress.websocket) {
-    exchange.kind = "tunnel";
-    return openTunnel(exchange, server, context.websocket);
-  }
-  return forwardRequest(exchange, context.forward);
+  if (use !== undefined) context.renew.offer(use);
+  return exchange;
 }
 
 function answerStatus(context: HandlerContext): Response {

@@ -22,14 +22,6 @@ const FRESH_SESSION_MS = 1_000;
 /** An upstream without a request for so long is forgotten, in milliseconds; the next request makes a new one. */
 const UPSTREAM_IDLE_MS = 300_000;
 
-/** A session in use. `end` must be called exactly once, when the last byte of the answer is read. */
-export interface SessionLease {
-  /** `undefined`: use a connection of its own (`keepalive: false`). */
-  readonly session: Bun.FetchSession;
-  readonly reuse: boolean;
-  end(): void;
-}
-
 /** How a request may share connections. */
 export type Repeatability =
   /** Idempotent and without a streamed body: Bun sends it again when an idle connection turns out to be closed. */
@@ -68,17 +60,21 @@ export class Upstream {
     if (this.#ended) throw new IngressError("sandbox_replaced");
   }
 
-  /** The session that a request to `port` may use. */
-  lease(port: number, repeatability: Repeatability, nowMs: number): SessionLease {
+  /** Whether a request to `port` may use a connection that another one has used, and leave its own to the next. */
+  mayReuse(port: number, repeatability: Repeatability): boolean {
+    return repeatability === "repeatable" || (repeatability === "once" && !this.#closers.has(port));
+  }
+
+  /** The session for a request; `release` it when the last byte of the answer is read. */
+  lease(repeatability: Repeatability, nowMs: number): LeasedSession {
     this.lastUsedAt = nowMs;
-    if (repeatability === "repeatable") return this.#shared.lease({ reuse: true });
-    if (repeatability === "streamed" || this.#closers.has(port)) return this.#shared.lease({ reuse: false });
+    if (repeatability !== "once") return this.#shared.acquire();
     if (this.#fresh === undefined || nowMs - this.#freshSince >= FRESH_SESSION_MS) {
       this.#fresh?.retire();
       this.#fresh = new LeasedSession(IDLE_CONNECTION_SECONDS);
       this.#freshSince = nowMs;
     }
-    return this.#fresh.lease({ reuse: true });
+    return this.#fresh.acquire();
   }
 
   /** Remembers, for this generation's life, that the server on `port` closes idle connections at once. */
@@ -102,34 +98,31 @@ export class Upstream {
   }
 }
 
-/** A fetch session that is closed for good only when its last request has ended (bun-facts, `Bun.FetchSession`). */
-class LeasedSession {
-  readonly #session: Bun.FetchSession;
+/** A fetch session that is closed for good only when its last request has ended (`close` leaves the connections of requests in flight open). */
+export class LeasedSession {
+  readonly session: Bun.FetchSession;
   #leases = 0;
   #retired = false;
 
   constructor(idleSeconds: number) {
-    this.#session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
+    this.session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
   }
 
-  lease(options: { readonly reuse: boolean }): SessionLease {
+  acquire(): this {
     this.#leases++;
-    let ended = false;
-    return {
-      session: this.#session,
-      reuse: options.reuse,
-      end: () => {
-        if (ended) return;
-        ended = true;
-        this.#leases--;
-        if (this.#retired && this.#leases === 0) this.#session.close();
-      },
-    };
+    return this;
   }
 
+  /** Called once for each `acquire`. */
+  release(): void {
+    this.#leases--;
+    if (this.#retired && this.#leases === 0) this.session.close();
+  }
+
+  /** Closes what is idle; nothing may be acquired any more. */
   retire(): void {
     this.#retired = true;
-    this.#session.close();
+    this.session.close();
   }
 }
 

@@ -4,7 +4,10 @@ import type { Clock, Timer } from "../clock.ts";
 import { IngressError } from "../errors.ts";
 import type { Exchange } from "./exchange.ts";
 
-/** How often time limits are looked at, in milliseconds: their granularity. One timer for all exchanges. */
+/**
+ * How often everything in flight is looked at, in milliseconds: the granularity of time limits, and how late a client is
+ * missed that leaves within it. One timer for all exchanges.
+ */
 const SWEEP_INTERVAL_MS = 500;
 
 /**
@@ -50,6 +53,7 @@ export function createWatchdog(
   const sweep = (): void => {
     const now = seams.clock.monotonic();
     for (const exchange of watched) {
+      exchange.watchClient();
       checkLimits(exchange, limits, now);
       if (now - exchange.rearmedAt >= REARM_INTERVAL_MS) {
         exchange.rearmedAt = now;

@@ -5,7 +5,7 @@ import { IngressError } from "../errors.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { relayAnswer, type BodyContext } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
-import { hasToken, rewriteResponseHeaders } from "./headers.ts";
+import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
 import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
 import { connectResultOf } from "./upstream-errors.ts";
 import { dialWebSocket } from "./websocket-dial.ts";
@@ -22,13 +22,13 @@ export interface WebSocketContext {
 }
 
 /** Whether a request asks to become a WebSocket (RFC 6455 §4.1). Looked at before hop-by-hop headers are removed. */
-export function isWebSocketUpgrade(request: Request): boolean {
-  const upgrade = request.headers.get("upgrade");
+export function isWebSocketUpgrade(method: string, seen: HeaderSnapshot): boolean {
+  const upgrade = seen["upgrade"];
   return (
-    upgrade !== null &&
-    request.method === "GET" &&
+    upgrade !== undefined &&
+    method === "GET" &&
     hasToken(upgrade, "websocket") &&
-    hasToken(request.headers.get("connection"), "upgrade")
+    hasToken(seen["connection"], "upgrade")
   );
 }
 
@@ -37,18 +37,16 @@ export function isWebSocketUpgrade(request: Request): boolean {
  * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key and for
  * sub-protocols that are no tokens or stand twice.
  */
-export function checkHandshake(headers: Headers): void {
-  if (headers.get("sec-websocket-version") !== "13") throw new IngressError("websocket_version");
+export function checkHandshake(seen: HeaderSnapshot): void {
+  if (seen["sec-websocket-version"] !== "13") throw new IngressError("websocket_version");
   // Sixteen bytes in base64: 22 characters, the last of which carries four bits, and the padding.
-  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(headers.get("sec-websocket-key") ?? "")) {
-    throw new IngressError("upgrade_invalid");
-  }
-  checkSubProtocols(headers.get("sec-websocket-protocol"));
+  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(seen["sec-websocket-key"] ?? "")) throw new IngressError("upgrade_invalid");
+  checkSubProtocols(seen["sec-websocket-protocol"]);
 }
 
 /** RFC 6455 §4.1: tokens, each once. */
-function checkSubProtocols(value: string | null): void {
-  if (value === null) return;
+function checkSubProtocols(value: string | undefined): void {
+  if (value === undefined) return;
   const names = value.split(",").map((name) => name.trim());
   const areTokens = names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name));
   if (!areTokens || new Set(names).size < names.length) throw new IngressError("upgrade_invalid");
@@ -101,12 +99,11 @@ function upgradeClient(
     data: { tunnel: options.tunnel },
     headers: options.headers,
   });
-  if (upgraded) exchange.becomeTunnel();
-  else exchange.begin(0);
+  if (!upgraded) exchange.begin(0);
   return upgraded;
 }
 
-function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Promise<Response> {
+function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
   const { headers, status } = answer;
   rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
   return relayAnswer({ status, headers, body: answer }, exchange, context.body);

@@ -60,7 +60,7 @@ test.skipIf(!hasKubeApiServer())(
     const headers = { Host: `demo-one-${sandboxPort}.localhost:${port}` };
     const ask = async () => (await fetch(`http://127.0.0.1:${port}/`, { headers })).status;
     await eventually(async () => (await ask()) === 200, { maxMs: DEMO_KUBERNETES_MAX_MS });
-    const kubeconfig = await eventually(() => /export KUBECONFIG=(\S+)/.exec(output.join(""))?.[1] ?? false);
+    const kubeconfig = await eventually(() => /export KUBECONFIG='([^']+)'/.exec(output.join(""))?.[1] ?? false);
     expect(kubeconfig).toContain("demo-kube-");
     demo.kill("SIGTERM");
     expect(await demo.exited).toBe(0);

@@ -1,112 +1,89 @@
-import { describe, expect, test } from "bun:test";
+import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import { createAddressSwap } from "../support/address-swap.ts";
 import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { openRaw } from "../support/raw-client.ts";
-import { startRawUpstream } from "../support/raw-upstream.ts";
+import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
+import { openRaw, rawRequest } from "../support/raw-client.ts";
+import { openRawWebSocket, OPCODE, parseClose } from "../support/raw-websocket.ts";
 
-/** Swaps of two sandboxes' addresses, and how much is answered between two of them. */
-const SWAPS = 1_000;
-const ANSWERS_PER_SWAP = 8;
+/** Addresses of two sandboxes, both of which answer with their own address, on one port. */
+const ADDRESSES = ["127.0.0.2", "127.0.0.3"] as const;
+
+let port = 0;
+let sandboxes: Bun.Server<undefined>[] = [];
+let proxy: ProxyHarness;
+
+function startSandbox(address: string, listenPort: number): Bun.Server<undefined> {
+  return Bun.serve({
+    hostname: address,
+    port: listenPort,
+    idleTimeout: 60,
+    async fetch(request, server) {
+      const { pathname } = new URL(request.url);
+      if (pathname === "/ws") return server.upgrade(request) ? undefined : new Response("no", { status: 400 });
+      if (pathname === "/hang") return new Promise<Response>(() => {});
+      await request.bytes();
+      return new Response(address);
+    },
+    websocket: { open: (socket) => void socket.send(address), message() {} },
+  });
+}
+
+beforeEach(() => {
+  const first = startSandbox(ADDRESSES[0], 0);
+  port = first.port ?? 0;
+  sandboxes = [first, startSandbox(ADDRESSES[1], port)];
+  proxy = startProxy();
+});
+
+afterEach(async () => {
+  await proxy[Symbol.asyncDispose]();
+  for (const sandbox of sandboxes) await sandbox.stop(true);
+});
+
+const head = (method: string, path: string, name: string, extra = ""): string =>
+  `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${port}\r\n${extra}\r\n`;
 
 describe("generations", () => {
-  test("UpstreamPool lets nothing cross when two sandboxes swap addresses a thousand times under load", async () => {
-    await using proxy = startProxy();
-    await using stage = createAddressSwap(proxy);
-    let over = false;
-    const isOver = (): boolean => over;
-    const loads: Promise<void>[] = [];
-    for (const sandbox of [0, 1] as const) {
-      for (let i = 0; i < 6; i++) loads.push(stage.loadWithRequests(sandbox, isOver));
-      for (let i = 0; i < 3; i++) loads.push(stage.loadWithTunnel(sandbox, isOver));
-    }
-    for (let swaps = 0; swaps < SWAPS; swaps++) {
-      const goal = stage.tally.good + ANSWERS_PER_SWAP;
-      await eventually(() => stage.tally.good >= goal || stage.tally.wrong.length > 0);
-      stage.swap();
-    }
-    over = true;
-    // Idle tunnels see the end at the next swap.
-    stage.swap();
-    await Promise.all(loads);
-    expect(stage.tally.wrong).toEqual([]);
-    expect(stage.tally.good).toBeGreaterThanOrEqual(SWAPS * ANSWERS_PER_SWAP);
-    // The swaps did meet requests and tunnels in flight.
-    expect(stage.tally.ended).toBeGreaterThan(SWAPS);
-    await eventually(() => proxy.server.inFlight() === 0);
-  }, 120_000);
-
-  test("UpstreamPool closes idle connections of a sandbox that goes, and keeps those of others", async () => {
-    await using proxy = startProxy();
-    await using sandbox = await startRawUpstream("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nok");
-    for (const name of ["goes", "stays"]) {
-      proxy.provider.set({ name });
-      for (const method of ["GET", "POST"]) {
-        const answer = await fetch(`http://127.0.0.1:${proxy.port}/`, {
-          method,
-          headers: { "OpenSandbox-Ingress-To": `${name}-${sandbox.port}` },
-        });
-        await answer.text();
-      }
-    }
-    expect(sandbox.open.size).toBe(4);
-    proxy.provider.table.remove("default", "goes");
-    await eventually(() => sandbox.open.size === 2);
+  test("Upstream: an idle connection to an old address is never used for its next tenant", async () => {
+    proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
+    for (let i = 0; i < 3; i++) expect((await rawRequest(proxy.port, head("GET", "/", "a"))).body).toBe(ADDRESSES[0]);
+    // The address passes to another sandbox: same address, another uid.
+    proxy.provider.table.remove("default", "a");
+    proxy.provider.set({ name: "b", endpoint: ADDRESSES[0] });
+    proxy.provider.set({ name: "a", uid: "uid-a-again", endpoint: ADDRESSES[1] });
+    expect((await rawRequest(proxy.port, head("GET", "/", "a"))).body).toBe(ADDRESSES[1]);
+    expect((await rawRequest(proxy.port, head("GET", "/", "b"))).body).toBe(ADDRESSES[0]);
   });
 
-  test("UpstreamPool ends nothing when only the readiness of a sandbox changes", async () => {
-    await using proxy = startProxy();
-    proxy.provider.set({ name: "sb" });
-    await using sandbox = await startRawUpstream((socket, { line }) => {
-      socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 100000\r\n\r\n");
-      if (line.startsWith("GET /rest")) socket.write("x".repeat(100_000));
-    });
-    const connection = await openRaw(proxy.port);
-    connection.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`);
-    await connection.until((text) => text.includes("200 OK"));
-    proxy.provider.set({ name: "sb", ready: false });
-    for (const socket of sandbox.open) socket.write("x".repeat(100_000));
-    expect((await connection.readAnswer()).body.length).toBe(100_000);
-    connection.destroy();
+  test("endGeneration closes a tunnel with 1001; a change of readiness alone ends nothing", async () => {
+    proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
+    const tunnel = await openRawWebSocket(proxy.port, "/ws", { extra: `OpenSandbox-Ingress-To: a-${port}\r\n` });
+    expect((await tunnel.frames.next())?.payload.toString()).toBe(ADDRESSES[0]);
+    proxy.provider.set({ name: "a", endpoint: ADDRESSES[0], ready: false, notReady: "sandbox not ready: pausing" });
+    expect((await rawRequest(proxy.port, head("GET", "/", "a"))).status).toBe(503);
+    tunnel.send(OPCODE.ping, "still here");
+    expect((await tunnel.frames.next())?.opcode).toBe(OPCODE.pong);
+    proxy.provider.set({ name: "a", endpoint: ADDRESSES[1] });
+    expect(parseClose((await tunnel.frames.next())?.payload ?? Buffer.alloc(0))?.code).toBe(1001);
+    tunnel.socket.destroy();
   });
+});
 
-  test.each([
-    ["Content-Length", "Content-Length: 1000000\r\n\r\nbegin"],
-    ["chunked", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n"],
-    ["neither", "\r\nbegin"],
-  ])("UpstreamPool cuts an answer that has begun visibly when its sandbox goes (%s)", async (_name, framing) => {
-    await using proxy = startProxy();
-    proxy.provider.set({ name: "sb" });
-    await using sandbox = await startRawUpstream(`HTTP/1.1 200 OK\r\nContent-Type: t/x\r\n${framing}`);
-    const connection = await openRaw(proxy.port);
-    connection.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`);
-    await connection.until((text) => text.includes("begin"));
-    proxy.provider.table.remove("default", "sb");
-    const received = await connection.closed();
-    // No last chunk: a client can tell that this is not all.
-    expect(received).toContain("Transfer-Encoding: chunked\r\n");
-    expect(received).not.toContain("\r\n0\r\n");
-    await eventually(() => proxy.server.inFlight() === 0 && sandbox.open.size === 0);
-    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 200, code: "sandbox_replaced" });
-  });
-
-  test("UpstreamPool answers 502 where no answer has begun when its sandbox goes", async () => {
-    await using proxy = startProxy();
-    proxy.provider.set({ name: "sb" });
-    await using sandbox = await startRawUpstream(() => {});
-    const connection = await openRaw(proxy.port);
-    connection.write(
-      `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\nContent-Length: 2\r\n\r\nhi`,
-    );
-    await eventually(() => sandbox.requests.length === 1);
-    proxy.provider.table.remove("default", "sb");
-    const answer = await connection.readAnswer();
-    expect([answer.status, answer.body]).toEqual([
-      502,
-      "OpenSandbox Ingress: sandbox was replaced during the request\n",
-    ]);
-    await eventually(() => sandbox.open.size === 0);
-    connection.destroy();
+describe("others", () => {
+  test("a sandbox that is killed, and a client that is, leave everybody else alone", async () => {
+    proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
+    proxy.provider.set({ name: "b", endpoint: ADDRESSES[1] });
+    const tunnel = await openRawWebSocket(proxy.port, "/ws", { extra: `OpenSandbox-Ingress-To: b-${port}\r\n` });
+    await tunnel.frames.next();
+    const leaving = await openRaw(proxy.port);
+    leaving.write(head("GET", "/hang", "b"));
+    await eventually(() => proxy.server.inFlight() === 2);
+    leaving.destroy();
+    await sandboxes[0]?.stop(true);
+    expect((await rawRequest(proxy.port, head("GET", "/", "a"))).status).toBe(503);
+    expect((await rawRequest(proxy.port, head("GET", "/", "b"))).body).toBe(ADDRESSES[1]);
+    tunnel.send(OPCODE.ping, "x");
+    expect((await tunnel.frames.next())?.opcode).toBe(OPCODE.pong);
+    tunnel.socket.destroy();
   });
 });

@@ -7,25 +7,33 @@ export interface RecordingStore extends ReflectorStore {
   readonly objects: ReadonlyMap<string, KubeObject>;
   /** How often it was replaced as a whole. */
   replacements(): number;
+  /** Replacements that were begun and neither committed nor aborted. */
+  unfinished(): number;
 }
 
 export function createRecordingStore(): RecordingStore {
   const objects = new Map<string, KubeObject>();
   let replacements = 0;
+  let unfinished = 0;
   const keyOf = ({ metadata }: KubeObject) => `${String(metadata.namespace)}/${metadata.name}`;
   return {
     objects,
     replacements: () => replacements,
+    unfinished: () => unfinished,
     beginReplace() {
       const next: KubeObject[] = [];
+      unfinished += 1;
       return {
         add: (object) => next.push(object),
         commit() {
           objects.clear();
           for (const object of next) objects.set(keyOf(object), object);
           replacements += 1;
+          unfinished -= 1;
         },
-        abort() {},
+        abort() {
+          unfinished -= 1;
+        },
       };
     },
     set: (object) => objects.set(keyOf(object), object),

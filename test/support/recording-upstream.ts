@@ -1,6 +1,6 @@
 import { createServer, type Socket } from "node:net";
 
-import { parseStrictly, type StrictRequest } from "./strict-http.ts";
+import { parseStrictRequests, type StrictRequest } from "./strict-request-parser.ts";
 
 /** What has arrived: whole requests, and the starts of others whose connection was cut. */
 export interface Seen {
@@ -15,29 +15,38 @@ export interface RecordingUpstream extends AsyncDisposable {
   take(): Seen;
 }
 
+/** What has come over one connection and is not yet a whole request, with whole ones before it. */
+interface Stream {
+  bytes: string;
+  /** Requests in `bytes` that have been answered. */
+  answered: number;
+}
+
 const ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\n";
 
 export async function startRecordingUpstream(): Promise<RecordingUpstream> {
   let requests: StrictRequest[] = [];
   let cut: string[] = [];
   let faults: string[] = [];
-  const rests = new Map<Socket, string>();
+  const streams = new Map<Socket, Stream>();
   const server = createServer((socket) => {
-    rests.set(socket, "");
+    const stream: Stream = { bytes: "", answered: 0 };
+    streams.set(socket, stream);
     socket.on("error", () => {});
     socket.on("close", () => {
-      const rest = rests.get(socket) ?? "";
-      if (rest !== "") cut.push(rest);
-      rests.delete(socket);
+      if (stream.bytes !== "") cut.push(stream.bytes);
+      streams.delete(socket);
     });
     socket.on("data", (data) => {
+      stream.bytes += data.toString("latin1");
       try {
-        const parsed = parseStrictly(`${rests.get(socket) ?? ""}${data.toString("latin1")}`);
-        rests.set(socket, parsed.rest);
-        requests.push(...parsed.requests);
-        for (const { method } of parsed.requests) socket.write(method === "HEAD" ? ANSWER : `${ANSWER}ok`);
+        const parsed = parseStrictRequests(stream.bytes);
+        const fresh = parsed.requests.slice(stream.answered);
+        requests.push(...fresh);
+        for (const { method } of fresh) socket.write(method === "HEAD" ? ANSWER : `${ANSWER}ok`);
+        Object.assign(stream, parsed.isComplete ? { bytes: "", answered: 0 } : { answered: parsed.requests.length });
       } catch (error) {
-        rests.set(socket, "");
+        stream.bytes = "";
         faults.push(String(error));
         socket.destroy();
       }
@@ -57,7 +66,7 @@ export async function startRecordingUpstream(): Promise<RecordingUpstream> {
       return taken;
     },
     async [Symbol.asyncDispose]() {
-      for (const socket of rests.keys()) socket.destroy();
+      for (const socket of streams.keys()) socket.destroy();
       await new Promise<void>((resolve) => server.close(() => resolve()));
     },
   };

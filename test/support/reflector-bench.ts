@@ -18,14 +18,18 @@ export interface ReflectorBench extends AsyncDisposable {
   readonly clock: HurriedClock;
   /** Starts the reflector and waits for the first list and watch. */
   begin(): Promise<void>;
-  /** Waits until the store has exactly the fake's objects and a watch is open. */
+  /** Waits until the store has exactly the fake's objects and one watch is open, as one should be. */
   settle(): Promise<void>;
+  /** How often the version was asked for. */
+  versionsAsked(): number;
   /** The requests of a kind so far. */
   requests(kind: "list" | "watch"): FakeKubeApi["exchanges"];
 }
 
 /** A minute passes in 3 s; limits can be made shorter still. */
 const HURRY = 20;
+/** So long that a list after silence cannot make up for what a test wants to see happen otherwise. */
+const NEVER_SILENT_MS = 1_200_000;
 
 export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}): Promise<ReflectorBench> {
   const dir = tempDir();
@@ -34,16 +38,20 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
   const logger = createRecordingLogger();
   const clock = createHurriedClock(HURRY);
   const random = createRandom(1);
+  let versionsAsked = 0;
   const reflector = createReflector({
     client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
     resource: { group: "test.example", plural: "things", namespace: "ns" },
-    findVersion: () => Promise.resolve("v1"),
+    findVersion: () => {
+      versionsAsked += 1;
+      return Promise.resolve("v1");
+    },
     store,
     logger,
     onSynced() {},
     clock,
     random: () => random.integer(1000) / 1000,
-    limits,
+    limits: { silenceMaxMs: NEVER_SILENT_MS, ...limits },
   });
   return {
     fake,
@@ -56,8 +64,9 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
       await eventually(() => reflector.status().synced && fake.watches.size === 1);
     },
     async settle() {
-      await eventually(() => fake.watches.size > 0 && Bun.deepEquals(new Map(store.objects), new Map(fake.objects)));
+      await eventually(() => fake.watches.size === 1 && Bun.deepEquals(new Map(store.objects), new Map(fake.objects)));
     },
+    versionsAsked: () => versionsAsked,
     requests: (kind) => fake.exchanges.filter((exchange) => exchange.kind === kind),
     async [Symbol.asyncDispose]() {
       await reflector.stop();

@@ -1,4 +1,4 @@
-import { build, cut, either, forward, refuse, type Row, wait } from "./row.ts";
+import { build, cut, either, forward, late, refuse, type Row, wait } from "./row.ts";
 
 const LENGTH = "RFC 9110 §8.6, RFC 9112 §6.3";
 const CODING = "RFC 9112 §6.1";
@@ -29,6 +29,8 @@ const BAD_LENGTHS = [
   "5\x0b",
   "\xa05",
   "\xd9\xa5",
+  "five",
+  "9999999999999999999",
   "18446744073709551621",
   "9223372036854775808",
   "99999999999999999999999999",
@@ -71,6 +73,9 @@ const LENGTH_ROWS: readonly Row[] = [
       body: "hello",
     },
   ),
+  forward("Content-Length in odd case", "RFC 9110 §5.1", post(["cONTENT-lENGTH: 5"], "hello"), { body: "hello" }),
+  forward("a Content_Length alone", "underscore", post(["Content_Length: 5"], ""), { body: "" }),
+  wait("a large body that is not whole", "RFC 9112 §8", post(["Content-Length: 500000"], "hello")),
   wait("a body that is short by one", LENGTH, post(["Content-Length: 6"], "hello")),
 ];
 
@@ -199,12 +204,6 @@ const BAD_CHUNKS = [
   "5\r\nhello0\r\n\r\n",
   "6\r\nhello\r\n0\r\n\r\n",
   "4\r\nhello\r\n0\r\n\r\n",
-  "5\r\nhello\r\n0\r\nX\r\n\r\n",
-  "5\r\nhello\r\n0\r\n X: 1\r\n\r\n",
-  "5\r\nhello\r\n0\r\nX : 1\r\n\r\n",
-  "5\r\nhello\r\n0\n\n",
-  "5\r\nhello\r\n0\r\n\n",
-  "5\r\nhello\r\n0\r\nXX",
   "5\r\nhello\r\n-0\r\n\r\n",
   "5\r\nhello\r\n0x0\r\n\r\n",
   "10000000000000005\r\nhello\r\n0\r\n\r\n",
@@ -212,6 +211,9 @@ const BAD_CHUNKS = [
   "fffffffffffffffb\r\nhello\r\n0\r\n\r\n",
   "100000000000000000000005\r\nhello\r\n0\r\n\r\n",
 ];
+
+/** Behind the chunks of `hello`. */
+const BAD_ENDS = ["0\r\nX\r\n\r\n", "0\r\n X: 1\r\n\r\n", "0\r\nX : 1\r\n\r\n", "0\n\n", "0\r\n\n", "0\r\nXX"];
 
 const CHUNK_ROWS: readonly Row[] = [
   forward("one chunk", CHUNK, chunked("5\r\nhello\r\n0\r\n\r\n"), { body: "hello" }),
@@ -231,15 +233,27 @@ const CHUNK_ROWS: readonly Row[] = [
   either("an endless extension", "CVE-2024-39884 and kin", chunked(`5;${"a".repeat(50_000)}\r\nhello\r\n0\r\n\r\n`), {
     body: "hello",
   }),
-  either("a trailer", `${CHUNK}.2`, chunked("5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n"), {
+  late("a trailer", `${CHUNK}.2`, chunked("5\r\nhello\r\n0\r\nX-Trailer: 1\r\n\r\n"), {
     body: "hello",
     headers: { "x-trailer": undefined },
   }),
-  either("a Content-Length as trailer", "RFC 9110 §6.5.1", chunked("5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n"), {
+  late(
+    "a trailer that routes",
+    "RFC 9110 §6.5.1",
+    chunked("5\r\nhello\r\n0\r\nOpenSandbox-Ingress-To: other-1\r\n\r\n"),
+    {
+      body: "hello",
+    },
+  ),
+  late("a Content-Length as trailer", "RFC 9110 §6.5.1", chunked("5\r\nhello\r\n0\r\nContent-Length: 50\r\n\r\n"), {
     body: "hello",
     headers: { "content-length": undefined },
   }),
+  ...BAD_ENDS.map((end) =>
+    late(`chunks that end with ${JSON.stringify(end)}`, CHUNK, chunked(`5\r\nhello\r\n${end}`), { body: "hello" }),
+  ),
   ...BAD_CHUNKS.map((body) => cut(`chunks ${JSON.stringify(body)}`, CHUNK, chunked(body))),
+  wait("a chunk of 2^53 bytes", CHUNK, chunked("20000000000000\r\nhello")),
   wait("chunks without an end", CHUNK, chunked("5\r\nhel")),
 ];
 
@@ -293,6 +307,8 @@ const METHODS_WITH_BODIES: readonly Row[] = [
     body: "hello",
     headers: { expect: undefined },
   }),
+  // Bun closes the connection, whatever has become of the first.
+  late("a pipelined request", "RFC 9112 §9.3.2", `${build("GET /x HTTP/1.1")}${SMUGGLED}`, { target: "/x" }),
   forward("a body with line ends and NULs", "RFC 9112 §6", post(["Content-Length: 8"], "\r\n\r\n\0\xff\r\n"), {
     body: "\r\n\r\n\0\xff\r\n",
   }),

@@ -4,7 +4,7 @@ import { eventually } from "../../support/eventually.ts";
 import { createRandom, type Random } from "../../support/random.ts";
 import { openRaw } from "../../support/raw-client.ts";
 import { BARRIER_TARGET, startRecordingStage } from "../../support/recording-stage.ts";
-import { parseStrictly, type StrictRequest } from "../../support/strict-http.ts";
+import { parseStrictRequests, type StrictRequest } from "../../support/strict-request-parser.ts";
 
 /** Mutated requests of one seed; each takes about a millisecond. */
 const MUTATIONS = 1_500;
@@ -68,8 +68,8 @@ function mutate(text: string, random: Random): string {
 /** What the client itself has sent, to a reader without leniency; undefined where it is nothing clear. */
 function readStrictly(bytes: string): StrictRequest | undefined {
   try {
-    const { requests, rest } = parseStrictly(bytes);
-    return requests.length === 1 && rest === "" ? requests[0] : undefined;
+    const { requests, isComplete } = parseStrictRequests(bytes);
+    return requests.length === 1 && isComplete ? requests[0] : undefined;
   } catch {
     return undefined;
   }

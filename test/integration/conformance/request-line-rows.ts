@@ -1,4 +1,4 @@
-import { build, either, forward, refuse, type Row } from "./row.ts";
+import { build, CONTROLS, either, forward, refuse, type Row } from "./row.ts";
 
 const LINE = "RFC 9112 §3";
 const TARGET = "RFC 9112 §3.2";
@@ -25,6 +25,7 @@ const METHOD_ROWS: readonly Row[] = [
 ];
 
 const VERSION_ROWS: readonly Row[] = [
+  either("HTTP/1.0 without Host", "RFC 9112 §3.2", "GET /x HTTP/1.0\r\n@ROUTE\r\n", { target: "/x" }),
   forward("HTTP/1.0 with Host", "RFC 9112 §2.3", build("GET /x HTTP/1.0"), { target: "/x" }),
   ...[
     "HTTP/0.9",
@@ -113,8 +114,8 @@ const TARGET_ROWS: readonly Row[] = [
   either("target with a bar and a caret", TARGET, get("/|^`"), { target: "/|%5E%60" }),
   refuse("a fragment", TARGET, get("/x#y"), 400),
   refuse("a fragment in the query", TARGET, get("/x?y#z"), 400),
-  refuse("a NUL in the target", TARGET, get("/a\0b")),
-  refuse("a control character in the target", TARGET, get("/a\x01b")),
+  ...CONTROLS.map((char) => refuse(`${JSON.stringify(char)} in the target`, TARGET, get(`/a${char}b`))),
+  forward("a target of 8,000 octets", LINE, get(`/${"a".repeat(8_000)}`), { target: `/${"a".repeat(8_000)}` }),
   either("DEL in the target", TARGET, get("/a\x7fb"), { target: "/a%7Fb" }),
   refuse("a CR in the target", "request splitting", get("/a\rb")),
   refuse("an LF in the target", "request splitting", get("/a\nb")),

@@ -22,9 +22,16 @@ export interface Row {
   readonly forwarded?: Forwarded;
   /** The head may have gone to the sandbox before the fault showed, if the request is visibly cut there. */
   readonly begins?: true;
+  /** The fault stands behind the last chunk, where Bun finds it after the body is done: refused, and still forwarded. */
+  readonly late?: true;
   /** The request is not whole, so nothing may happen at all. */
   readonly waits?: true;
 }
+
+/** The control characters that end no line and are no white space. DEL, which is none of these, is treated apart. */
+export const CONTROLS: readonly string[] = Array.from({ length: 0x20 }, (_, code) => String.fromCharCode(code)).filter(
+  (char) => !"\t\n\r".includes(char),
+);
 
 /** The request as text: `line`, Host, route, the other header lines, an empty line, the body. */
 export function build(line: string, headerLines: readonly string[] = [], body = ""): string {
@@ -47,6 +54,11 @@ export function cut(name: string, source: string, bytes: string): Row {
 /** Where the RFC leaves it open: refused, or forwarded exactly so. */
 export function either(name: string, source: string, bytes: string, forwarded: Forwarded): Row {
   return { name, source, bytes, refused: true, begins: true, forwarded };
+}
+
+/** A fault behind the last chunk: refused, though the sandbox may have got exactly this. */
+export function late(name: string, source: string, bytes: string, forwarded: Forwarded): Row {
+  return { name, source, bytes, refused: true, begins: true, late: true, forwarded };
 }
 
 /** An unfinished request: the ingress must wait for the rest. */

@@ -36,7 +36,7 @@ describe("parseHost", () => {
   );
 
   test("parseHost takes a missing and an empty Host as none", () => {
-    expect(parseHost(null)).toBe("");
+    expect(parseHost(undefined)).toBe("");
     expect(parseHost("")).toBe("");
   });
 

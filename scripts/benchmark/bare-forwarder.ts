@@ -1,0 +1,66 @@
+// bare-forwarder.ts UPSTREAM_PORT SINK_PORT: the least that a proxy on Bun can do, as the measure of what the ingress adds.
+// One Bun.serve and one fetch, headers and answer changed in place; nothing is checked, counted, bounded or cleaned up.
+import type { ServerWebSocket } from "bun";
+import { WebSocket } from "ws";
+import { endWithParent } from "./child-process.ts";
+
+const origin = `127.0.0.1:${process.argv[2]}`;
+const sink = `127.0.0.1:${process.argv[3]}`;
+
+interface Relay {
+  readonly upstream: WebSocket;
+}
+
+const server = Bun.serve<Relay>({
+  hostname: "127.0.0.1",
+  port: 0,
+  idleTimeout: 0,
+  maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+  development: false,
+  fetch(request, server) {
+    const { headers, method, url } = request;
+    const path = url.slice(url.indexOf("/", "http://".length));
+    if (headers.has("upgrade")) return relay(request, path, server);
+    headers.delete("host");
+    headers.delete("connection");
+    return fetch(`http://${path === "/upload" ? sink : origin}${path}`, {
+      method,
+      headers,
+      body: request.body,
+      redirect: "manual",
+      decompress: false,
+      proxy: false,
+      timeout: false,
+      signal: request.signal,
+    });
+  },
+  websocket: {
+    idleTimeout: 0,
+    sendPings: false,
+    perMessageDeflate: false,
+    open(client) {
+      const { upstream } = client.data;
+      upstream.on("message", (data: Buffer, binary: boolean) => sendToClient(client, data, binary));
+      upstream.on("close", () => client.close());
+    },
+    message: (client, data) => client.data.upstream.send(data),
+    close: (client) => client.data.upstream.close(),
+  },
+});
+
+function sendToClient(client: ServerWebSocket<Relay>, data: Buffer, binary: boolean): void {
+  if (binary) client.sendBinary(data);
+  else client.sendText(data.toString());
+}
+
+async function relay(request: Request, path: string, server: Bun.Server<Relay>): Promise<Response | undefined> {
+  const upstream = new WebSocket(`ws://${origin}${path}`, { perMessageDeflate: false });
+  const opened = Promise.withResolvers<void>();
+  upstream.once("open", () => opened.resolve());
+  upstream.once("error", (error) => opened.reject(error));
+  await opened.promise;
+  return server.upgrade(request, { data: { upstream } }) ? undefined : new Response(null, { status: 400 });
+}
+
+console.log(JSON.stringify({ port: server.port }));
+endWithParent();

@@ -1,0 +1,81 @@
+import type { BenchCase, RunContext } from "./cases.ts";
+import { type ContenderName, type Running, startContender } from "./contenders.ts";
+import { type CaseResult, type Measurement, summarize } from "./measurement.ts";
+import type { Stage } from "./stage.ts";
+
+/** How long and how often. */
+export interface RoundOptions {
+  readonly rounds: number;
+  /** Of load in each round of each contender. */
+  readonly seconds: number;
+  /** Before the first round: compilers in it have to see the code. */
+  readonly warmUpSeconds: number;
+  /** Who can take part on this machine. */
+  readonly available: ReadonlySet<ContenderName>;
+  /** Told of each round when it has ended. */
+  readonly onRound: (name: ContenderName, round: number, measured: Measurement) => void;
+}
+
+/**
+ * Measures a case in rounds A, B, C, A, B, C …: what the machine does meanwhile meets all of them, so that their
+ * ratios can be trusted where the numbers cannot.
+ */
+export async function runCase(benchCase: BenchCase, stage: Stage, options: RoundOptions): Promise<CaseResult> {
+  const names = benchCase.contenders.filter((name) => options.available.has(name));
+  const rounds = new Map<ContenderName, Measurement[]>(names.map((name) => [name, []]));
+  const record = (name: ContenderName, measured: Measurement): void => {
+    const own = rounds.get(name);
+    own?.push(measured);
+    options.onRound(name, own?.length ?? 0, measured);
+  };
+  if (benchCase.freshEachRound === true) {
+    for (let round = 0; round < options.rounds; round++) {
+      for (const name of names) record(name, await runFresh(name, benchCase, { stage, options }));
+    }
+  } else {
+    await runTogether(names, benchCase, { stage, options, record });
+  }
+  const { name, title, unit, compared } = benchCase;
+  return { name, title, unit, compared, contenders: [...rounds].map(([each, own]) => summarize(each, own)) };
+}
+
+async function runFresh(
+  name: ContenderName,
+  benchCase: BenchCase,
+  { stage, options }: { readonly stage: Stage; readonly options: RoundOptions },
+): Promise<Measurement> {
+  const running = await startContender(name, benchCase.setup ?? {}, stage);
+  try {
+    return await benchCase.run(running, { stage, seconds: options.seconds, calibrated: Number.NaN });
+  } finally {
+    await running.stop();
+  }
+}
+
+async function runTogether(
+  names: readonly ContenderName[],
+  benchCase: BenchCase,
+  parts: {
+    readonly stage: Stage;
+    readonly options: RoundOptions;
+    readonly record: (name: ContenderName, measured: Measurement) => void;
+  },
+): Promise<void> {
+  const { stage, options, record } = parts;
+  const running: Running[] = [];
+  try {
+    for (const name of names) running.push(await startContender(name, benchCase.setup ?? {}, stage));
+    let context: RunContext = { stage, seconds: options.warmUpSeconds, calibrated: Number.NaN };
+    const [first] = running;
+    if (benchCase.calibrate !== undefined && first !== undefined) {
+      context = { ...context, calibrated: await benchCase.calibrate(first, { ...context, seconds: options.seconds }) };
+    }
+    for (const each of running) await benchCase.run(each, context);
+    context = { ...context, seconds: options.seconds };
+    for (let round = 0; round < options.rounds; round++) {
+      for (const each of running) record(each.name, await benchCase.run(each, context));
+    }
+  } finally {
+    for (const each of running) await each.stop();
+  }
+}

@@ -1,0 +1,88 @@
+import { afterAll, beforeAll, describe, expect, test } from "bun:test";
+
+import { startProxy, type ProxyHarness } from "../support/proxy-harness.ts";
+import { openRaw, rawRequest } from "../support/raw-client.ts";
+import { startRawUpstream } from "../support/raw-upstream.ts";
+
+const ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
+
+let proxy: ProxyHarness;
+beforeAll(() => {
+  proxy = startProxy();
+  proxy.provider.set({ name: "sb" });
+});
+afterAll(() => proxy[Symbol.asyncDispose]());
+
+const post = (port: number, body: string, method = "POST"): string =>
+  `${method} / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
+
+/** Sends numbered requests one after the other over one connection; gives the statuses. */
+async function sendInTurn(count: number, request: (n: number) => string): Promise<number[]> {
+  const connection = await openRaw(proxy.port);
+  const statuses: number[] = [];
+  for (let n = 0; n < count; n++) {
+    connection.write(request(n));
+    statuses.push((await connection.readAnswer()).status);
+  }
+  connection.destroy();
+  return statuses;
+}
+
+describe("forwardRequest", () => {
+  test("forwardRequest: 5,000 POSTs to a server that closes after each answer unsaid: none doubled, at most one error", async () => {
+    await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
+    const statuses = await sendInTurn(5_000, (n) => post(upstream.port, `n${n}`));
+    const bodies = upstream.requests.map(({ body }) => body);
+    expect(new Set(bodies).size).toBe(bodies.length);
+    const failed = statuses.filter((status) => status !== 200);
+    expect(failed.length).toBeLessThanOrEqual(1);
+    expect(bodies.length).toBeGreaterThanOrEqual(4_999);
+  }, 60_000);
+
+  test("forwardRequest: a streamed body never goes over a connection that another request has used", async () => {
+    await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
+    const chunked = (n: number): string =>
+      `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nn${String(n).padStart(4, "0")}\r\n0\r\n\r\n`;
+    const statuses = await sendInTurn(300, chunked);
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(upstream.requests).toHaveLength(300);
+    expect(new Set(upstream.requests.map(({ body }) => body)).size).toBe(300);
+  }, 60_000);
+
+  test.each(["GET", "PUT", "DELETE"])(
+    "forwardRequest: %s to a server that closes after each answer unsaid always gets one, sent at most twice",
+    async (method) => {
+      await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
+      const body = (n: number): string => (method === "PUT" ? `n${n}` : "");
+      const statuses = await sendInTurn(500, (n) => post(upstream.port, body(n), method));
+      expect(statuses.filter((status) => status !== 200)).toEqual([]);
+      const seen = new Map<string, number>();
+      for (const request of upstream.requests) seen.set(request.body, (seen.get(request.body) ?? 0) + 1);
+      if (method === "PUT") expect(Math.max(...seen.values())).toBeLessThanOrEqual(2);
+      expect(upstream.requests.length).toBeLessThanOrEqual(1_000);
+    },
+    60_000,
+  );
+
+  test("forwardRequest: POSTs in a row share a connection where the server keeps it open", async () => {
+    await using upstream = await startRawUpstream(ANSWER);
+    const statuses = await sendInTurn(200, (n) => post(upstream.port, `n${n}`));
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(upstream.requests).toHaveLength(200);
+    // One for each second that it takes, at the most.
+    expect(upstream.connections).toBeLessThan(50);
+  }, 60_000);
+
+  test("forwardRequest: a POST that a sandbox takes and never answers is not sent again", async () => {
+    await using upstream = await startRawUpstream((socket) => void socket.destroy());
+    expect((await rawRequest(proxy.port, post(upstream.port, "x"))).status).toBe(502);
+    expect(upstream.requests).toHaveLength(1);
+    expect(proxy.accessLog.at(-1)).toMatchObject({ code: "upstream_reset" });
+  });
+
+  test("forwardRequest: a POST without a Content-Type gets none", async () => {
+    await using upstream = await startRawUpstream(ANSWER);
+    await rawRequest(proxy.port, post(upstream.port, "x"));
+    expect(upstream.requests[0]?.headerLines.filter((line) => /^content-type/i.test(line))).toEqual([]);
+  });
+});
