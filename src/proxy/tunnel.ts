@@ -160,14 +160,12 @@ export class Tunnel {
     if (this.#closing) return;
     this.#closing = true;
     const { cutBy } = this.exchange;
+    const isOverflow = cutBy?.code === "tunnels_overflow";
     // Where too much waits already, a Close would wait behind it.
-    if (cutBy?.code === "tunnels_overflow" && this.#clientBacklog() > 0) this.#client?.terminate();
-    else
-      this.#closeClient(
-        cutBy?.code === "tunnels_overflow" ? CLOSE_CODES.tryAgainLater : CLOSE_CODES.goingAway,
-        cutBy?.message ?? "",
-      );
+    if (isOverflow && this.#clientBacklog() > 0) this.#client?.terminate();
+    else this.#closeClient(isOverflow ? CLOSE_CODES.tryAgainLater : CLOSE_CODES.goingAway, cutBy?.message ?? "");
     this.#upstream.terminate();
+    this.#backlog.tryHold(this.#clientBacklog());
   }
 
   #listen(): void {
