@@ -49,6 +49,7 @@ const ANSWERS = {
     message: "too many requests in flight to this sandbox",
     retryAfterSeconds: 1,
   },
+  tunnels_overflow: { status: 503, message: "too much data is waiting for slow readers", retryAfterSeconds: 1 },
   draining: { status: 503, message: "ingress is shutting down", retryAfterSeconds: 1 },
 
   // 502: somebody else's fault, and trying again is the client's decision.

@@ -20,3 +20,22 @@ export function createBufferBudget(maxBytes: number): BufferBudget {
     },
   };
 }
+
+/** What one holder has of a budget, where it changes in both directions. */
+export class BudgetShare {
+  readonly #budget: BufferBudget;
+  #held = 0;
+
+  constructor(budget: BufferBudget) {
+    this.#budget = budget;
+  }
+
+  /** Changes the share to `bytes`. Returns false, and changes nothing, where that would exceed the bound. */
+  tryHold(bytes: number): boolean {
+    const more = bytes - this.#held;
+    if (more > 0 && !this.#budget.tryTake(more)) return false;
+    if (more < 0) this.#budget.release(-more);
+    this.#held = bytes;
+    return true;
+  }
+}

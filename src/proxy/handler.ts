@@ -90,6 +90,8 @@ export function createProxyHandler(context: HandlerContext): ProxyHandler {
       exchange: undefined,
     };
     try {
+      // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
+      checkMethod(request.method);
       const target = parseRequestTarget(request.url);
       if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(context);
       const asked = readRequest(request, server, { target, progress, context });
@@ -128,7 +130,6 @@ function readRequest(
   progress.address = address;
   progress.websocket = isWebSocketUpgrade(method, seen);
 
-  checkMethod(method);
   const host = parseHost(seen["host"]);
   const route = parseRoute({ path: target.path, headers, host }, context.mode);
   progress.route = route;

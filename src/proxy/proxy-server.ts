@@ -13,7 +13,7 @@ import { createBufferBudget } from "./buffer-budget.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
 import { createLimits } from "./limits.ts";
 import { createReport } from "./report.ts";
-import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData } from "./tunnel.ts";
+import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData, TUNNELS_TOTAL_MAX_BYTES } from "./tunnel.ts";
 import { createTunnels } from "./tunnels.ts";
 import { createUpstreamPool } from "./upstream.ts";
 import { CLIENT_IDLE_SECONDS, createWatchdog } from "./watchdog.ts";
@@ -49,6 +49,8 @@ export interface ProxyParts {
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
+  /** What may wait in the buffers of all tunnels together, in bytes; default: `TUNNELS_TOTAL_MAX_BYTES`. */
+  readonly tunnelsTotalMaxBytes?: number;
   /** Part of the request ids of this process. */
   readonly instance: string;
 }
@@ -74,6 +76,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const upstreams = createUpstreamPool();
   const limits = createLimits(config);
   const tunnels = createTunnels({ onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() });
+  const tunnelBudget = createBufferBudget(
+    // One tunnel must be able to carry the largest message, whatever the flag says.
+    Math.max(parts.tunnelsTotalMaxBytes ?? TUNNELS_TOTAL_MAX_BYTES, 2 * config.websocketMaxMessageBytes),
+  );
   const watchdog = createWatchdog(config, {
     clock,
     rearm: (request) => server?.timeout(request, CLIENT_IDLE_SECONDS),
@@ -106,7 +112,15 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     observer: report,
     report,
     forward: { body, clock, connectTimeoutMs: config.connectTimeoutMs, isDraining },
-    websocket: { body, clock, metrics, tunnels, maxMessageBytes: config.websocketMaxMessageBytes, isDraining },
+    websocket: {
+      body,
+      clock,
+      metrics,
+      tunnels,
+      tunnelBudget,
+      maxMessageBytes: config.websocketMaxMessageBytes,
+      isDraining,
+    },
     isDraining,
     ensureSynced: createSyncGate(provider),
   });

@@ -1,6 +1,9 @@
 import type { ServerWebSocket } from "bun";
 
 import type { Clock, Timer } from "../clock.ts";
+import { IngressError } from "../errors.ts";
+import { type BufferBudget, BudgetShare } from "./buffer-budget.ts";
+import { clipReason, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "./exchange.ts";
 import type { EarlyFrame, UpstreamSocket } from "./websocket-dial.ts";
 
@@ -10,22 +13,26 @@ import type { EarlyFrame, UpstreamSocket } from "./websocket-dial.ts";
  */
 export const TUNNEL_HIGH_WATER_BYTES = 1024 * 1024;
 
+/**
+ * What may wait in the buffers of all tunnels together, in bytes. One tunnel is bounded by a message and the high-water
+ * mark; many slow readers at a time would not be. The tunnel that goes beyond it ends.
+ */
+export const TUNNELS_TOTAL_MAX_BYTES = 512 * 1024 * 1024;
+
+/** Bytes waiting in one tunnel that are not worth counting: with 10,000 tunnels they are another 160 MiB. */
+const UNCOUNTED_MAX_BYTES = 16 * 1024;
+
 /** How often a full upstream is looked at, in milliseconds: its client has no event for "drained". */
 const UPSTREAM_POLL_MS = 10;
 
+/**
+ * How often a client that is not read is pinged, in milliseconds: nothing else tells that it has left. Its pong reaches the
+ * sandbox unasked, which RFC 6455 §5.5.3 allows.
+ */
+const PAUSED_CLIENT_PING_MS = 3_000;
+
 /** How long the sandbox may take to answer a Close, in milliseconds, before its connection is cut. */
 const CLOSE_TIMEOUT_MS = 5_000;
-
-/** Close codes (RFC 6455 §7.4.1) that the relay itself uses or must recognise. */
-const GOING_AWAY = 1001;
-const NO_STATUS = 1005;
-const ABNORMAL = 1006;
-const INVALID_DATA = 1007;
-const PROTOCOL_ERROR = 1002;
-const TOO_BIG = 1009;
-
-/** Bytes of a close reason (RFC 6455 §5.5: 125 less the code). */
-const REASON_MAX_BYTES = 123;
 
 /** What a `ServerWebSocket` of ours carries. */
 export interface TunnelData {
@@ -50,20 +57,25 @@ export class Tunnel {
   readonly #early: readonly EarlyFrame[];
   readonly #clock: Clock;
   readonly #tunnels: TunnelSet;
+  readonly #backlog: BudgetShare;
   #client: ClientSocket | undefined;
   #closing = false;
+  #isClientPaused = false;
+  /** Monotonic ms of the pause, or of the last ping since. */
+  #pingedAt = 0;
   #timer: Timer | undefined;
 
   constructor(
     exchange: Exchange,
     upstream: { readonly socket: UpstreamSocket; readonly early: readonly EarlyFrame[] },
-    context: { readonly clock: Clock; readonly tunnels: TunnelSet },
+    context: { readonly clock: Clock; readonly tunnels: TunnelSet; readonly tunnelBudget: BufferBudget },
   ) {
     this.exchange = exchange;
     this.#upstream = upstream.socket;
     this.#early = upstream.early;
     this.#clock = context.clock;
     this.#tunnels = context.tunnels;
+    this.#backlog = new BudgetShare(context.tunnelBudget);
   }
 
   /** The client is there: what waited goes first, then everything flows. */
@@ -109,7 +121,9 @@ export class Tunnel {
 
   /** The client's buffer has drained. */
   clientDrained(): void {
-    if (!this.#closing) this.#upstream.resume();
+    if (this.#closing) return;
+    this.#countBacklog();
+    this.#upstream.resume();
   }
 
   /** The client sent Close, or went away (1006). */
@@ -119,7 +133,7 @@ export class Tunnel {
       this.#closing = true;
       // Reading must go on, or the sandbox's answer to the Close is never seen.
       this.#upstream.resume();
-      if (code === ABNORMAL) this.#upstream.terminate();
+      if (code === CLOSE_CODES.abnormal) this.#upstream.terminate();
       else this.#closeUpstream(code, reason);
     }
     this.#finish();
@@ -129,9 +143,9 @@ export class Tunnel {
   goAway(reason: string): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#closeClient(GOING_AWAY, reason);
+    this.#closeClient(CLOSE_CODES.goingAway, reason);
     this.#upstream.resume();
-    this.#closeUpstream(GOING_AWAY, reason);
+    this.#closeUpstream(CLOSE_CODES.goingAway, reason);
   }
 
   /** Ends both connections without a closing handshake: the drain time is over. */
@@ -145,8 +159,13 @@ export class Tunnel {
   #cut(): void {
     if (this.#closing) return;
     this.#closing = true;
-    this.#closeClient(GOING_AWAY, this.exchange.cutBy?.message ?? "");
+    const { cutBy } = this.exchange;
+    const isOverflow = cutBy?.code === "tunnels_overflow";
+    // Where too much waits already, a Close would wait behind it.
+    if (isOverflow && this.#clientBacklog() > 0) this.#client?.terminate();
+    else this.#closeClient(isOverflow ? CLOSE_CODES.tryAgainLater : CLOSE_CODES.goingAway, cutBy?.message ?? "");
     this.#upstream.terminate();
+    this.#backlog.tryHold(this.#clientBacklog());
   }
 
   #listen(): void {
@@ -184,21 +203,57 @@ export class Tunnel {
 
   /** −1: the client is slow. 0 for a frame that was not empty: it is lost, and so must the tunnel be. */
   #restrainUpstream(sent: number, length: number): void {
-    if (sent === -1) this.#upstream.pause();
-    else if (sent === 0 && length > 0) {
+    if (sent === -1) {
+      this.#upstream.pause();
+      this.#countBacklog();
+    } else if (sent === 0 && length > 0) {
       this.terminate();
     }
   }
 
+  /** Counts what waits towards both ends; the tunnel with which all together hold too much ends. */
+  #countBacklog(): void {
+    const bytes = this.#upstream.bufferedAmount + this.#clientBacklog();
+    if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes)) return;
+    this.exchange.cut(new IngressError("tunnels_overflow"));
+  }
+
+  #clientBacklog(): number {
+    return this.#client?.getBufferedAmount() ?? 0;
+  }
+
   #restrainClient(): void {
-    if (this.#timer !== undefined || this.#upstream.bufferedAmount < TUNNEL_HIGH_WATER_BYTES) return;
-    this.#client?.pause();
-    const look = (): void => {
-      const full = this.#upstream.bufferedAmount >= TUNNEL_HIGH_WATER_BYTES / 2;
-      this.#timer = full && !this.#closing ? this.#clock.setTimer(UPSTREAM_POLL_MS, look) : undefined;
-      if (this.#timer === undefined) this.#client?.resume();
-    };
-    this.#timer = this.#clock.setTimer(UPSTREAM_POLL_MS, look);
+    const waiting = this.#upstream.bufferedAmount;
+    if (waiting < UNCOUNTED_MAX_BYTES) return;
+    this.#countBacklog();
+    if (this.#closing) return;
+    if (waiting >= TUNNEL_HIGH_WATER_BYTES && !this.#isClientPaused) {
+      this.#isClientPaused = true;
+      this.#pingedAt = this.#clock.monotonic();
+      this.#client?.pause();
+    }
+    this.#timer ??= this.#clock.setTimer(UPSTREAM_POLL_MS, () => this.#lookAtUpstream());
+  }
+
+  #lookAtUpstream(): void {
+    this.#timer = undefined;
+    if (this.#closing) return;
+    this.#countBacklog();
+    const waiting = this.#upstream.bufferedAmount;
+    if (this.#isClientPaused && waiting < TUNNEL_HIGH_WATER_BYTES / 2) {
+      this.#isClientPaused = false;
+      this.#client?.resume();
+    }
+    this.#pingPausedClient();
+    if (waiting < UNCOUNTED_MAX_BYTES || this.exchange.cutBy !== undefined) return;
+    this.#timer = this.#clock.setTimer(UPSTREAM_POLL_MS, () => this.#lookAtUpstream());
+  }
+
+  #pingPausedClient(): void {
+    const now = this.#clock.monotonic();
+    if (!this.#isClientPaused || now - this.#pingedAt < PAUSED_CLIENT_PING_MS) return;
+    this.#pingedAt = now;
+    this.#client?.ping();
   }
 
   #closeFromUpstream(code: number, reason: string): void {
@@ -207,7 +262,7 @@ export class Tunnel {
     if (this.#closing) return;
     this.#closing = true;
     this.exchange.closeCode = code;
-    if (code === ABNORMAL) this.#client?.terminate();
+    if (code === CLOSE_CODES.abnormal) this.#client?.terminate();
     else this.#closeClient(code, reason);
   }
 
@@ -228,33 +283,17 @@ export class Tunnel {
   }
 
   #closeUpstream(code: number, reason: string): void {
-    if (code === NO_STATUS) this.#upstream.close();
+    if (code === CLOSE_CODES.noStatus) this.#upstream.close();
     else this.#upstream.close(code, clipReason(reason));
     this.#timer?.cancel();
     this.#timer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.#upstream.terminate());
   }
 
   #finish(): void {
+    this.#backlog.tryHold(0);
     this.#tunnels.delete(this);
     this.exchange.end(this.exchange.cutBy);
   }
-}
-
-/** Faults of the sandbox, as Bun's client names them, and what RFC 6455 §7.4.1 calls them. */
-const CLOSE_CODE_OF_FAULT: Readonly<Record<string, number>> = {
-  WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: TOO_BIG,
-  WS_ERR_INVALID_UTF8: INVALID_DATA,
-  WS_ERR_INVALID_OPCODE: PROTOCOL_ERROR,
-  WS_ERR_UNEXPECTED_RSV_1: PROTOCOL_ERROR,
-  WS_ERR_UNEXPECTED_RSV_2_3: PROTOCOL_ERROR,
-  WS_ERR_EXPECTED_FIN: PROTOCOL_ERROR,
-  WS_ERR_UNEXPECTED_MASK: PROTOCOL_ERROR,
-  WS_ERR_INVALID_CLOSE_CODE: PROTOCOL_ERROR,
-  WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: PROTOCOL_ERROR,
-};
-
-function clipReason(reason: string): string {
-  return Buffer.byteLength(reason) <= REASON_MAX_BYTES ? reason : "";
 }
 
 function ignoreLateError(): void {}

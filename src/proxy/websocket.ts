@@ -4,6 +4,7 @@ import type { Clock } from "../clock.ts";
 import { IngressError } from "../errors.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import { relayAnswer, type BodyContext } from "./body.ts";
+import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
 import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
@@ -16,6 +17,8 @@ export interface WebSocketContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly tunnels: TunnelSet;
+  /** What may wait in the buffers of all tunnels together. */
+  readonly tunnelBudget: BufferBudget;
   /** `--websocket-max-message`. */
   readonly maxMessageBytes: number;
   readonly isDraining: () => boolean;

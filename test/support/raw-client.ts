@@ -87,7 +87,11 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
 }
 
 /** Sends one request over a connection of its own and reads the answer. */
-export async function rawRequest(port: number, request: string, options: { head?: boolean } = {}): Promise<RawAnswer> {
+export async function rawRequest(
+  port: number,
+  request: string | Uint8Array,
+  options: { head?: boolean } = {},
+): Promise<RawAnswer> {
   const connection = await openRaw(port);
   try {
     connection.write(request);

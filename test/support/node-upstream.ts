@@ -1,0 +1,38 @@
+import { eventually } from "./eventually.ts";
+
+/** A sandbox of Node's strict parser (llhttp), in a process of its own, that answers with what it has read. */
+export interface NodeUpstream extends AsyncDisposable {
+  readonly port: number;
+}
+
+/** What its answers say, as JSON; the body latin1. */
+export interface NodeReading {
+  readonly method: string;
+  readonly url: string;
+  readonly body: string;
+}
+
+const SCRIPT = `
+  const server = require("node:http").createServer({ insecureHTTPParser: false }, (request, response) => {
+    let body = "";
+    request.on("data", (data) => (body += data.toString("latin1")));
+    request.on("end", () => response.end(JSON.stringify({ method: request.method, url: request.url, body })));
+  });
+  server.listen(0, "127.0.0.1", () => console.log(server.address().port));
+`;
+
+/** Starts it; `node` must be there (requirePart). */
+export async function startNodeUpstream(): Promise<NodeUpstream> {
+  const child = Bun.spawn(["node", "-e", SCRIPT], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
+  let output = "";
+  const decoder = new TextDecoder();
+  void child.stdout.pipeTo(new WritableStream({ write: (chunk) => void (output += decoder.decode(chunk)) }));
+  await eventually(() => output.includes("\n"));
+  return {
+    port: Number(output),
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await child.exited;
+    },
+  };
+}

@@ -1,0 +1,37 @@
+import { expect } from "bun:test";
+
+import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
+import { rawRequest } from "./raw-client.ts";
+import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
+
+/** A proxy and, behind it, a sandbox `sb` that records what it gets. */
+export interface RecordingStage extends AsyncDisposable {
+  readonly proxy: ProxyHarness;
+  readonly upstream: RecordingUpstream;
+  /** The header line that routes there, with its line end. */
+  readonly route: string;
+  /** Sends a request of its own to `BARRIER_TARGET`: when it is answered, what was sent before it has been read. */
+  barrier(): Promise<void>;
+}
+
+export const BARRIER_TARGET = "/barrier";
+
+export async function startRecordingStage(): Promise<RecordingStage> {
+  const upstream = await startRecordingUpstream();
+  const proxy = startProxy();
+  proxy.provider.set({ name: "sb" });
+  const route = `OpenSandbox-Ingress-To: sb-${upstream.port}\r\n`;
+  return {
+    proxy,
+    upstream,
+    route,
+    async barrier() {
+      const answer = await rawRequest(proxy.port, `GET ${BARRIER_TARGET} HTTP/1.1\r\nHost: h.test\r\n${route}\r\n`);
+      expect(answer.status).toBe(200);
+    },
+    async [Symbol.asyncDispose]() {
+      await proxy[Symbol.asyncDispose]();
+      await upstream[Symbol.asyncDispose]();
+    },
+  };
+}
