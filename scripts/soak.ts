@@ -5,8 +5,10 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { parseDurationMs } from "../src/config/values.ts";
+import { createAddressSwap } from "../test/support/address-swap.ts";
 import { eventually } from "../test/support/eventually.ts";
 import { type IngressProcess, isAnswering, startIngressProcess } from "../test/support/ingress-process.ts";
+import { startProxy } from "../test/support/proxy-harness.ts";
 import { createRandom, type Random } from "../test/support/random.ts";
 import { openRaw, rawRequest } from "../test/support/raw-client.ts";
 import { startUpstreamServer, UPSTREAM_SERVERS } from "../test/support/upstream-servers.ts";
@@ -31,7 +33,7 @@ interface SoakOptions {
 /** Gives a line about what was seen; throws when it was wrong. */
 type Case = (options: SoakOptions) => Promise<string>;
 
-const CASES: Readonly<Record<string, Case>> = { transfer, "keep-alive": keepAlive, streams };
+const CASES: Readonly<Record<string, Case>> = { transfer, "keep-alive": keepAlive, streams, swap };
 
 /** An ingress with one sandbox, `soak`, on 127.0.0.1. */
 async function startStage(): Promise<IngressProcess> {
@@ -206,6 +208,29 @@ async function streams(): Promise<string> {
   if (cut > 0) throw new Error(`${cut} of ${STREAMS} streams were cut`);
   const seen = `${STREAMS} streams: a plain request takes ${(beside / alone).toFixed(2)} times as long, ${perStream.toFixed(1)} KiB a stream`;
   if (beside / alone > STREAMS_DELAY_RATIO_MAX) throw new Error(seen);
+  return seen;
+}
+
+/** Two sandboxes take turns at two addresses while requests and tunnels are under way: nothing crosses. */
+async function swap({ random, durationMs }: SoakOptions): Promise<string> {
+  await using proxy = startProxy();
+  await using stage = createAddressSwap(proxy);
+  const deadline = performance.now() + durationMs;
+  const isOver = (): boolean => performance.now() >= deadline || stage.tally.wrong.length > 0;
+  const loads = ([0, 1] as const).flatMap((sandbox) => [
+    ...Array.from({ length: 6 }, () => stage.loadWithRequests(sandbox, isOver)),
+    ...Array.from({ length: 3 }, () => stage.loadWithTunnel(sandbox, isOver)),
+  ]);
+  let swaps = 0;
+  for (; !isOver(); swaps++) {
+    const goal = stage.tally.good + random.integer(20);
+    await eventually(() => stage.tally.good >= goal || isOver());
+    stage.swap();
+  }
+  await Promise.all(loads);
+  const { good, ended, wrong } = stage.tally;
+  const seen = `${swaps} swaps, ${good} answers, ${ended} requests and tunnels ended, ${wrong.length} from the wrong address`;
+  if (wrong.length > 0) throw new Error(`${seen}: ${wrong.slice(0, 3).join(", ")}`);
   return seen;
 }
 
