@@ -58,21 +58,20 @@ describe("generations", () => {
   test("UpstreamPool ends nothing when only the readiness of a sandbox changes", async () => {
     await using proxy = startProxy();
     proxy.provider.set({ name: "sb" });
-    await using sandbox = await startRawUpstream((socket, { line }) => {
-      socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 100000\r\n\r\n");
-      if (line.startsWith("GET /rest")) socket.write("x".repeat(100_000));
-    });
+    await using sandbox = await startRawUpstream(
+      "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2000000\r\n\r\n",
+    );
     const connection = await openRaw(proxy.port);
     connection.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`);
     await connection.until((text) => text.includes("200 OK"));
     proxy.provider.set({ name: "sb", ready: false });
-    for (const socket of sandbox.open) socket.write("x".repeat(100_000));
-    expect((await connection.readAnswer()).body.length).toBe(100_000);
+    for (const socket of sandbox.open) socket.write("x".repeat(2_000_000));
+    expect((await connection.readAnswer()).body.length).toBe(2_000_000);
     connection.destroy();
   });
 
   test.each([
-    ["Content-Length", "Content-Length: 1000000\r\n\r\nbegin"],
+    ["Content-Length", "Content-Length: 10000000\r\n\r\nbegin"],
     ["chunked", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n"],
     ["neither", "\r\nbegin"],
   ])("UpstreamPool cuts an answer that has begun visibly when its sandbox goes (%s)", async (_name, framing) => {
