@@ -4,6 +4,7 @@ import { findFreePort } from "../../scripts/demo-stage.ts";
 import { buildBinary } from "../support/binary.ts";
 import { eventually } from "../support/eventually.ts";
 import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";
+import { startRawUpstream } from "../support/raw-upstream.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -125,4 +126,23 @@ test("ingress exits with 1 and names the port when it is taken", async () => {
   expect(exitCode).toBe(1);
   expect(stdout + stderr).toContain(String(port));
   expect(stdout + stderr).not.toMatch(/^\s+at /m);
+});
+
+test("ingress takes headers up to --max-header-size, and answers 431 above it", async () => {
+  const KIB = 1024;
+  await using stage = await startSampleStage();
+  // Bytes are all that it reads: whatever passes the ingress passes it.
+  await using sandbox = await startRawUpstream("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 0\r\n\r\n");
+  const ask = async (flags: readonly string[]): Promise<number[]> => {
+    await using ingress = await startIngressProcess(binary, [`--manifests=${stage.manifests}`, ...flags]);
+    const statuses: number[] = [];
+    for (const bytes of [6 * KIB, 60 * KIB, 70 * KIB]) {
+      const headers = { "OpenSandbox-Ingress-To": `sample-${sandbox.port}`, "X-Long": "a".repeat(bytes) };
+      statuses.push((await fetch(`${ingress.origin}/`, { headers })).status);
+    }
+    return statuses;
+  };
+  expect(await ask([])).toEqual([200, 200, 431]);
+  expect(await ask(["--max-header-size=8KiB"])).toEqual([200, 431, 431]);
+  expect(await ask(["--max-header-size=128KiB"])).toEqual([200, 200, 200]);
 });
