@@ -111,7 +111,7 @@ export class Tunnel {
     this.#restrainClient();
   }
 
-  /** A pong can only answer a ping of the sandbox: we send none of our own. */
+  /** Answers a ping of the sandbox, or one of ours while the client is paused; the sandbox may have either. */
   pongFromClient(data: Buffer): void {
     if (this.#closing) return;
     this.exchange.noteAlive(this.#clock.monotonic());
