@@ -2,9 +2,9 @@ import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 
 /**
  * What kind of address a text is. Only `global` and `private` can be a pod's; the rest must never be dialled on the
- * word of a custom resource.
+ * word of a custom resource. `reserved`: the metadata server of a cloud, or an IPv6 address that stands for an IPv4 one.
  */
-export type AddressClass = "global" | "private" | "loopback" | "link-local" | "unspecified" | "multicast";
+export type AddressClass = "global" | "private" | "loopback" | "link-local" | "unspecified" | "multicast" | "reserved";
 
 /**
  * The canonical text of an IP address, or undefined where `text` is none.
@@ -84,12 +84,24 @@ function rangesOf(...ranges: readonly string[]): BlockList {
   return list;
 }
 
+/** Where clouds serve credentials to a machine, beside 169.254.169.254: to whoever reaches them from it. */
+const CLOUD_METADATA = [
+  "100.100.100.200", // Alibaba Cloud, in RFC 6598's range
+  "168.63.129.16", // Azure, a public address
+  "fd00:ec2::254", // AWS
+  "fd20:ce::254", // Google Cloud
+] as const;
+
+/** Behind these any IPv4 address may be, link-local ones too: IPv4-compatible (RFC 4291 §2.5.5.1), NAT64 (RFC 6052, RFC 8215). */
+const EMBEDDED_IPV4 = ["::/96", "64:ff9b::/96", "64:ff9b:1::/48"] as const;
+
 /** First match wins. RFC 6890 and the IANA special-purpose registries; 255.255.255.255 is counted as multicast. */
 const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
   ["loopback", rangesOf("127.0.0.0/8", "::1/128")],
   ["unspecified", rangesOf("0.0.0.0/8", "::/128")],
   ["link-local", rangesOf("169.254.0.0/16", "fe80::/10")],
   ["multicast", rangesOf("224.0.0.0/4", "255.255.255.255/32", "ff00::/8")],
+  ["reserved", rangesOf(...CLOUD_METADATA, ...EMBEDDED_IPV4)],
   ["private", rangesOf(...PRIVATE_RANGES)],
 ];
 
