@@ -1,6 +1,7 @@
 import { createAccessChecker } from "./access/access-checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access-keys-source.ts";
+import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
@@ -37,7 +38,10 @@ export interface IngressSeams {
 
 /** The program: everything between the process edge and the parts. */
 export interface Ingress {
-  /** Listens and begins to read sandboxes. Rejects when a port is taken or the access keys are bad. */
+  /**
+   * Listens and begins to read sandboxes. Rejects when a port cannot be had or the access keys are bad; what is open
+   * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
+   */
   start(): Promise<IngressPorts>;
   /**
    * Ends in order: not ready but serving for the shutdown delay; then accept nothing, let what is open end within the
@@ -49,8 +53,9 @@ export interface Ingress {
 }
 
 export interface IngressPorts {
+  /** 0: not opened, since `drain` was called first. */
   readonly port: number;
-  /** 0: the admin server is off. */
+  /** 0: the admin server is off, or `drain` was called first. */
   readonly adminPort: number;
 }
 
@@ -98,13 +103,18 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           logger,
         });
 
+  let draining: Promise<void> | undefined;
+  const isDraining = (): boolean => draining !== undefined;
+
   const start = async (): Promise<IngressPorts> => {
+    if (isDraining()) return { port: 0, adminPort: 0 };
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
     for (const warning of config.warnings) logger.warn(warning);
     // The admin port first and last: it tells what the rest is doing.
-    const adminPort = (await admin?.start())?.port ?? 0;
+    const adminPort = (await listen("admin", config, async () => await admin?.start()))?.port ?? 0;
     await keys.start();
-    const port = proxy.start();
+    if (isDraining()) return { port: 0, adminPort };
+    const port = await listen("traffic", config, () => proxy.start());
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
     await renew.start();
@@ -124,7 +134,6 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await logger.flush();
     await admin?.stop();
   };
-  let draining: Promise<void> | undefined;
 
   return {
     start,
@@ -135,6 +144,21 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     lifecycle,
     logger,
   };
+}
+
+/** Opens a port. Whatever the system says when that fails, the error names the flags that chose it. */
+async function listen<T>(which: "admin" | "traffic", config: Config, open: () => T | Promise<T>): Promise<T> {
+  const { host, port, flags } =
+    which === "admin"
+      ? { host: config.adminHost, port: config.adminPort, flags: "--admin-host, --admin-port" }
+      : { host: config.host, port: config.port, flags: "--host, --port" };
+  try {
+    return await open();
+  } catch (error) {
+    const reason = error instanceof Error ? error.message : String(error);
+    const place = `${formatUrlHost(host)}:${port}`;
+    throw new Error(`Cannot listen on ${place} (${flags}): ${reason}`, { cause: error });
+  }
 }
 
 async function createProvider(

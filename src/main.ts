@@ -61,10 +61,9 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
 
   const stopped = Promise.withResolvers<void>();
   onStopSignal = () => void ingress.drain().then(stopped.resolve, stopped.reject);
-  if (stopSignals > 0) return finish(0);
   try {
-    await ingress.start();
-    await stopped.promise;
+    // A drain that is over ends the program even where the start hangs, on a file system that does not answer say.
+    await Promise.race([ingress.start().then(() => stopped.promise), stopped.promise]);
   } catch (error) {
     logger.error("cannot go on", { error: error instanceof Error ? error.message : String(error) });
     await logger.flush();

@@ -51,6 +51,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: [
       "access",
       "access-keys-source",
+      "address",
       "admin",
       "clock",
       "config",
