@@ -17,8 +17,9 @@ import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
 /**
- * What is left of the drain for saying good-bye to Redis and the metrics' collector, in milliseconds. With a shutdown
- * delay of 5 s and a drain of 20 s the whole stop stays within 28 s; Kubernetes kills after 30.
+ * What is left after the drain for saying good-bye to Redis, in milliseconds; meanwhile the metrics take at most 2 s for
+ * theirs, and then the log 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s;
+ * Kubernetes kills after 30.
  */
 const FLUSH_MAX_MS = 1_000;
 

@@ -164,7 +164,7 @@ describe("parseConfig warns", () => {
     [["--mode=wildcard"], "--mode=wildcard"],
     [["--fastpath-endpoint=http://x"], "--fastpath-endpoint is ignored"],
     [["--manifests=m", "--kubeconfig=k"], "--kubeconfig is ignored"],
-    [["--drain-timeout=24s"], "together 29s"],
+    [["--drain-timeout=23s"], "together 28s"],
     [["--renew-intent-redis-ca-file=/ca"], "--renew-intent-redis-ca-file is ignored"],
   ])("about %j", (argv, text) => {
     const { warnings } = configOf([NAMESPACE, ...argv]);
@@ -172,8 +172,8 @@ describe("parseConfig warns", () => {
     expect(warnings[0]).toContain(text);
   });
 
-  test("about nothing when the times of stopping make 28 s", () => {
-    expect(configOf([NAMESPACE, "--shutdown-delay=8s"]).warnings).toEqual([]);
+  test("about nothing when the times of stopping make 27 s", () => {
+    expect(configOf([NAMESPACE, "--shutdown-delay=7s"]).warnings).toEqual([]);
   });
 });
 
