@@ -120,13 +120,23 @@ class FileAccessKeysSource implements AccessKeysSource {
 }
 
 async function readText(path: string): Promise<string> {
+  try {
+    return await readSmallFile(path);
+  } catch (error) {
+    // What the system says names the path, but not what it is for.
+    const reason = error instanceof Error ? error.message : String(error);
+    throw new Error(`Cannot read access keys: ${reason}`, { cause: error });
+  }
+}
+
+async function readSmallFile(path: string): Promise<string> {
   const file = Bun.file(path);
   const info = await file.stat();
-  if (!info.isFile()) throw new Error(`Cannot read access keys: ${path} is not a file`);
+  if (!info.isFile()) throw new Error(`${path} is not a file`);
   // One byte more than the limit is enough to see that it is broken, however large the file has become.
   const bytes = await file.slice(0, ACCESS_KEYS_FILE_MAX_BYTES + 1).bytes();
   if (bytes.length > ACCESS_KEYS_FILE_MAX_BYTES) {
-    throw new Error(`Cannot read access keys: ${path} is larger than ${ACCESS_KEYS_FILE_MAX_BYTES} bytes`);
+    throw new Error(`${path} is larger than ${ACCESS_KEYS_FILE_MAX_BYTES} bytes`);
   }
   return new TextDecoder().decode(bytes);
 }

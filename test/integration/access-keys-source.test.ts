@@ -69,7 +69,7 @@ describe("createAccessKeysSource", () => {
     const large = join(dir.path, "large");
     writeFileSync(large, "#".repeat(ACCESS_KEYS_FILE_MAX_BYTES + 1));
     const expected: readonly (readonly [string, string])[] = [
-      [join(dir.path, "none"), "ENOENT"],
+      [join(dir.path, "none"), "Cannot read access keys: ENOENT"],
       [dir.path, "is not a file"],
       [bad, "line 1"],
       [large, "is larger than 65536 bytes"],
