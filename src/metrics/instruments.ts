@@ -103,6 +103,27 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       },
     },
     {
+      name: "ingress.renew.failure.count",
+      kind: "counter",
+      description: "Attempts to reach Redis or to publish to it that failed",
+      read: () => current().renewIntents?.().failed,
+    },
+    {
+      name: "ingress.renew.intent.queued",
+      kind: "gauge",
+      description: "Renew intents that wait to be published",
+      read: () => current().renewIntents?.().queued,
+    },
+    {
+      name: "ingress.renew.healthy",
+      kind: "gauge",
+      description: "1 when the last attempt to publish renew intents succeeded",
+      read: () => {
+        const intents = current().renewIntents?.();
+        return intents === undefined ? undefined : Number(intents.healthy);
+      },
+    },
+    {
       name: "ingress.log.dropped.count",
       kind: "counter",
       description: "Log lines lost to a reader that stalled",

@@ -5,7 +5,15 @@ export interface MetricsSources {
   /** Sandboxes by state. */
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
-  readonly renewIntents?: () => { readonly published: number; readonly dropped: number; readonly throttled: number };
+  /** Absent: renewing is off. `failed` counts attempts, `queued` is what waits now, `healthy` how the last attempt ended. */
+  readonly renewIntents?: () => {
+    readonly published: number;
+    readonly dropped: number;
+    readonly throttled: number;
+    readonly failed: number;
+    readonly queued: number;
+    readonly healthy: boolean;
+  };
   readonly droppedLogLines?: () => number;
 }
 

@@ -23,7 +23,7 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
   metrics.observe({
     sandboxCounts: () => ({ ready: 1, notReady: 2, ambiguous: 3 }),
     providerStatus: () => ({ synced: true, ageMs: 1.5 }),
-    renewIntents: () => ({ published: 4, dropped: 5, throttled: 6 }),
+    renewIntents: () => ({ published: 4, dropped: 5, throttled: 6, failed: 7, queued: 8, healthy: false }),
     droppedLogLines: () => 7,
   });
   for (const [method, status] of [
@@ -86,6 +86,16 @@ test("Metrics counts requests by method, status, route form and proxy type", asy
     [{ http_method: "GET", http_status_code: "200", proxy_type: "http" }, 3],
     [{ http_method: "GET", http_status_code: "101", proxy_type: "websocket" }, 1],
   ]);
+});
+
+test("Metrics shows an outage of Redis while intents still wait: attempts that failed, the queue, and that it lasts", async () => {
+  const outage = { published: 4, dropped: 0, throttled: 6, failed: 7, queued: 8 };
+  metrics.observe({ renewIntents: () => ({ ...outage, healthy: false }) });
+  expect(await valuesOf("opensandbox_ingress_renew_failure_count_total")).toEqual([[{}, 7]]);
+  expect(await valuesOf("opensandbox_ingress_renew_intent_queued")).toEqual([[{}, 8]]);
+  expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 0]]);
+  metrics.observe({ renewIntents: () => ({ ...outage, healthy: true }) });
+  expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 1]]);
 });
 
 test("Metrics counts what is open", async () => {
