@@ -1,4 +1,4 @@
-import { sleep, systemClock, type Clock } from "../clock.ts";
+import { systemClock, type Clock } from "../clock.ts";
 import type { ProviderType } from "../config.ts";
 import type { KubeClient } from "../kube/kube-client.ts";
 import type { ReflectorLimits } from "../kube/limits.ts";
@@ -12,6 +12,7 @@ import type { Projection, ProjectOptions } from "./projection.ts";
 import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "./provider.ts";
 import { resolveIn } from "./resolve-in.ts";
 import { createSandboxTable, type SandboxTable } from "./sandbox-table.ts";
+import { SyncLatch } from "./sync-latch.ts";
 
 export interface KubernetesProviderOptions {
   readonly client: KubeClient;
@@ -43,13 +44,14 @@ class KubernetesProvider implements SandboxProvider {
   readonly #clock: Clock;
   readonly #table: SandboxTable;
   readonly #reflectors: readonly Reflector[];
-  readonly #synced = Promise.withResolvers<true>();
+  readonly #synced: SyncLatch;
   readonly #createdAtMs: number;
   #unsynced: number;
 
   constructor(options: KubernetesProviderOptions) {
     this.#options = options;
     this.#clock = options.clock ?? systemClock;
+    this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
     this.#table = createSandboxTable({ logger: options.logger });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
@@ -71,15 +73,8 @@ class KubernetesProvider implements SandboxProvider {
     return resolveIn(this.#table, sandboxId, this.#options.providerType);
   }
 
-  async whenSynced(timeoutMs: number): Promise<boolean> {
-    if (this.#unsynced === 0) return true;
-    const enough = new AbortController();
-    const timeout = sleep(this.#clock, timeoutMs, enough.signal).then(() => this.#unsynced === 0);
-    try {
-      return await Promise.race([this.#synced.promise, timeout]);
-    } finally {
-      enough.abort();
-    }
+  whenSynced(timeoutMs: number): Promise<boolean> {
+    return this.#synced.wait(timeoutMs);
   }
 
   status(): ProviderStatus {
@@ -88,7 +83,7 @@ class KubernetesProvider implements SandboxProvider {
     const faults = all.map(({ fault }) => fault).filter((fault) => fault !== undefined);
     const more = faults.length > FAULTS_TOLD_MAX ? [`and ${faults.length - FAULTS_TOLD_MAX} more`] : [];
     return {
-      synced: this.#unsynced === 0,
+      synced: this.#synced.isSet,
       fault: faults.length === 0 ? undefined : [...faults.slice(0, FAULTS_TOLD_MAX), ...more].join("; "),
       // The table is as old as its oldest part.
       ageMs: Math.max(...all.map(({ confirmedAtMs }) => nowMs - (confirmedAtMs ?? this.#createdAtMs))),
@@ -138,7 +133,7 @@ class KubernetesProvider implements SandboxProvider {
     if (this.#unsynced > 0) return;
     const { ready, notReady, ambiguous } = this.#table.counts();
     this.#options.logger.info("Kubernetes: synced", { ready, notReady, ambiguous });
-    this.#synced.resolve(true);
+    this.#synced.set();
   }
 }
 
