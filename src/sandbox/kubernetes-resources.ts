@@ -4,21 +4,14 @@ import type { KubeClient } from "../kube/kube-client.ts";
 import { KubeError } from "../kube/kube-error.ts";
 import { readKubeStream } from "../kube/kube-stream.ts";
 import { isJsonObject } from "../kube/resource.ts";
-import { projectAgentSandbox } from "./project-agent-sandbox.ts";
-import { projectBatchSandbox } from "./project-batch-sandbox.ts";
-import type { Project } from "./projection.ts";
+import { type SandboxKind, sandboxKindOf } from "./provider-kinds.ts";
 
-/** How a kind of sandbox is found at an API server and read (contract §1). */
-export interface SandboxResource {
-  readonly group: string;
-  readonly plural: string;
-  readonly project: Project;
+/** How a kind of sandbox is found at an API server and read. */
+export interface SandboxResource extends SandboxKind {
   /** The version to use. Throws KubeError, `missing` where the type is not installed. */
   readonly findVersion: (signal: AbortSignal) => Promise<string>;
 }
 
-/** AgentSandbox: in this order (contract §1). */
-const AGENT_SANDBOX_VERSIONS = ["v1beta1", "v1alpha1"] as const;
 /** What an API server says of one group is about 1 KiB; beyond this it is something else. */
 const DISCOVERY_MAX_BYTES = 1024 * 1024;
 /** Discovery is answered from memory, so what takes longer is broken; milliseconds. */
@@ -29,21 +22,16 @@ export function sandboxResourceOf(
   client: KubeClient,
   options: { readonly clock?: Clock } = {},
 ): SandboxResource {
-  if (providerType === "batchsandbox") {
-    return {
-      group: "sandbox.opensandbox.io",
-      plural: "batchsandboxes",
-      project: projectBatchSandbox,
-      findVersion: () => Promise.resolve("v1alpha1"),
-    };
-  }
-  const group = "agents.x-k8s.io";
+  const kind = sandboxKindOf(providerType);
+  const { group, versions } = kind;
+  const [only, ...others] = versions;
+  // With one version there is nothing to find out.
+  if (others.length === 0) return { ...kind, findVersion: () => Promise.resolve(only) };
   const clock = options.clock ?? systemClock;
   return {
-    group,
-    plural: "sandboxes",
-    project: projectAgentSandbox,
-    findVersion: async (signal) => chooseVersion(await readServedVersions(`/apis/${group}`, { client, clock, signal })),
+    ...kind,
+    findVersion: async (signal) =>
+      chooseVersion(versions, await readServedVersions(`/apis/${group}`, { client, clock, signal })),
   };
 }
 
@@ -53,8 +41,8 @@ interface ServedVersions {
 }
 
 /** What is served decides; of versions unknown here the one that the server prefers is the best guess. */
-function chooseVersion({ versions, preferred }: ServedVersions): string {
-  const version = AGENT_SANDBOX_VERSIONS.find((known) => versions.includes(known)) ?? preferred ?? versions[0];
+function chooseVersion(known: readonly string[], { versions, preferred }: ServedVersions): string {
+  const version = known.find((candidate) => versions.includes(candidate)) ?? preferred ?? versions[0];
   if (version === undefined) throw new KubeError("missing", "the API server serves no version of it");
   return version;
 }
