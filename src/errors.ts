@@ -70,13 +70,6 @@ const ANSWERS = {
 /** The name of a refusal: in the log, in metrics, in tests. */
 export type IngressErrorCode = keyof typeof ANSWERS;
 
-/** Every code, for metrics that register one cell for each. */
-export const INGRESS_ERROR_CODES: readonly IngressErrorCode[] = Object.keys(ANSWERS).filter(isIngressErrorCode);
-
-function isIngressErrorCode(text: string): text is IngressErrorCode {
-  return Object.hasOwn(ANSWERS, text);
-}
-
 /** A refusal. Thrown where a request cannot go on; turned into an answer in one place. */
 export class IngressError extends Error {
   override readonly name = "IngressError";

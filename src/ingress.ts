@@ -79,7 +79,6 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const renew = redis ?? noRenewPublisher;
   const proxy = createProxyServer(config, {
     clock,
-    logger,
     accessLog: logger.accessLog,
     metrics,
     provider,

@@ -33,11 +33,10 @@ export interface BodyContext {
  * Throws `client_closed` when the client leaves while a small one is read.
  */
 export async function readRequestBody(
-  request: Request,
   exchange: Exchange,
   context: BodyContext,
 ): Promise<Uint8Array | ReadableStream<Uint8Array> | undefined> {
-  const length = exchange.subject.bodyLength;
+  const { request, bodyLength: length } = exchange.subject;
   if (length === 0 || request.body === null) return undefined;
   if (length !== undefined && length <= SMALL_REQUEST_MAX_BYTES && context.budget.tryTake(length)) {
     try {

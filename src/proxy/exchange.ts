@@ -1,7 +1,6 @@
 import { IngressError } from "../errors.ts";
 import type { SandboxUse } from "../renew/renew-publisher.ts";
 import type { Route } from "../route/route.ts";
-import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { InFlight, LeasedSession, Upstream } from "./upstream.ts";
 
 /** How an exchange ended: what was told to the client, and why. */
@@ -14,7 +13,6 @@ export interface ExchangeOutcome {
 /** What an exchange is about. */
 export interface ExchangeSubject {
   readonly request: Request;
-  readonly record: SandboxRecord;
   readonly route: Route;
   /** The path that is forwarded, without the query. */
   readonly path: string;
@@ -101,10 +99,6 @@ export class Exchange implements InFlight {
   /** Aborts when the exchange is cut: for `fetch` and whatever else waits. */
   get signal(): AbortSignal {
     return this.#controller.signal;
-  }
-
-  get ended(): boolean {
-    return this.#ended;
   }
 
   /** Why the exchange was cut, if it was. What failed because of that is no fault of its own. */

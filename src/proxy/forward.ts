@@ -29,9 +29,8 @@ export interface ForwardContext {
  * Throws IngressError with the codes of a failed upstream, of an invalid request body, or of what cut the exchange.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
-  const { request, bodyLength } = exchange.subject;
   // Most requests have no body: not even a promise for them.
-  const body = bodyLength === 0 ? undefined : await readRequestBody(request, exchange, context.body);
+  const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.body);
   if (body instanceof ReadableStream) await resolveFirst(exchange, context);
   exchange.checkOpen();
   exchange.sentAt = context.clock.monotonic();

@@ -4,7 +4,6 @@ import type { AccessChecker } from "../access/access.ts";
 import type { AddressSet } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import { buildErrorAnswer, IngressError, toIngressError } from "../errors.ts";
-import type { Logger } from "../log.ts";
 import type { ProxyMetrics, RoutingResult } from "../metrics.ts";
 import type { RenewPublisher } from "../renew/renew-publisher.ts";
 import { parseRoute } from "../route/parse-route.ts";
@@ -37,7 +36,6 @@ export interface HandlerContext {
   readonly trustedProxies: AddressSet;
   readonly maxBodyBytes: number;
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly metrics: ProxyMetrics;
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
@@ -171,7 +169,6 @@ function beginExchange(
   const exchange = new Exchange(
     {
       request,
-      record,
       route,
       path,
       query: asked.target.query,

@@ -4,7 +4,7 @@ import type { AccessChecker } from "../access/access.ts";
 import { type Clock, sleep } from "../clock.ts";
 import type { Config } from "../config.ts";
 import { IngressError } from "../errors.ts";
-import type { AccessLogger, Logger } from "../log.ts";
+import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { RenewPublisher } from "../renew/renew-publisher.ts";
 import type { SandboxProvider } from "../sandbox/provider.ts";
@@ -43,7 +43,6 @@ export type ProxyConfig = Pick<
 /** What the proxy works with. */
 export interface ProxyParts {
   readonly clock: Clock;
-  readonly logger: Logger;
   readonly accessLog: AccessLogger;
   readonly metrics: ProxyMetrics;
   readonly provider: SandboxProvider;

@@ -88,7 +88,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
   }
 }
 
-/** The chain of causes in one line, for the log. Neither fetch nor ws puts a URL's query or a header into these. */
+/** The cause in one line, for the log. Neither fetch nor ws puts a URL's query or a header into these. */
 function describeCause(error: IngressError | undefined): string | undefined {
   if (error === undefined) return undefined;
   const { cause } = error;

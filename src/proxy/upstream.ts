@@ -50,16 +50,6 @@ export class Upstream {
     this.lastUsedAt = nowMs;
   }
 
-  /** Whether the generation is over: nothing may be sent there any more. */
-  get ended(): boolean {
-    return this.#ended;
-  }
-
-  /** Throws `sandbox_replaced` when the generation is over. */
-  checkCurrent(): void {
-    if (this.#ended) throw new IngressError("sandbox_replaced");
-  }
-
   /** Whether a request to `port` may use a connection that another one has used, and leave its own to the next. */
   mayReuse(port: number, repeatability: Repeatability): boolean {
     return repeatability === "repeatable" || (repeatability === "once" && !this.#closers.has(port));

@@ -22,7 +22,7 @@ export function sandboxNameCandidates(id: string): readonly string[] {
 }
 
 function toDnsLabel(id: string): string {
-  if (id.length <= LABEL_MAX_CHARS && isDnsLabel(id)) return id;
+  if (id.length <= LABEL_MAX_CHARS && isPlainDns1035Label(id)) return id;
   // Go lower-cases U+0130 to a plain i, JavaScript to two characters.
   const lower = id.replaceAll("\u0130", "i").toLowerCase();
   const plain = trimHyphens(lower.replaceAll(/[^a-z0-9]+/g, "-"));
@@ -33,7 +33,7 @@ function toDnsLabel(id: string): string {
 }
 
 /** Whether the DNS-1035 form of a text is the text itself. */
-function isDnsLabel(text: string): boolean {
+function isPlainDns1035Label(text: string): boolean {
   return /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/.test(text);
 }
 

@@ -3,7 +3,7 @@ import { parseAccessKeys } from "../../src/access/access-keys.ts";
 import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../src/address.ts";
 import { systemClock } from "../../src/clock.ts";
-import { type AccessEntry, silentLogger } from "../../src/log.ts";
+import type { AccessEntry } from "../../src/log.ts";
 import { noProxyMetrics } from "../../src/metrics.ts";
 import {
   createProxyServer,
@@ -49,7 +49,6 @@ export function startProxy(
     { ...DEFAULTS, ...config },
     {
       clock: systemClock,
-      logger: silentLogger,
       accessLog: { wants: () => true, log: (entry) => void accessLog.push(entry) },
       metrics: noProxyMetrics,
       access: createAccessChecker({ keys: () => keys, failures: createFailureLimiter({ clock: systemClock }) }),
