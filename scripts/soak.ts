@@ -11,6 +11,7 @@ import { type IngressProcess, isAnswering, startIngressProcess } from "../test/s
 import { startProxy } from "../test/support/proxy-harness.ts";
 import { createRandom, type Random } from "../test/support/random.ts";
 import { openRaw, rawRequest } from "../test/support/raw-client.ts";
+import { batchSandbox } from "../test/support/sandbox-objects.ts";
 import { startUpstreamServer, UPSTREAM_SERVERS } from "../test/support/upstream-servers.ts";
 
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
@@ -38,16 +39,7 @@ const CASES: Readonly<Record<string, Case>> = { transfer, "keep-alive": keepAliv
 /** An ingress with one sandbox, `soak`, on 127.0.0.1. */
 async function startStage(): Promise<IngressProcess> {
   const dir = mkdtempSync(join(tmpdir(), "ingress-soak-"));
-  const manifest = {
-    apiVersion: "sandbox.opensandbox.io/v1alpha1",
-    kind: "BatchSandbox",
-    metadata: {
-      name: "soak",
-      namespace: "soak",
-      annotations: { "sandbox.opensandbox.io/endpoints": '["127.0.0.1"]' },
-    },
-    status: { replicas: 1, ready: 1 },
-  };
+  const manifest = batchSandbox({ name: "soak", namespace: "soak", endpoints: '["127.0.0.1"]' });
   writeFileSync(join(dir, "soak.json"), JSON.stringify(manifest));
   const flags = [`--manifests=${dir}`, "--max-requests-per-sandbox=0", "--log-level=error", "--shutdown-delay=0"];
   const ingress = await startIngressProcess(BINARY, flags);

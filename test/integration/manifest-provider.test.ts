@@ -205,7 +205,7 @@ describe("createManifestProvider", () => {
     truncateSync(path);
     for (const name of names) {
       appendFileSync(path, manifest(name, { endpoint: "127.0.0.9" }));
-      await Bun.sleep(40);
+      await Bun.sleep(40); // the pace of a slow writer, which is what the test is about
       expect(provider.counts().ready).toBe(8);
     }
     await eventually(() => record("sb-7")?.endpoint === "127.0.0.9");

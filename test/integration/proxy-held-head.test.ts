@@ -33,6 +33,7 @@ test("relayAnswer gives a small answer whole, with its length, however long its 
   await using stage = await startStalled(`${HEAD}begin`);
   // The watchdog has looked: another request has been through several of its rounds.
   await using slow = await startRawUpstream((socket) => {
+    // Longer than two of the watchdog's rounds, of which there is no event; the test waits for the answer.
     setTimeout(() => socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 0\r\n\r\n"), 1_200);
   });
   await rawRequest(stage.proxy.port, stage.request.replace(/sb-\d+/, `sb-${slow.port}`));

@@ -373,6 +373,7 @@ describe("large bodies", () => {
     connection.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${source.port}\r\n\r\n`);
     let last = -1;
     await eventually(async () => {
+      // That nothing more is read is no event: what was produced must stand still between two looks.
       const settled = produced > 0 && produced === last;
       last = produced;
       if (!settled) await new Promise((resolve) => setTimeout(resolve, 300));

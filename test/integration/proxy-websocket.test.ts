@@ -327,6 +327,7 @@ describe("backpressure", () => {
     let written = 0;
     for (; written < TOTAL; written++) from.write(chunk);
     const full = await eventually(async () => {
+      // That nothing more is taken is no event: what was written must stand still between two looks.
       const before = from.bytesWritten - from.writableLength;
       await new Promise((resolve) => setTimeout(resolve, 400));
       return from.bytesWritten - from.writableLength === before;

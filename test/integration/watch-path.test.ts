@@ -86,7 +86,7 @@ describe("watchPath", () => {
     await eventually(() => seen.contents["a.yaml"] === "old\n");
     writeFileSync(path, "");
     for (let line = 0; line < 10; line += 1) {
-      await Bun.sleep(60);
+      await Bun.sleep(60); // the pace of a slow writer, which is what the test is about
       appendFileSync(path, `line ${line}\n`);
     }
     const whole = readFileSync(path, "utf8");

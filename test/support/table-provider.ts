@@ -1,7 +1,10 @@
+import { systemClock } from "../../src/clock.ts";
 import type { ProviderType } from "../../src/config.ts";
 import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
 import { resolveIn } from "../../src/sandbox/resolve-in.ts";
 import { createSandboxTable, type SandboxTable } from "../../src/sandbox/sandbox-table.ts";
+import { SyncLatch } from "../../src/sandbox/sync-latch.ts";
+import { sandboxRecord } from "./sandbox-objects.ts";
 
 /** A provider whose records the test sets by hand: for what no real source does on demand. */
 export interface TableProvider extends SandboxProvider {
@@ -15,46 +18,22 @@ export interface TableProvider extends SandboxProvider {
 export function createTableProvider(options: { providerType?: ProviderType; synced?: boolean } = {}): TableProvider {
   const table = createSandboxTable();
   let status: ProviderStatus = { synced: options.synced ?? true, fault: undefined, ageMs: 0 };
-  const waiters = new Set<() => void>();
+  const synced = new SyncLatch(systemClock);
+  if (status.synced) synced.set();
   return {
     table,
-    set: (record) => table.set(sandboxRecord(record)),
+    set: (record) =>
+      table.set(sandboxRecord({ namespace: "default", uid: `uid-${record.name}`, endpoint: "127.0.0.1", ...record })),
     setStatus(change) {
       status = { ...status, ...change };
-      for (const wake of waiters) wake();
+      if (status.synced) synced.set();
     },
     start: () => Promise.resolve(),
     stop: () => Promise.resolve(),
     resolve: (id) => resolveIn(table, id, options.providerType ?? "batchsandbox"),
-    async whenSynced(timeoutMs) {
-      if (status.synced) return true;
-      await new Promise<void>((resolve) => {
-        const wake = (): void => {
-          waiters.delete(wake);
-          clearTimeout(timer);
-          resolve();
-        };
-        const timer = setTimeout(wake, timeoutMs);
-        waiters.add(wake);
-      });
-      return status.synced;
-    },
+    whenSynced: (timeoutMs) => synced.wait(timeoutMs),
     status: () => status,
     counts: () => table.counts(),
     onGenerationEnd: (listener) => table.onGenerationEnd(listener),
-  };
-}
-
-/** The record of an open, ready sandbox on 127.0.0.1, but for what is given. */
-export function sandboxRecord(record: Partial<SandboxRecord> & { readonly name: string }): SandboxRecord {
-  return {
-    namespace: "default",
-    uid: `uid-${record.name}`,
-    endpoint: "127.0.0.1",
-    ports: undefined,
-    ready: true,
-    notReady: "",
-    accessToken: "",
-    ...record,
   };
 }

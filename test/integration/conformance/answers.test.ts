@@ -128,6 +128,7 @@ describe("conformance of answers", () => {
   test("a small answer whose head and body come apart keeps its Content-Length", async () => {
     current = (socket) => {
       socket.write(`${HEAD}Content-Length: 5\r\n\r\n`);
+      // Apart in time, so that they come in packets of their own; the test waits for the answer, not for these.
       setTimeout(() => socket.write("hel"), 20);
       setTimeout(() => socket.write("lo"), 40);
     };
