@@ -1,3 +1,5 @@
+import { peek } from "bun";
+
 import { IngressError } from "../errors.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
@@ -101,24 +103,11 @@ function meterUpload(
   );
 }
 
-/** An answer as `relayAnswer` takes it. */
-export interface SandboxAnswer {
-  readonly status: number;
-  /** Already rewritten for the client. */
-  readonly headers: Headers;
-  /** The answer that came, for its body. */
-  readonly body: Response;
-}
-
 /**
- * The answer's body for the client: whole where small and of known length, else a stream that counts and reads only
- * when the client does. Ends the exchange with the last byte.
+ * The answer for the client, whose headers have been rewritten for it: whole where small and of known length, else a
+ * stream that counts and reads only when the client does. Ends the exchange with the last byte.
  */
-export function relayAnswer(
-  answer: SandboxAnswer,
-  exchange: Exchange,
-  context: BodyContext,
-): Response | Promise<Response> {
+export function relayAnswer(answer: Response, exchange: Exchange, context: BodyContext): Response | Promise<Response> {
   const { status, headers } = answer;
   // RFC 9110 §6.4.1. To ask the answer for its body would make a stream of it, small or not.
   if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
@@ -129,31 +118,37 @@ export function relayAnswer(
   if (length !== undefined && headers.has("content-type") && context.budget.tryTake(length)) {
     return relaySmallAnswer(answer, exchange, { context, length });
   }
-  const { body } = answer.body;
+  const { body } = answer;
   if (body === null) return finishWithoutBody(answer, exchange);
   exchange.begin(status);
   return new Response(meterDownload(body, exchange, context), { status, headers });
 }
 
-async function relaySmallAnswer(
-  answer: SandboxAnswer,
+function relaySmallAnswer(
+  answer: Response,
   exchange: Exchange,
   options: { readonly context: BodyContext; readonly length: number },
-): Promise<Response> {
+): Response | Promise<Response> {
   const { context, length } = options;
-  try {
-    // A blob, not bytes: they stay where Bun has them, which saves a tenth of the request's processor time.
-    const blob = await answer.body.blob();
-    exchange.begin(answer.status);
-    exchange.bytesOut = blob.size;
-    exchange.end();
-    return new Response(blob, { status: answer.status, headers: answer.headers });
-  } finally {
+  // A blob, not bytes: they stay where Bun has them, which saves a tenth of the request's processor time.
+  const reading = answer.blob();
+  const read = peek(reading);
+  // Mostly the body came with the head, and nothing has to be waited for.
+  if (read instanceof Blob) {
     context.budget.release(length);
+    return finishWhole(read, answer, exchange);
   }
+  return reading.finally(() => context.budget.release(length)).then((blob) => finishWhole(blob, answer, exchange));
 }
 
-function finishWithoutBody(answer: SandboxAnswer, exchange: Exchange): Response {
+function finishWhole(blob: Blob, answer: Response, exchange: Exchange): Response {
+  exchange.begin(answer.status);
+  exchange.bytesOut = blob.size;
+  exchange.end();
+  return new Response(blob, answer);
+}
+
+function finishWithoutBody(answer: Response, exchange: Exchange): Response {
   const { status, headers } = answer;
   // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;

@@ -54,6 +54,8 @@ export class Exchange implements InFlight {
   activeAt: number;
   /** Monotonic ms when the client connection's idle timer was last wound up. */
   rearmedAt: number;
+  /** Where the watchdog has it. */
+  watchSlot = 0;
   /** Whether it has been asked beside the request if the sandbox can be reached. */
   probed = false;
   lease: LeasedSession | undefined;
@@ -63,6 +65,7 @@ export class Exchange implements InFlight {
   closeCode: number | undefined;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
+  readonly #slot: number;
   #cutBy: IngressError | undefined;
   #status = 0;
   #isClientWatched = false;
@@ -74,7 +77,7 @@ export class Exchange implements InFlight {
     this.#observer = observer;
     this.activeAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
-    upstream.inFlight.add(this);
+    this.#slot = upstream.inFlight.add(this);
   }
 
   /**
@@ -144,7 +147,7 @@ export class Exchange implements InFlight {
   end(error?: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    this.upstream.inFlight.delete(this);
+    this.upstream.inFlight.remove(this.#slot);
     this.lease?.release();
     const refused = this.#status === 0 && error !== undefined;
     this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });

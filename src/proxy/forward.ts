@@ -5,6 +5,7 @@ import { IngressError } from "../errors.ts";
 import { readRequestBody, relayAnswer, type BodyContext } from "./body.ts";
 import type { Exchange } from "./exchange.ts";
 import { rewriteResponseHeaders } from "./headers.ts";
+import { buildRefusal } from "./refusal.ts";
 import type { Repeatability } from "./upstream.ts";
 import { toUpstreamError } from "./upstream-errors.ts";
 
@@ -26,16 +27,16 @@ export interface ForwardContext {
  * Nothing is retried here once a byte may have left: only a name that does not resolve yet is tried again. Bun itself
  * repeats an idempotent request whose reused connection turns out to be closed (RFC 9110 §9.2.2).
  *
- * Throws IngressError with the codes of a failed upstream, of an invalid request body, or of what cut the exchange.
+ * Never rejects: a failed upstream, an invalid request body and what cut the exchange are answers, too.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
-  // Most requests have no body: not even a promise for them.
-  const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.body);
-  if (body instanceof ReadableStream) await resolveFirst(exchange, context);
-  exchange.checkOpen();
-  exchange.sentAt = context.clock.monotonic();
-  const init = buildFetchInit(exchange, body);
   try {
+    // Most requests have no body: not even a promise for them.
+    const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.body);
+    if (body instanceof ReadableStream) await resolveFirst(exchange, context);
+    exchange.checkOpen();
+    exchange.sentAt = context.clock.monotonic();
+    const init = buildFetchInit(exchange, body);
     let answer: Response;
     try {
       answer = await fetch(urlOf(exchange), init);
@@ -43,12 +44,13 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
       answer = await retryFetch(thrown, exchange, { init, context });
     }
     exchange.headAt = context.clock.monotonic();
-    const { headers, status } = answer;
-    rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
-    const relayed = relayAnswer({ status, headers, body: answer }, exchange, context.body);
+    rewriteResponseHeaders(answer.headers, { closeConnection: context.isDraining() });
+    const relayed = relayAnswer(answer, exchange, context.body);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
-    throw exchange.cutBy ?? toUpstreamError(thrown);
+    const error = exchange.cutBy ?? toUpstreamError(thrown);
+    exchange.end(error);
+    return buildRefusal(exchange.subject.request, error, { draining: context.isDraining() });
   }
 }
 

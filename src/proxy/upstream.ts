@@ -1,5 +1,6 @@
 import { IngressError } from "../errors.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
+import { Slots } from "./slots.ts";
 
 /** Something in flight that ends when the generation of its sandbox does: a request or a tunnel. */
 export interface InFlight {
@@ -35,7 +36,7 @@ export type Repeatability =
 export class Upstream {
   readonly uid: string;
   readonly endpoint: string;
-  readonly inFlight = new Set<InFlight>();
+  readonly inFlight = new Slots<InFlight>();
   lastUsedAt: number;
   #ended = false;
   readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);

@@ -3,6 +3,7 @@ import { connect } from "node:net";
 import type { Clock, Timer } from "../clock.ts";
 import { IngressError } from "../errors.ts";
 import type { Exchange } from "./exchange.ts";
+import { Slots } from "./slots.ts";
 
 /**
  * How often everything in flight is looked at, in milliseconds: the granularity of time limits, and how late a client is
@@ -33,6 +34,7 @@ export interface WatchdogLimits {
 
 /** Watches over everything in flight: one sweep instead of a timer for each request. */
 export interface Watchdog {
+  /** Begins to watch; `forget` follows exactly once. */
   watch(exchange: Exchange): void;
   forget(exchange: Exchange): void;
   start(): void;
@@ -47,7 +49,7 @@ export function createWatchdog(
   limits: WatchdogLimits,
   seams: { readonly clock: Clock; rearm(request: Request): void; onSweep(nowMs: number): void },
 ): Watchdog {
-  const watched = new Set<Exchange>();
+  const watched = new Slots<Exchange>();
   let timer: Timer | undefined;
 
   const sweep = (): void => {
@@ -64,8 +66,8 @@ export function createWatchdog(
     timer = seams.clock.setTimer(SWEEP_INTERVAL_MS, sweep);
   };
   return {
-    watch: (exchange) => void watched.add(exchange),
-    forget: (exchange) => void watched.delete(exchange),
+    watch: (exchange) => void (exchange.watchSlot = watched.add(exchange)),
+    forget: (exchange) => watched.remove(exchange.watchSlot),
     start: () => (timer ??= seams.clock.setTimer(SWEEP_INTERVAL_MS, sweep)),
     stop() {
       timer?.cancel();

@@ -107,7 +107,6 @@ function upgradeClient(
 }
 
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  const { headers, status } = answer;
-  rewriteResponseHeaders(headers, { closeConnection: context.isDraining() });
-  return relayAnswer({ status, headers, body: answer }, exchange, context.body);
+  rewriteResponseHeaders(answer.headers, { closeConnection: context.isDraining() });
+  return relayAnswer(answer, exchange, context.body);
 }

@@ -1,0 +1,13 @@
+import { buildErrorAnswer, type IngressError } from "../errors.ts";
+
+/**
+ * The answer to a request that could not be served, whose end has been reported already. The one place where a failure
+ * becomes an answer.
+ */
+export function buildRefusal(request: Request, error: IngressError, options: { readonly draining: boolean }): Response {
+  const answer = buildErrorAnswer(error);
+  // What is left of a body would have to be read for nothing before the connection can be used again.
+  const hasBody = request.body !== null && !request.bodyUsed;
+  if (options.draining || hasBody) answer.headers.set("Connection", "close");
+  return answer;
+}
