@@ -126,7 +126,7 @@ function roomOf(file: string): string {
 }
 
 const isOwn = (path: string): boolean => path.endsWith(".ts");
-const isBuiltIn = (path: string): boolean => path.startsWith("node:") || path === "bun";
+const isBuiltIn = (path: string): boolean => path.startsWith("node:") || path === "bun" || path.startsWith("bun:");
 
 describe("src", () => {
   test("imports: every file is in a room of the table, and every room has files", () => {

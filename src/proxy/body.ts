@@ -1,6 +1,7 @@
 import { peek } from "bun";
 
 import { IngressError } from "../errors.ts";
+import type { ArrivalGauge } from "./arrival-gauge.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
 import type { HeaderSnapshot } from "./headers.ts";
@@ -25,6 +26,7 @@ export const SMALL_BODIES_TOTAL_MAX_BYTES = 64 * 1024 * 1024;
 /** What both directions need. */
 export interface BodyContext {
   readonly budget: BufferBudget;
+  readonly gauge: ArrivalGauge;
   readonly monotonic: () => number;
   /** `--max-body-size`, bytes; 0: none. Requests only. */
   readonly maxBodyBytes: number;
@@ -130,22 +132,30 @@ function relaySmallAnswer(
   options: { readonly context: BodyContext; readonly length: number },
 ): Response | Promise<Response> {
   const { context, length } = options;
+  const { gauge } = context;
+  const weight = gauge.weigh(answer, length);
+  // Mostly the body came with the head.
+  if (gauge.isWhole(weight)) {
+    context.budget.release(length);
+    finishWhole(answer, exchange, length);
+    return answer;
+  }
   // A blob, not bytes: they stay where Bun has them, which saves a tenth of the request's processor time.
   const reading = answer.blob();
   const read = peek(reading);
-  // Mostly the body came with the head, and nothing has to be waited for.
-  if (read instanceof Blob) {
-    context.budget.release(length);
-    return finishWhole(read, answer, exchange);
-  }
-  return reading.finally(() => context.budget.release(length)).then((blob) => finishWhole(blob, answer, exchange));
+  if (read instanceof Blob) gauge.learn(weight);
+  return reading
+    .finally(() => context.budget.release(length))
+    .then((blob) => {
+      finishWhole(answer, exchange, blob.size);
+      return new Response(blob, answer);
+    });
 }
 
-function finishWhole(blob: Blob, answer: Response, exchange: Exchange): Response {
+function finishWhole(answer: Response, exchange: Exchange, bytes: number): void {
   exchange.begin(answer.status);
-  exchange.bytesOut = blob.size;
+  exchange.bytesOut = bytes;
   exchange.end();
-  return new Response(blob, answer);
 }
 
 function finishWithoutBody(answer: Response, exchange: Exchange): Response {

@@ -8,6 +8,7 @@ import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { RenewPublisher } from "../renew/renew-publisher.ts";
 import type { SandboxProvider } from "../sandbox/provider.ts";
+import { ArrivalGauge } from "./arrival-gauge.ts";
 import { SMALL_BODIES_TOTAL_MAX_BYTES, type BodyContext } from "./body.ts";
 import { createBufferBudget } from "./buffer-budget.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
@@ -99,6 +100,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   });
   const body: BodyContext = {
     budget: createBufferBudget(SMALL_BODIES_TOTAL_MAX_BYTES),
+    gauge: new ArrivalGauge(),
     monotonic: () => clock.monotonic(),
     maxBodyBytes: config.maxBodyBytes,
   };
