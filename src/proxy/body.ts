@@ -30,10 +30,13 @@ export interface BodyContext {
   readonly monotonic: () => number;
   /** `--max-body-size`, bytes; 0: none. Requests only. */
   readonly maxBodyBytes: number;
+  /** Whether a time limit depends on when a body last moved. */
+  readonly timesBodies: boolean;
 }
 
 /**
- * The request's body as `fetch` wants it: whole where small, else a stream that counts.
+ * The request's body as `fetch` wants it: whole where small; the client's own stream where its length is known and nobody
+ * needs to see it pass, at half the cost; else a stream that counts.
  * Throws `client_closed` when the client leaves while a small one is read.
  */
 export async function readRequestBody(
@@ -52,6 +55,10 @@ export async function readRequestBody(
     } finally {
       context.budget.release(length);
     }
+  }
+  if (length !== undefined && exchange.subject.use === undefined && !context.timesBodies) {
+    exchange.bytesIn = undefined;
+    return request.body;
   }
   return meterUpload(request.body, exchange, context);
 }
@@ -92,7 +99,7 @@ function meterUpload(
         const { done, value } = await reader.read();
         if (done) return controller.close();
         exchange.countIn(value.byteLength, context.monotonic());
-        if (context.maxBodyBytes > 0 && exchange.bytesIn > context.maxBodyBytes) {
+        if (context.maxBodyBytes > 0 && (exchange.bytesIn ?? 0) > context.maxBodyBytes) {
           const error = new IngressError("body_too_large");
           exchange.cut(error);
           throw error;

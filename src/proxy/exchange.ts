@@ -23,7 +23,7 @@ export interface ExchangeSubject {
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
-  /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence. */
+  /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence, or nobody listens. */
   readonly use: SandboxUse | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
@@ -44,7 +44,8 @@ const SWITCHING_PROTOCOLS = 101;
 export class Exchange implements InFlight {
   readonly subject: ExchangeSubject;
   readonly upstream: Upstream;
-  bytesIn = 0;
+  /** Bytes of the request's body; undefined: it is passed on uncounted, and not known to be through. */
+  bytesIn: number | undefined = 0;
   bytesOut = 0;
   /** Monotonic ms when the request was handed to `fetch`, or a byte of it was last read; 0: not yet. */
   sentAt = 0;
@@ -128,7 +129,7 @@ export class Exchange implements InFlight {
   }
 
   countIn(bytes: number, nowMs: number): void {
-    this.bytesIn += bytes;
+    this.bytesIn = (this.bytesIn ?? 0) + bytes;
     this.sentAt = nowMs;
     this.#touch(nowMs);
   }
@@ -149,6 +150,7 @@ export class Exchange implements InFlight {
     this.#ended = true;
     this.upstream.inFlight.remove(this.#slot);
     this.lease?.release();
+    if (error === undefined) this.bytesIn ??= this.subject.bodyLength;
     const refused = this.#status === 0 && error !== undefined;
     this.#observer.onEnd(this, { status: refused ? error.status : this.#status, error });
   }

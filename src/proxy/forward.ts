@@ -48,6 +48,8 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const relayed = relayAnswer(answer, exchange, context.body);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
+    // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
+    exchange.watchClient();
     const error = exchange.cutBy ?? toUpstreamError(thrown);
     exchange.end(error);
     return buildRefusal(exchange.subject.request, error, { draining: context.isDraining() });

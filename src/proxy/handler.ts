@@ -183,7 +183,7 @@ function beginExchange(
   const upstream = context.upstreams.acquire(record, progress.startedAt);
   context.limits.check(upstream);
   rewriteRequestHeaders(request.headers, seen, { address, host, prefix: route.prefix });
-  const silent = seen["opensandbox-access-renew"] === "skip";
+  const silent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
   const use = silent ? undefined : { record, port: route.port, path };
   const exchange = new Exchange(
     {

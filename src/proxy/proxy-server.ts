@@ -103,6 +103,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     gauge: new ArrivalGauge(),
     monotonic: () => clock.monotonic(),
     maxBodyBytes: config.maxBodyBytes,
+    timesBodies: config.responseTimeoutMs > 0 || config.streamIdleTimeoutMs > 0,
   };
   const handler = createProxyHandler({
     ...config,

@@ -62,6 +62,7 @@ export function createRedisPublisher(options: RedisPublisherOptions): RedisPubli
 }
 
 class Publisher implements RedisPublisher {
+  readonly listens = true;
   readonly #config: RenewConfig;
   readonly #logger: Logger;
   readonly #clock: Clock;

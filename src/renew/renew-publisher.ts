@@ -10,6 +10,8 @@ export interface SandboxUse {
 
 /** Tells OpenSandbox that a sandbox is in use (OSEP-0009). */
 export interface RenewPublisher {
+  /** False: nobody is told, whatever is offered, so that nothing need be. */
+  readonly listens: boolean;
   /**
    * Offers a renew intent: throttled per sandbox, put into a bounded queue, published later or dropped.
    * Synchronous, never throws, never waits; under 0.1 µs when throttled, so it may be called for every chunk.
@@ -30,6 +32,7 @@ export interface RenewPublisher {
 
 /** Renewing is off: `--renew-intent-enabled=false`. */
 export const noRenewPublisher: RenewPublisher = {
+  listens: false,
   offer() {},
   forget() {},
   start: () => Promise.resolve(),

@@ -10,6 +10,7 @@ import { openRawWebSocket, OPCODE } from "../support/raw-websocket.ts";
 const offered: SandboxUse[] = [];
 const forgotten: SandboxRecord[] = [];
 const recorder: RenewPublisher = {
+  listens: true,
   offer: (use) => void offered.push(use),
   forget: (record) => void forgotten.push(record),
   start: () => Promise.resolve(),

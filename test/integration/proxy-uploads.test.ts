@@ -1,0 +1,89 @@
+import { createHash } from "node:crypto";
+
+import { afterAll, describe, expect, test } from "bun:test";
+
+import { noRenewPublisher, type RenewPublisher } from "../../src/renew/renew-publisher.ts";
+import { eventually } from "../support/eventually.ts";
+import { startProxy } from "../support/proxy-harness.ts";
+import { openRaw } from "../support/raw-client.ts";
+import { startRawUpstream } from "../support/raw-upstream.ts";
+
+const LENGTH = 1_000_000;
+const HALF = "x".repeat(LENGTH / 2);
+const listener: RenewPublisher = { ...noRenewPublisher, listens: true };
+
+const proxies = {
+  uncounted: startProxy(),
+  "counted, for renew intents are published": startProxy({}, { renew: listener }),
+  "counted, for its time is limited": startProxy({ streamIdleTimeoutMs: 60_000 }),
+};
+afterAll(async () => {
+  for (const proxy of Object.values(proxies)) await proxy[Symbol.asyncDispose]();
+});
+
+const head = (port: number): string =>
+  `PUT /file HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\nContent-Length: ${LENGTH}\r\n\r\n`;
+
+describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, proxy) => {
+  proxy.provider.set({ name: "sb" });
+
+  test("readRequestBody passes it on whole, with its length, and logs how long it was", async () => {
+    await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
+    const connection = await openRaw(proxy.port);
+    connection.write(head(upstream.port) + HALF);
+    await eventually(() => upstream.connections === 1);
+    connection.write(HALF);
+    expect((await connection.readAnswer()).status).toBe(204);
+    const [request] = upstream.requests;
+    expect(request?.headerLines.map((line) => line.toLowerCase())).toContain(`content-length: ${LENGTH}`);
+    const hash = (text: string): string => createHash("sha256").update(text).digest("hex");
+    expect(hash(request?.body ?? "")).toBe(hash(HALF + HALF));
+    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 204, bytesIn: LENGTH });
+    connection.destroy();
+  });
+
+  test("readRequestBody ends it at the sandbox when the client leaves, and never as if it were whole", async () => {
+    await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
+    const connection = await openRaw(proxy.port);
+    connection.write(head(upstream.port) + HALF);
+    await eventually(() => upstream.open.size === 1);
+    connection.destroy();
+    await eventually(() => upstream.open.size === 0 && proxy.server.inFlight() === 0);
+    expect(upstream.requests).toEqual([]);
+    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 499, code: "client_closed" });
+    expect(proxy.accessLog.at(-1)?.bytesIn).not.toBe(LENGTH);
+  });
+
+  test("readRequestBody passes on an answer that comes before the upload is through", async () => {
+    const answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nContent-Type: text/plain\r\n\r\nbig";
+    await using upstream = await startRawUpstream(answer, { early: true });
+    const connection = await openRaw(proxy.port);
+    connection.write(head(upstream.port) + HALF);
+    const early = await connection.readAnswer();
+    expect([early.status, early.body]).toEqual([413, "big"]);
+    connection.destroy();
+    await eventually(() => proxy.server.inFlight() === 0);
+  });
+
+  test("readRequestBody answers 502 when the sandbox goes in the midst of it", async () => {
+    await using upstream = await startRawUpstream((socket) => socket.destroy(), { early: true });
+    const connection = await openRaw(proxy.port);
+    connection.write(head(upstream.port) + HALF);
+    expect((await connection.readAnswer()).status).toBe(502);
+    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 502, code: "upstream_reset" });
+    connection.destroy();
+  });
+
+  test("Upstream.end cuts it when its sandbox is replaced", async () => {
+    await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
+    proxy.provider.set({ name: "gone" });
+    const connection = await openRaw(proxy.port);
+    connection.write(head(upstream.port).replace("sb-", "gone-") + HALF);
+    await eventually(() => upstream.open.size === 1);
+    proxy.provider.table.remove("default", "gone");
+    expect((await connection.readAnswer()).status).toBe(502);
+    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 502, code: "sandbox_replaced" });
+    await eventually(() => upstream.open.size === 0 && proxy.server.inFlight() === 0);
+    connection.destroy();
+  });
+});
