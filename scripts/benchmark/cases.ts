@@ -287,6 +287,7 @@ export const CASES: readonly BenchCase[] = [
     request: (target, stage) => ({
       ...requestFor(target, stage, "/1k"),
       headers: { ...routeHeader(stage.upstreamPort), Connection: "close" },
+      closes: true,
     }),
   }),
   routed("route-host", "GET 1 KB, routed by Host", {

@@ -44,7 +44,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
       answer = await retryFetch(thrown, exchange, { init, context });
     }
     exchange.headAt = context.clock.monotonic();
-    rewriteResponseHeaders(answer.headers, { closeConnection: context.isDraining() });
+    rewriteResponseHeaders(answer.headers, { closeConnection: closesAfter(exchange, context) });
     const relayed = relayAnswer(answer, exchange, context.body);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
@@ -52,8 +52,12 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.watchClient();
     const error = exchange.cutBy ?? toUpstreamError(thrown);
     exchange.end(error);
-    return buildRefusal(exchange.subject.request, error, { draining: context.isDraining() });
+    return buildRefusal(exchange.subject.request, error, { closeConnection: closesAfter(exchange, context) });
   }
+}
+
+function closesAfter(exchange: Exchange, context: ForwardContext): boolean {
+  return exchange.subject.isLast || context.isDraining();
 }
 
 function urlOf(exchange: Exchange): string {

@@ -13,7 +13,7 @@ import { checkRequestFraming } from "./body.ts";
 import { type ClientAddress, resolveClientAddress } from "./client-address.ts";
 import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
-import { type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
+import { hasToken, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
 import type { Limits } from "./limits.ts";
 import { buildRefusal } from "./refusal.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
@@ -96,7 +96,7 @@ export function createProxyHandler(context: HandlerContext): ProxyHandler {
       // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
       checkMethod(request.method);
       const target = parseRequestTarget(request.url);
-      if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(context);
+      if (target.path === STATUS_PATH && isReading(request.method)) return answerStatus(request, context);
       const asked = readRequest(request, server, { target, progress, context });
       const syncing = context.ensureSynced();
       if (syncing === undefined) return serve(request, server, { asked, progress, context });
@@ -194,6 +194,7 @@ function beginExchange(
       bodyLength: asked.bodyLength,
       hostPort,
       clientAddress: address.client,
+      isLast: isLast(seen["connection"]),
       use,
       startedAt: progress.startedAt,
     },
@@ -209,10 +210,15 @@ function beginExchange(
   return exchange;
 }
 
-function answerStatus(context: HandlerContext): Response {
+function answerStatus(request: Request, context: HandlerContext): Response {
   const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-  if (context.isDraining()) headers.set("Connection", "close");
+  if (isLast(request.headers.get("connection")) || context.isDraining()) headers.set("Connection", "close");
   return new Response("OK", { headers });
+}
+
+/** RFC 9112 §9.6. */
+function isLast(connection: string | null | undefined): boolean {
+  return hasToken(connection ?? undefined, "close");
 }
 
 function checkMethod(method: string): void {
@@ -280,5 +286,7 @@ function refuse(
   } else {
     exchange.end(error);
   }
-  return buildRefusal(request, error, { draining: context.isDraining() });
+  // An exchange has no hop-by-hop headers any more, and remembers.
+  const last = exchange?.subject.isLast ?? isLast(request.headers.get("connection"));
+  return buildRefusal(request, error, { closeConnection: last || context.isDraining() });
 }

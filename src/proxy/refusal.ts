@@ -3,11 +3,16 @@ import { buildErrorAnswer, type IngressError } from "../errors.ts";
 /**
  * The answer to a request that could not be served, whose end has been reported already. The one place where a failure
  * becomes an answer.
+ * @param options `closeConnection`: whether the answer is to say that it is the connection's last (RFC 9112 §9.6).
  */
-export function buildRefusal(request: Request, error: IngressError, options: { readonly draining: boolean }): Response {
+export function buildRefusal(
+  request: Request,
+  error: IngressError,
+  options: { readonly closeConnection: boolean },
+): Response {
   const answer = buildErrorAnswer(error);
   // What is left of a body would have to be read for nothing before the connection can be used again.
   const hasBody = request.body !== null && !request.bodyUsed;
-  if (options.draining || hasBody) answer.headers.set("Connection", "close");
+  if (options.closeConnection || hasBody) answer.headers.set("Connection", "close");
   return answer;
 }

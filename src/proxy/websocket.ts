@@ -107,6 +107,6 @@ function upgradeClient(
 }
 
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  rewriteResponseHeaders(answer.headers, { closeConnection: context.isDraining() });
+  rewriteResponseHeaders(answer.headers, { closeConnection: exchange.subject.isLast || context.isDraining() });
   return relayAnswer(answer, exchange, context.body);
 }

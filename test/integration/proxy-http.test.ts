@@ -249,6 +249,26 @@ describe("answers", () => {
   });
 });
 
+describe("the last request of a connection", () => {
+  const last = (path: string, route: string): Promise<RawAnswer> =>
+    rawRequest(proxy.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${route}\r\n`);
+  const toSandbox = (): string => `OpenSandbox-Ingress-To: sb-${upstream.port}\r\n`;
+
+  test("rewriteResponseHeaders says Connection: close to a client that said it, and nothing to others", async () => {
+    expect(headerValues(await last("/plain", toSandbox()), "connection")).toEqual(["close"]);
+    expect(headerValues(await get("/plain"), "connection")).toEqual([]);
+  });
+
+  test("buildRefusal and answerStatus say it, too", async () => {
+    expect(headerValues(await last("/plain", ""), "connection")).toEqual(["close"]);
+    expect(headerValues(await last("/plain", "OpenSandbox-Ingress-To: nobody-80\r\n"), "connection")).toEqual([
+      "close",
+    ]);
+    expect(headerValues(await last("/plain", "OpenSandbox-Ingress-To: sb-1\r\n"), "connection")).toEqual(["close"]);
+    expect(headerValues(await last("/status.ok", ""), "connection")).toEqual(["close"]);
+  });
+});
+
 describe("request bodies", () => {
   const post = (extra: string, body: string, method = "POST") =>
     rawRequest(
