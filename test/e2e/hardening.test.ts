@@ -52,6 +52,7 @@ describe("ingress", () => {
       .map((variable) => variable.split("=")[0]);
     // It starts itself again with its own environment and this variable: what it took from .env would be seen there.
     expect(names).toContain("BUN_CONFIG_MAX_HTTP_REQUESTS");
+    expect(names).toContain("MIMALLOC_PURGE_DELAY");
     expect(names).not.toContain("TRAP_FROM_DOTENV");
   });
 
