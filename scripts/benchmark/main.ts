@@ -17,7 +17,7 @@ const DEFAULT_JSON = join(ROOT, ".cache/bench/result.json");
  * `--check`: the least part of the bare forwarder's throughput that the ingress may have. Both run on the same Bun, in
  * turn, so that the ratio hardly moves with the machine.
  */
-const FLOOR = 0.6;
+const FLOOR = 0.65;
 const FLOOR_CASE = "get-1k-64";
 
 const EVERYONE: readonly ContenderName[] = ["ingress", "bare", "nginx", "haproxy", "caddy", "upstream"];

@@ -124,9 +124,13 @@ frontend front
   http-request set-header X-Forwarded-Host %[req.hdr(Host)]
   http-request set-header X-Forwarded-Proto http
   use_backend sink if { path /upload }
+  use_backend events if { path /events }
   ${sandboxes.length > 0 ? `use_backend %[req.hdr(OpenSandbox-Ingress-To),regsub(-${upstreamPort}$,)]` : "default_backend origin"}
 ${backend("origin", upstreamPort)}
 ${backend("sink", sinkPort)}
+${backend("events", upstreamPort)}
+  # Its manual's advice for streams: otherwise small pieces wait 200 ms for more.
+  option http-no-delay
 ${sandboxes.map((name) => backend(name, upstreamPort)).join("\n")}
 `;
 }
