@@ -59,7 +59,7 @@ export class Exchange implements InFlight {
   rearmedAt: number;
   /** Where the watchdog has it. */
   watchSlot = 0;
-  /** Whether it has been asked beside the request if the sandbox can be reached. */
+  /** Whether it has been asked beside the request, or before it, if the sandbox can be reached. */
   probed = false;
   lease: LeasedSession | undefined;
   /** What the exchange is: a request, or the tunnel that it became or asked to become. */

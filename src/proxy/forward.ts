@@ -3,6 +3,7 @@ import { lookup } from "node:dns/promises";
 import { type Clock, sleep } from "../clock.ts";
 import { IngressError } from "../errors.ts";
 import { readRequestBody, relayAnswer, type BodyContext } from "./body.ts";
+import { canReach } from "./can-reach.ts";
 import type { Exchange } from "./exchange.ts";
 import { rewriteResponseHeaders } from "./headers.ts";
 import { buildRefusal } from "./refusal.ts";
@@ -34,6 +35,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     // Most requests have no body: not even a promise for them.
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.body);
     if (body instanceof ReadableStream) await resolveFirst(exchange, context);
+    if (exchange.bytesIn === undefined) await reachFirst(exchange, context);
     exchange.checkOpen();
     exchange.sentAt = context.clock.monotonic();
     const init = buildFetchInit(exchange, body);
@@ -138,6 +140,16 @@ async function resolveFirst(exchange: Exchange, context: ForwardContext): Promis
       exchange.checkOpen();
     }
   }
+}
+
+/**
+ * A body that passes unseen cannot show later that the sandbox is reached. So that is found out before it is touched;
+ * asked in its midst, a sandbox that is busy with it might not take the connection.
+ */
+async function reachFirst(exchange: Exchange, context: ForwardContext): Promise<void> {
+  exchange.probed = true;
+  if (await canReach(exchange.subject.hostPort, context.connectTimeoutMs)) return;
+  throw new IngressError("upstream_unreachable");
 }
 
 /** RFC 9110 §9.2.2: POST and PATCH are the methods in use whose effect may differ when they are sent twice. */

@@ -1,7 +1,6 @@
-import { connect } from "node:net";
-
 import type { Clock, Timer } from "../clock.ts";
 import { IngressError } from "../errors.ts";
+import { canReach } from "./can-reach.ts";
 import type { Exchange } from "./exchange.ts";
 import { Slots } from "./slots.ts";
 
@@ -104,20 +103,4 @@ async function probe(exchange: Exchange, timeoutMs: number): Promise<void> {
   const { hostPort } = exchange.subject;
   const reachable = await canReach(hostPort, timeoutMs);
   if (!reachable && exchange.headAt === 0) exchange.cut(new IngressError("upstream_unreachable"));
-}
-
-/** Whether something at `hostPort` answers a TCP handshake within the time, be it with a refusal. */
-function canReach(hostPort: string, timeoutMs: number): Promise<boolean> {
-  const split = hostPort.lastIndexOf(":");
-  const host = hostPort.slice(0, split).replaceAll(/[[\]]/g, "");
-  return new Promise((resolve) => {
-    const socket = connect({ host, port: Number(hostPort.slice(split + 1)) });
-    const finish = (reachable: boolean): void => {
-      socket.destroy();
-      resolve(reachable);
-    };
-    socket.setTimeout(timeoutMs, () => finish(false));
-    socket.once("connect", () => finish(true));
-    socket.once("error", (error: NodeJS.ErrnoException) => finish(error.code === "ECONNREFUSED"));
-  });
 }
