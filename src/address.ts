@@ -45,22 +45,8 @@ export function parseAddressSet(text: string): AddressSet {
   const list = new BlockList();
   if (text.trim() === "none") return { has: () => false };
   for (const part of text.split(",")) addRange(list, part.trim());
-  const known = new Map<string, boolean>();
-  return {
-    has(address) {
-      let isIn = known.get(address);
-      if (isIn === undefined) {
-        isIn = isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6");
-        if (known.size >= KNOWN_MAX) known.clear();
-        known.set(address, isIn);
-      }
-      return isIn;
-    },
-  };
+  return { has: (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6") };
 }
-
-/** Answers that a set remembers: most requests come from few proxies. Begun anew when full, for clients make up others. */
-const KNOWN_MAX = 1_024;
 
 function addRange(list: BlockList, part: string): void {
   if (part === "private") {

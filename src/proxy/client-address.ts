@@ -17,20 +17,36 @@ export interface ClientAddress {
 const MAX_HOPS = 32;
 
 /**
+ * Peers that are remembered: few send most requests. Begun anew when full. Peers only, for hops are of the client's making.
+ */
+const PEERS_MAX = 1_024;
+
+/**
  * Tells who the client is (design, "One request", step 6).
  *
  * @param peer What the socket says; an IPv4-mapped address counts as the IPv4 address.
  * @param forwardedFor The value of `X-Forwarded-For`; undefined: there is none.
  */
-export function resolveClientAddress(
-  peer: string,
-  forwardedFor: string | undefined,
-  trusted: AddressSet,
-): ClientAddress {
-  const canonicalPeer = peer.startsWith("::ffff:") ? (parseAddress(peer) ?? peer) : peer;
-  if (!trusted.has(canonicalPeer)) return { peer: canonicalPeer, peerTrusted: false, client: canonicalPeer };
-  if (forwardedFor === undefined) return { peer: canonicalPeer, peerTrusted: true, client: canonicalPeer };
-  return { peer: canonicalPeer, peerTrusted: true, client: lastUntrusted(forwardedFor, trusted) ?? canonicalPeer };
+export type ResolveClientAddress = (peer: string, forwardedFor: string | undefined) => ClientAddress;
+
+/** @param trusted `--trusted-proxies`. */
+export function createClientAddressResolver(trusted: AddressSet): ResolveClientAddress {
+  const peers = new Map<string, ClientAddress>();
+  return (peer, forwardedFor) => {
+    let direct = peers.get(peer);
+    if (direct === undefined) {
+      direct = describePeer(peer, trusted);
+      if (peers.size >= PEERS_MAX) peers.clear();
+      peers.set(peer, direct);
+    }
+    if (!direct.peerTrusted || forwardedFor === undefined) return direct;
+    return { ...direct, client: lastUntrusted(forwardedFor, trusted) ?? direct.peer };
+  };
+}
+
+function describePeer(peer: string, trusted: AddressSet): ClientAddress {
+  const canonical = peer.startsWith("::ffff:") ? (parseAddress(peer) ?? peer) : peer;
+  return { peer: canonical, peerTrusted: trusted.has(canonical), client: canonical };
 }
 
 /** The rightmost address that is not trusted; undefined where there is none before something that is no address. */

@@ -1,7 +1,6 @@
 import type { Server } from "bun";
 
 import type { AccessChecker } from "../access/access.ts";
-import type { AddressSet } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { ProxyMetrics, RoutingResult } from "../metrics.ts";
@@ -10,7 +9,7 @@ import { parseRoute } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../sandbox/provider.ts";
 import { checkRequestFraming } from "./body.ts";
-import { type ClientAddress, resolveClientAddress } from "./client-address.ts";
+import type { ClientAddress, ResolveClientAddress } from "./client-address.ts";
 import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
 import { hasToken, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
@@ -34,7 +33,7 @@ const STATUS_PATH = "/status.ok";
 /** What the handler works with. Everything in here outlives a request. */
 export interface HandlerContext {
   readonly mode: RouteMode;
-  readonly trustedProxies: AddressSet;
+  readonly resolveClientAddress: ResolveClientAddress;
   readonly maxBodyBytes: number;
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
@@ -143,7 +142,7 @@ function readRequest(
   const { headers, method } = request;
   const seen: HeaderSnapshot = headers.toJSON();
   const peer = server.requestIP(request)?.address ?? "";
-  const address = resolveClientAddress(peer, seen["x-forwarded-for"], context.trustedProxies);
+  const address = context.resolveClientAddress(peer, seen["x-forwarded-for"]);
   progress.address = address;
   progress.websocket = isWebSocketUpgrade(method, seen);
 

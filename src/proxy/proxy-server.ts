@@ -11,6 +11,7 @@ import type { SandboxProvider } from "../sandbox/provider.ts";
 import { ArrivalGauge } from "./arrival-gauge.ts";
 import { SMALL_BODIES_TOTAL_MAX_BYTES, type BodyContext } from "./body.ts";
 import { createBufferBudget } from "./buffer-budget.ts";
+import { createClientAddressResolver } from "./client-address.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
 import { createLimits } from "./limits.ts";
 import { createReport } from "./report.ts";
@@ -108,6 +109,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const handler = createProxyHandler({
     ...config,
     ...parts,
+    resolveClientAddress: createClientAddressResolver(config.trustedProxies),
     upstreams,
     limits,
     watchdog,

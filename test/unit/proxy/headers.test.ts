@@ -1,17 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { parseAddressSet } from "../../../src/address.ts";
-import { resolveClientAddress } from "../../../src/proxy/client-address.ts";
+import { createClientAddressResolver } from "../../../src/proxy/client-address.ts";
 import { hasToken, rewriteRequestHeaders, rewriteResponseHeaders } from "../../../src/proxy/headers.ts";
 
-const PRIVATE = parseAddressSet("private");
+const resolveClientAddress = createClientAddressResolver(parseAddressSet("private"));
 
 function rewritten(headers: Record<string, string>, options: { peer?: string; prefix?: string } = {}) {
   const result = new Headers(headers);
-  const address = resolveClientAddress(
-    options.peer ?? "203.0.113.9",
-    result.get("x-forwarded-for") ?? undefined,
-    PRIVATE,
-  );
+  const address = resolveClientAddress(options.peer ?? "203.0.113.9", result.get("x-forwarded-for") ?? undefined);
   rewriteRequestHeaders(result, result.toJSON(), { address, host: "shop.test", prefix: options.prefix ?? "" });
   return Object.fromEntries(result);
 }
@@ -108,12 +104,21 @@ describe("resolveClientAddress", () => {
     ["10.0.0.1", "10.0.0.2,10.0.0.3", "10.0.0.1"],
     ["10.0.0.1", "", "10.0.0.1"],
   ])("resolveClientAddress: peer %s with X-Forwarded-For %j is %s", (peer, forwardedFor, client) => {
-    expect(resolveClientAddress(peer, forwardedFor, PRIVATE).client).toBe(client);
+    expect(resolveClientAddress(peer, forwardedFor).client).toBe(client);
+  });
+
+  test("resolveClientAddress remembers the peer, and nothing of what it said of others", () => {
+    const peer = "::ffff:10.0.0.9";
+    expect(resolveClientAddress(peer, "1.2.3.4")).toEqual({ peer: "10.0.0.9", peerTrusted: true, client: "1.2.3.4" });
+    expect(resolveClientAddress(peer, undefined)).toEqual({ peer: "10.0.0.9", peerTrusted: true, client: "10.0.0.9" });
+    for (let at = 0; at < 5_000; at++) resolveClientAddress(`203.0.${at >> 8}.${at & 255}`, undefined);
+    expect(resolveClientAddress(peer, "5.6.7.8").client).toBe("5.6.7.8");
+    expect(resolveClientAddress("203.0.113.9", "5.6.7.8").client).toBe("203.0.113.9");
   });
 
   test("resolveClientAddress looks at a bounded number of hops", () => {
     const forwardedFor = `1.2.3.4, ${"10.0.0.2, ".repeat(100_000)}10.0.0.3`;
-    expect(resolveClientAddress("10.0.0.1", forwardedFor, PRIVATE).client).toBe("10.0.0.1");
+    expect(resolveClientAddress("10.0.0.1", forwardedFor).client).toBe("10.0.0.1");
   });
 });
 
