@@ -2,6 +2,7 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import type { IngressErrorCode } from "../../src/errors.ts";
 import { eventually } from "../support/eventually.ts";
+import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
 import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
 import { headerValues, openRaw, rawRequest } from "../support/raw-client.ts";
 import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
@@ -233,40 +234,13 @@ describe("limits", () => {
 });
 
 describe("connecting", () => {
-  /** A listener whose queue is full: SYNs are dropped, as those to an address that nobody has. */
-  async function startFullListener(): Promise<{ port: number } & AsyncDisposable> {
-    const script = `
-import socket, sys, time
-s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)
-port = s.getsockname()[1]
-held = []
-for _ in range(8):
-    c = socket.socket(); c.setblocking(False)
-    try: c.connect(("127.0.0.1", port))
-    except BlockingIOError: pass
-    held.append(c)
-print(port, flush=True)
-time.sleep(60)
-`;
-    const child = Bun.spawn(["python3", "-c", script], { stdout: "pipe", stderr: "ignore" });
-    const reader = child.stdout.getReader();
-    const { value } = await reader.read();
-    const port = Number(new TextDecoder().decode(value).trim());
-    return {
-      port,
-      async [Symbol.asyncDispose]() {
-        child.kill("SIGKILL");
-        await child.exited;
-      },
-    };
-  }
-
   test.skipIf(!hasPython)("probe: a sandbox that cannot be reached is 502 after the connect timeout", async () => {
-    await using full = await startFullListener();
+    await using full = startPython(`${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}print(port, flush=True); time.sleep(60)`);
+    const port = await full.says();
     await using quick = startProxy({ connectTimeoutMs: 700 }, { provider: proxy.provider });
     const answer = await rawRequest(
       quick.port,
-      `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${full.port}\r\n\r\n`,
+      `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\n\r\n`,
     );
     expect(answer.status).toBe(502);
     expect(quick.accessLog.at(-1)).toMatchObject({ code: "upstream_unreachable" });

@@ -4,6 +4,7 @@ import { afterAll, describe, expect, test } from "bun:test";
 
 import { noRenewPublisher, type RenewPublisher } from "../../src/renew/renew-publisher.ts";
 import { eventually } from "../support/eventually.ts";
+import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
 import { startProxy } from "../support/proxy-harness.ts";
 import { openRaw, rawRequest } from "../support/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
@@ -18,8 +19,7 @@ const proxies = {
   "counted, for renew intents are published": startProxy({}, { renew: listener }),
   "counted, for its time is limited": startProxy({ streamIdleTimeoutMs: 60_000 }),
 };
-const CONNECT_TIMEOUT_MS = 700;
-const hurried = startProxy({ connectTimeoutMs: CONNECT_TIMEOUT_MS });
+const hurried = startProxy({ connectTimeoutMs: 700 });
 afterAll(async () => {
   for (const proxy of [...Object.values(proxies), hurried]) await proxy[Symbol.asyncDispose]();
 });
@@ -91,10 +91,7 @@ describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, 
   });
 });
 
-const hasPython = requirePart("python3", {
-  get: "apt-get install python3",
-  isPresent: () => Bun.which("python3") !== null,
-});
+const hasPython = requirePart("python3", { get: "apt-get install python3" });
 
 describe("an upload that nobody sees pass, and the connect timeout", () => {
   hurried.provider.set({ name: "sb" });
@@ -104,7 +101,7 @@ describe("an upload that nobody sees pass, and the connect timeout", () => {
     const connection = await openRaw(hurried.port);
     connection.write(head(busy.port) + HALF);
     expect(await busy.says()).toBe("busy");
-    // As many times as long as the upload may be doubted: this one is, and later.
+    // Had the sandbox been asked beside the upload, that would be over when this later request has its answer.
     const other = await rawRequest(
       hurried.port,
       `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${busy.port}\r\n\r\n`,
@@ -130,22 +127,14 @@ describe("an upload that nobody sees pass, and the connect timeout", () => {
   });
 });
 
-/** A sandbox that takes one upload and, from its beginning on, no further connection. */
+/** A sandbox that takes one upload and, from its beginning on, no further connection; then it says so. */
 async function startBusySandbox() {
-  const script = `
-import socket
-s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)
-port = s.getsockname()[1]
+  const script = startPython(`${PYTHON_LISTEN}
 print(port, flush=True)
 got = b""
 while not got:
     c, _ = s.accept(); got = c.recv(65536)
-held = []
-for _ in range(8):
-    h = socket.socket(); h.setblocking(False)
-    try: h.connect(("127.0.0.1", port))
-    except BlockingIOError: pass
-    held.append(h)
+${PYTHON_FILL_QUEUE}
 print("busy", flush=True)
 end = got.index(b"\\r\\n\\r\\n") + 4
 left = ${LENGTH} - (len(got) - end)
@@ -155,29 +144,6 @@ while left > 0:
     left -= len(piece)
 c.sendall(b"HTTP/1.1 204 No Content\\r\\n\\r\\n")
 c.recv(1)
-`;
-  const child = Bun.spawn(["python3", "-c", script], { stdout: "pipe", stderr: "inherit" });
-  const reader = child.stdout.getReader();
-  let text = "";
-  const says = async (): Promise<string> => {
-    for (;;) {
-      const end = text.indexOf("\n");
-      if (end >= 0) {
-        const line = text.slice(0, end);
-        text = text.slice(end + 1);
-        return line;
-      }
-      const { value, done } = await reader.read();
-      if (done) throw new Error("the busy sandbox has ended");
-      text += new TextDecoder().decode(value);
-    }
-  };
-  return {
-    port: Number(await says()),
-    says,
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await child.exited;
-    },
-  };
+`);
+  return { ...script, port: Number(await script.says()) };
 }
