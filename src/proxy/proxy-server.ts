@@ -2,7 +2,7 @@ import type { Server } from "bun";
 
 import type { AccessChecker } from "../access/access.ts";
 import { type Clock, sleep } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config, MemoryPlan } from "../config.ts";
 import { IngressError } from "../errors.ts";
 import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
@@ -39,8 +39,8 @@ export type ProxyConfig = Pick<
   | "maxRequests"
   | "maxRequestsPerSandbox"
   | "maxBodyBytes"
-  | "websocketMaxMessageBytes"
->;
+> &
+  Pick<MemoryPlan, "budgetBytes" | "websocketMaxMessageBytes">;
 
 /** What the proxy works with. */
 export interface ProxyParts {
