@@ -16,7 +16,8 @@ export const readTextFile: ReadTextFile = (path) => {
 };
 
 /**
- * Reads the beginning of a file that may be large, off the event loop.
+ * Reads the beginning of a file that may be large, off the event loop. Empty: there is no such file. Undefined: it cannot
+ * be read now, for lack of a descriptor say.
  * @param maxBytes What is longer is cut there; the caller sees it by the length of what it gets.
  */
 export type ReadBytes = (path: string, maxBytes: number) => Promise<Uint8Array | undefined>;
@@ -25,7 +26,11 @@ export type ReadBytes = (path: string, maxBytes: number) => Promise<Uint8Array |
 export const readBytes: ReadBytes = async (path, maxBytes) => {
   try {
     return await Bun.file(path).slice(0, maxBytes).bytes();
-  } catch {
-    return undefined;
+  } catch (error) {
+    return isMissing(error) ? new Uint8Array() : undefined;
   }
 };
+
+function isMissing(error: unknown): boolean {
+  return error instanceof Error && "code" in error && error.code === "ENOENT";
+}
