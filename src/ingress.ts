@@ -6,6 +6,7 @@ import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
+import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit } from "./host/memory-limit.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
@@ -94,10 +95,17 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       instance: seams.instance,
     },
   );
+  const descriptors = createDescriptors({ clock, logger });
+  descriptors.onLook((pressure) => proxy.relieve(pressure));
   metrics.observe({
     sandboxCounts: () => provider.counts(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
+    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes }),
+    descriptors: () => {
+      const stats = descriptors.stats();
+      return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
+    },
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
   });
   const admin =
@@ -124,6 +132,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await keys.start();
     if (isDraining()) return { port: 0, adminPort };
     const port = await listen("traffic", config, () => proxy.start());
+    descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
     await renew.start();
@@ -136,6 +145,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     proxy.announceDrain();
     await sleep(clock, config.shutdownDelayMs);
     await proxy.drain(config.drainTimeoutMs);
+    descriptors.stop();
     keys.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
     lifecycle.advance("stopped");
