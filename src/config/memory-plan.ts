@@ -28,7 +28,7 @@ const MACHINE_SHARE = 1 / 4;
  */
 export const BUDGET_MIN_BYTES = 32 * MIB;
 
-/** The longest WebSocket message where memory allows it, in bytes: noVNC and CDP send some MiB, notebooks tens of them. */
+/** The longest WebSocket message where memory allows it, in bytes: the default since the first version. */
 const MESSAGE_MAX_BYTES = 64 * MIB;
 /** Part of the memory limit that one WebSocket message may take: several unfinished ones at a time must not fill it. */
 const MESSAGE_SHARE = 1 / 16;
