@@ -6,6 +6,8 @@ import type { KubeConfigSource } from "./kube-config.ts";
 import { KubeError, toKubeError } from "./kube-error.ts";
 
 export interface KubeGetOptions {
+  /** Called when the credentials are there and the request is about to be sent: a time limit for the answer begins. */
+  readonly onSend?: () => void;
   /** Ends the request and the body of its answer. */
   readonly signal: AbortSignal;
 }
@@ -14,14 +16,14 @@ export interface KubeGetOptions {
 export interface KubeClient {
   /**
    * Sends a GET with the credentials of the moment and gives the answer whatever its status, its body not yet read.
-   * Throws KubeError `credentials` or `unreachable`. Has no time limit of its own but that of an exec plugin.
+   * Throws KubeError `credentials` or `unreachable`. The credentials have a time limit of their own, the answer has none.
    */
   get(path: string, options: KubeGetOptions): Promise<Response>;
 }
 
 /**
- * How long reading the credentials may take, in milliseconds. Files take none; an exec plugin asks a cloud for a token,
- * and one that waits for a person's input would wait for ever.
+ * How long finding the credentials may take, in milliseconds. Files take none. An exec plugin asks a cloud for a token,
+ * and a plugin that waits for a person's input would wait for ever.
  */
 const CREDENTIALS_MAX_MS = 60_000;
 /** Seconds that an idle connection is kept: the pages of a list and quick reconnects share one, nothing else does. */
@@ -29,6 +31,8 @@ const IDLE_TIMEOUT_SECONDS = 30;
 
 export interface KubeClientOptions {
   readonly clock?: Clock;
+  /** How long finding the credentials may take, in milliseconds. Default: 60,000. */
+  readonly credentialsMaxMs?: number;
   /** `User-Agent`, by which an API server's audit log and priority rules tell clients apart. */
   readonly userAgent?: string;
 }
@@ -45,6 +49,7 @@ class FetchKubeClient implements KubeClient {
   readonly #source: KubeConfigSource;
   readonly #clock: Clock;
   readonly #userAgent: string;
+  readonly #credentialsMaxMs: number;
   #credentials: Credentials | undefined;
   #pending: Promise<RequestCredentials> | undefined;
   #session: Bun.FetchSession | undefined;
@@ -55,11 +60,13 @@ class FetchKubeClient implements KubeClient {
     this.#source = source;
     this.#clock = options.clock ?? systemClock;
     this.#userAgent = options.userAgent ?? "opensandbox-ingress";
+    this.#credentialsMaxMs = options.credentialsMaxMs ?? CREDENTIALS_MAX_MS;
   }
 
-  async get(path: string, { signal }: KubeGetOptions): Promise<Response> {
+  async get(path: string, { signal, onSend }: KubeGetOptions): Promise<Response> {
     const credentials = await this.#readCredentials(signal);
     const session = this.#sessionFor(credentials);
+    onSend?.();
     try {
       const response = await session.fetch(credentials.server + path, {
         headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...credentials.headers },
@@ -89,8 +96,11 @@ class FetchKubeClient implements KubeClient {
       this.#pending = undefined;
     }));
     const limit = new AbortController();
-    const late = new KubeError("credentials", `the exec plugin has not answered for ${CREDENTIALS_MAX_MS / 1000} s`);
-    const timer = this.#clock.setTimer(CREDENTIALS_MAX_MS, () => limit.abort(late));
+    const late = new KubeError(
+      "credentials",
+      `the exec plugin has not answered for ${this.#credentialsMaxMs / 1000} s`,
+    );
+    const timer = this.#clock.setTimer(this.#credentialsMaxMs, () => limit.abort(late));
     try {
       return await orAbort(pending, AbortSignal.any([signal, limit.signal]));
     } finally {

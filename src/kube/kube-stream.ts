@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { createDeadline, orAbort } from "./deadline.ts";
+import { createDeadline, orAbort, type Deadline } from "./deadline.ts";
 import type { KubeClient } from "./kube-client.ts";
 import { KubeError, readKubeError, toKubeError } from "./kube-error.ts";
 
@@ -7,7 +7,7 @@ export interface KubeStreamOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** From sending the request to the head of the answer, in milliseconds. */
+  /** From sending the request, once the credentials are there, to the head of the answer; in milliseconds. */
   readonly headMaxMs: number;
   /** Without a byte of the body, in milliseconds. */
   readonly idleMaxMs: number;
@@ -26,15 +26,18 @@ export async function* readKubeStream(
   const { client, clock, headMaxMs, idleMaxMs } = options;
   const own = new AbortController();
   const signal = AbortSignal.any([options.signal, own.signal]);
-  const unanswered = () => own.abort(new KubeError("unreachable", `no answer for ${headMaxMs / 1000} s`));
   const silent = () => own.abort(new KubeError("silent", `not a byte for ${idleMaxMs / 1000} s`));
-  let deadline = createDeadline(clock, headMaxMs, { onExpire: unanswered });
+  const unanswered = () => own.abort(new KubeError("unreachable", `no answer for ${headMaxMs / 1000} s`));
+  let deadline: Deadline | undefined;
+  const onSend = () => {
+    deadline = createDeadline(clock, headMaxMs, { onExpire: unanswered });
+  };
   try {
-    const response = await orAbort(client.get(path, { signal }), signal);
+    const response = await orAbort(client.get(path, { signal, onSend }), signal);
+    deadline?.cancel();
+    deadline = createDeadline(clock, idleMaxMs, { onExpire: silent });
     if (!response.ok) throw await orAbort(readKubeError(response), signal);
     options.onOpen?.();
-    deadline.cancel();
-    deadline = createDeadline(clock, idleMaxMs, { onExpire: silent });
     const body: ReadableStream<Uint8Array> | null = response.body;
     if (body === null) return;
     const reader = body.getReader();
@@ -48,7 +51,7 @@ export async function* readKubeStream(
     // What made us stop is told, not the aborted read that came of it.
     throw toKubeError(own.signal.aborted ? own.signal.reason : error);
   } finally {
-    deadline.cancel();
+    deadline?.cancel();
     own.abort();
   }
 }
