@@ -5,7 +5,8 @@ import { isJsonObject, type KubeResource } from "./resource.ts";
  * - `credentials`: there are none, or they cannot be read
  * - `unreachable`: no connection, no TLS, or a connection that broke
  * - `unauthorized` 401, `forbidden` 403, `missing` 404, `expired` 410, `throttled` 429, `refused` any other 4xx or 3xx
- * - `server`: 5xx
+ * - `ahead` 504 with the cause "ResourceVersionTooLarge": the server has not come to the version that was asked for
+ * - `server`: any other 5xx
  * - `protocol`: an answer that is no answer: not JSON, too large, out of order
  * - `silent`: no byte of an answer for too long, though it had begun
  */
@@ -17,6 +18,7 @@ export type KubeErrorKind =
   | "missing"
   | "expired"
   | "throttled"
+  | "ahead"
   | "refused"
   | "server"
   | "protocol"
@@ -45,10 +47,12 @@ const MESSAGE_MAX_LENGTH = 300;
 export async function readKubeError(response: Response): Promise<KubeError> {
   const text = await readStart(response);
   const retryAfterMs = parseRetryAfter(response.headers.get("Retry-After"));
-  const said = statusMessage(text);
+  const status = parseStatus(text);
+  const said = shorten(typeof status["message"] === "string" ? status["message"] : text);
   // Go's own answer to an unknown path already begins with the number.
   const message = said.startsWith(`${response.status} `) ? said : `${response.status} ${said}`.trim();
-  return new KubeError(kindOfStatus(response.status), message, retryAfterMs === undefined ? {} : { retryAfterMs });
+  const kind = isTooLargeVersion(status) ? "ahead" : kindOfStatus(response.status);
+  return new KubeError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
 /** The error that an ERROR event of a watch carries as its object, a `Status`. */
@@ -60,7 +64,7 @@ export function buildStatusError(status: unknown): KubeError {
   const details = isJsonObject(status["details"]) ? status["details"] : {};
   const seconds = details["retryAfterSeconds"];
   return new KubeError(
-    kindOfStatus(status["code"]),
+    isTooLargeVersion(status) ? "ahead" : kindOfStatus(status["code"]),
     shorten(`${status["code"]} ${message}`),
     typeof seconds === "number" && seconds > 0 ? { retryAfterMs: seconds * 1000 } : {},
   );
@@ -110,6 +114,7 @@ function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeR
     case "expired":
       return error.message;
     case "throttled":
+    case "ahead":
     case "refused":
     case "server":
       return `the API server answered ${error.message}`;
@@ -154,12 +159,21 @@ async function readStart(response: Response): Promise<string> {
   return text;
 }
 
-function statusMessage(text: string): string {
+/** A `Status`, or an empty object for anything else: a load balancer's page, or `404 page not found`. */
+function parseStatus(text: string): Readonly<Record<string, unknown>> {
   try {
     const status: unknown = JSON.parse(text);
-    if (isJsonObject(status) && typeof status["message"] === "string") return shorten(status["message"]);
+    return isJsonObject(status) ? status : {};
   } catch {
-    // Not a Status: a load balancer's page, or `404 page not found`.
+    return {};
   }
-  return shorten(text);
+}
+
+/** As client-go's `isTooLargeResourceVersionError`; servers before 1.17 name no cause. */
+function isTooLargeVersion({ code, message, details }: Readonly<Record<string, unknown>>): boolean {
+  if (code !== 504) return false;
+  const causes: unknown = isJsonObject(details) ? details["causes"] : undefined;
+  const list: readonly unknown[] = Array.isArray(causes) ? causes : [];
+  const isCause = (cause: unknown) => isJsonObject(cause) && cause["reason"] === "ResourceVersionTooLarge";
+  return list.some(isCause) || (typeof message === "string" && message.includes("Too large resource version"));
 }

@@ -2,7 +2,8 @@ import { systemClock, type Clock } from "../clock.ts";
 import type { ProviderType } from "../config.ts";
 import type { KubeClient } from "../kube/kube-client.ts";
 import type { ReflectorLimits } from "../kube/limits.ts";
-import { createReflector, type Reflector, type ReflectorStore } from "../kube/reflector.ts";
+import { Reflector } from "../kube/reflector.ts";
+import type { ReflectorStore } from "../kube/reflector-store.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import type { Logger } from "../log.ts";
 import { sandboxResourceOf } from "./kubernetes-resources.ts";
@@ -113,18 +114,19 @@ class KubernetesProvider implements SandboxProvider {
       warnings.report(`${plural} ${String(object.metadata.namespace)}/${object.metadata.name}`, projection.warning);
       return projection;
     };
-    return scopes.map((namespace) =>
-      createReflector({
-        client,
-        resource: { group, plural, namespace },
-        findVersion,
-        store: createTableStore(this.#table, { namespace, read }),
-        logger,
-        onSynced: () => this.#onSynced(),
-        clock: this.#clock,
-        ...(random !== undefined && { random }),
-        ...(limits !== undefined && { limits }),
-      }),
+    return scopes.map(
+      (namespace) =>
+        new Reflector({
+          client,
+          resource: { group, plural, namespace },
+          findVersion,
+          store: createTableStore(this.#table, { namespace, read }),
+          logger,
+          onSynced: () => this.#onSynced(),
+          clock: this.#clock,
+          ...(random !== undefined && { random }),
+          ...(limits !== undefined && { limits }),
+        }),
     );
   }
 
@@ -150,11 +152,17 @@ function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOp
   return {
     beginReplace() {
       const replacement = table.beginReplace(namespace);
+      const drop = ({ metadata }: KubeObject) => {
+        if (typeof metadata.namespace === "string") replacement.remove(metadata.namespace, metadata.name);
+      };
       return {
         add(object) {
           const { record } = read(object);
-          if (record !== undefined) replacement.add(record);
+          // Whatever it was before, nothing is known of it now.
+          if (record === undefined) drop(object);
+          else replacement.add(record);
         },
+        remove: drop,
         commit: () => replacement.commit(),
         abort: () => replacement.abort(),
       };

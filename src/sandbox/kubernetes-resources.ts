@@ -1,5 +1,5 @@
 import type { ProviderType } from "../config.ts";
-import { systemClock, type Clock } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { KubeClient } from "../kube/kube-client.ts";
 import { KubeError } from "../kube/kube-error.ts";
 import { readKubeStream } from "../kube/kube-stream.ts";
@@ -20,14 +20,14 @@ const DISCOVERY_MAX_MS = 15_000;
 export function sandboxResourceOf(
   providerType: ProviderType,
   client: KubeClient,
-  options: { readonly clock?: Clock } = {},
+  options: { readonly clock: Clock },
 ): SandboxResource {
   const kind = sandboxKindOf(providerType);
   const { group, versions } = kind;
   const [only, ...others] = versions;
   // With one version there is nothing to find out.
   if (others.length === 0) return { ...kind, findVersion: () => Promise.resolve(only) };
-  const clock = options.clock ?? systemClock;
+  const { clock } = options;
   return {
     ...kind,
     findVersion: async (signal) =>

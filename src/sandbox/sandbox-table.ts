@@ -6,6 +6,8 @@ import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord } 
 export interface TableReplacement {
   /** Adds a record; the last one of an object wins. Records outside the scope are left out, with one warning. */
   add(record: SandboxRecord): void;
+  /** Forgets an object that was added; it need not be there. */
+  remove(namespace: string, name: string): void;
   /**
    * Makes the records added the whole content of the scope, in one synchronous step. Changes made to the scope by
    * `set` and `remove` since the beginning are overwritten: one reader per scope, which lists and then watches.
@@ -93,6 +95,10 @@ class IndexedSandboxTable implements SandboxTable {
         if (staged === undefined) throw new Error("Cannot add a record: the replacement is over");
         if (scope === undefined || record.namespace === scope) staged.put(record);
         else leftOut += 1;
+      },
+      remove: (namespace, name) => {
+        if (staged === undefined) throw new Error("Cannot remove a record: the replacement is over");
+        staged.delete(namespace, name);
       },
       commit: () => {
         if (staged === undefined) throw new Error("Cannot commit: the replacement is over");

@@ -226,6 +226,9 @@ class LocalKubeApiServer implements KubeApiServer {
         await this.#ask("GET", "/readyz", {});
         return;
       } catch (error) {
+        // The authority's file may have been read before it was complete.
+        this.#session?.close();
+        this.#session = undefined;
         const hasDied = [this.#etcd, this.#apiServer].some((child) => child?.exitCode !== null);
         if (hasDied || performance.now() > deadline) {
           throw new Error(`Cannot start kube-apiserver: ${this.#lastLog()}`, { cause: error });

@@ -24,6 +24,25 @@ describe("readKubeError", () => {
     expect((await readKubeError(new Response("", { status }))).kind).toBe(kind);
   });
 
+  test("knows a server that is behind the version asked for, of any age, from another 504", async () => {
+    const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }];
+    for (const [status, kind] of [
+      [{ code: 504, message: "Timeout: …", details: { causes } }, "ahead"],
+      [{ code: 504, message: "Timeout: Too large resource version: 9, current: 1" }, "ahead"],
+      [
+        { code: 504, message: "Timeout: request did not complete", details: { causes: [{ reason: "x" }, null] } },
+        "server",
+      ],
+      [{ code: 504, details: { causes: "ResourceVersionTooLarge" } }, "server"],
+      [{ code: 504, details: null }, "server"],
+    ] as const) {
+      expect((await readKubeError(Response.json(status, { status: 504 }))).kind).toBe(kind);
+    }
+    // What a person can put into an object's name is no cause.
+    const body = { code: 404, message: 'things "Too large resource version" not found' };
+    expect((await readKubeError(Response.json(body, { status: 404 }))).kind).toBe("missing");
+  });
+
   test("says what the Status says, or the first line of anything else, shortened", async () => {
     const messageOf = async (body: string) => (await readKubeError(new Response(body, { status: 500 }))).message;
     expect(await messageOf('{"kind":"Status","message":"etcd is away"}')).toBe("500 etcd is away");

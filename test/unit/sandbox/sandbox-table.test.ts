@@ -146,6 +146,24 @@ describe("SandboxTable.replaceAll", () => {
     expect(() => aborted.commit()).toThrow("the replacement is over");
   });
 
+  test("SandboxTable.beginReplace forgets an object that was added and removed, and takes the last state of one", () => {
+    const { table, ended } = tableWithEnds();
+    const [gone, changed] = [sandboxRecord({ name: "gone" }), sandboxRecord({ name: "changed" })];
+    table.set(gone);
+    const replacement = table.beginReplace("ns");
+    replacement.add(gone);
+    replacement.add(changed);
+    replacement.remove("ns", "gone");
+    replacement.remove("ns", "never");
+    replacement.remove("other", "changed");
+    replacement.add({ ...changed, endpoint: "10.0.0.8" });
+    expect(table.lookup("gone").state).toBe("found");
+    replacement.commit();
+    expect([...table.records()].map(({ name, endpoint }) => [name, endpoint])).toEqual([["changed", "10.0.0.8"]]);
+    expect(ended).toEqual([gone]);
+    expect(() => replacement.remove("ns", "changed")).toThrow("the replacement is over");
+  });
+
   test("SandboxTable.beginReplace leaves a record of another namespace out", () => {
     const table = createSandboxTable();
     table.replaceAll("a", [sandboxRecord({ namespace: "b" })]);
