@@ -11,6 +11,7 @@ import type { Environment } from "./config/otlp.ts";
 export type { Config, OtlpConfig, ProviderType, RenewConfig } from "./config/config-type.ts";
 export type { AccessLogMode, LogFormat } from "./log.ts";
 export { FLAGS, type FlagSpec } from "./config/flags.ts";
+export { type MemoryPlan, resolveMemoryPlan } from "./config/memory-plan.ts";
 
 /** The first words that make the program something else than an ingress (OSEP-0011 tools for operators). */
 export type CommandName = "sign" | "verify";

@@ -5,7 +5,9 @@ import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
-import type { Config } from "./config.ts";
+import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
+import { createDescriptors } from "./host/descriptors.ts";
+import { type MemoryLimit, readMemoryLimit } from "./host/memory-limit.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
 import { createMetrics, type ProcessProbe } from "./metrics.ts";
@@ -31,6 +33,8 @@ export interface IngressSeams {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** Part of the request ids of this process; differs between replicas and starts. */
   readonly instance: string;
+  /** Default: this process's, from the system. */
+  readonly memoryLimit?: MemoryLimit;
   /** Default: what the configuration says, on standard output. */
   readonly logger?: ProgramLogger;
   /** Default: manifests or Kubernetes, as the configuration says. */
@@ -77,19 +81,31 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
-  const proxy = createProxyServer(config, {
-    clock,
-    accessLog: logger.accessLog,
-    metrics,
-    provider,
-    access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
-    renew,
-    instance: seams.instance,
-  });
+  const limit = seams.memoryLimit ?? readMemoryLimit();
+  const plan = resolveMemoryPlan(config, limit);
+  const proxy = createProxyServer(
+    { ...config, ...plan },
+    {
+      clock,
+      accessLog: logger.accessLog,
+      metrics,
+      provider,
+      access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
+      renew,
+      instance: seams.instance,
+    },
+  );
+  const descriptors = createDescriptors({ clock, logger });
+  descriptors.onLook((pressure) => proxy.relieve(pressure));
   metrics.observe({
     sandboxCounts: () => provider.counts(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
+    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes }),
+    descriptors: () => {
+      const stats = descriptors.stats();
+      return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
+    },
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
   });
   const admin =
@@ -109,12 +125,14 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const start = async (): Promise<IngressPorts> => {
     if (isDraining()) return { port: 0, adminPort: 0 };
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
-    for (const warning of config.warnings) logger.warn(warning);
+    logger.info("memory", describeMemory(plan, limit));
+    for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     // The admin port first and last: it tells what the rest is doing.
     const adminPort = (await listen("admin", config, async () => await admin?.start()))?.port ?? 0;
     await keys.start();
     if (isDraining()) return { port: 0, adminPort };
     const port = await listen("traffic", config, () => proxy.start());
+    descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
     await renew.start();
@@ -127,6 +145,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     proxy.announceDrain();
     await sleep(clock, config.shutdownDelayMs);
     await proxy.drain(config.drainTimeoutMs);
+    descriptors.stop();
     keys.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
     lifecycle.advance("stopped");
@@ -189,6 +208,10 @@ async function createProvider(
     logger,
     clock,
   });
+}
+
+function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {
+  return { limitBytes: limit.bytes, limitOf: limit.source, budgetBytes, websocketMaxMessageBytes };
 }
 
 function describeSource(config: Config): { readonly source: string; readonly provider: string } {

@@ -25,6 +25,8 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   address: { uses: [] },
   version: { uses: [] },
   lifecycle: { uses: [] },
+  // The operating system's own words, read and parsed.
+  host: { uses: ["address"], types: ["clock", "log"] },
   log: { uses: ["clock"], types: ["errors", "metrics"] },
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
   files: { uses: ["clock"], types: ["log"] },
@@ -32,7 +34,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Pure: text and headers in, values out.
   route: { uses: ["errors"] },
   access: { uses: ["errors", "route", "address"], types: ["clock"] },
-  config: { uses: ["address", "access", "log", "renew"], types: ["route"] },
+  config: { uses: ["address", "access", "log", "renew"], types: ["route", "host"] },
 
   // Parts.
   kube: { uses: ["clock"], types: ["log"] },
@@ -40,7 +42,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
   proxy: {
     uses: ["address", "clock", "errors", "route", "sandbox"],
-    types: ["access", "config", "log", "metrics", "renew"],
+    types: ["access", "config", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["address"], types: ["log"] },
   "access-keys-source": { uses: ["access", "files"], types: ["clock", "log"] },
@@ -55,6 +57,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "admin",
       "clock",
       "config",
+      "host",
       "kube",
       "lifecycle",
       "log",

@@ -6,7 +6,7 @@ import type { FlagReader } from "./flag-reader.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
 import { messageOf } from "./text.ts";
-import { formatDuration } from "./values.ts";
+import { formatDuration, formatSize } from "./values.ts";
 
 /**
  * Kubernetes kills a pod 30 s after SIGTERM (no chart asks for more). Three of them are for what follows the drain at the
@@ -14,6 +14,8 @@ import { formatDuration } from "./values.ts";
  */
 const SHUTDOWN_MAX_MS = 27_000;
 const MS_PER_SECOND = 1_000;
+/** Least `--memory-budget`, in bytes: less could not hold one small answer, and is a forgotten unit. */
+const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
 /** RFC 1123 label, as Kubernetes demands of a namespace's name. */
 const NAMESPACE_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 /** A reference to a variable that was not set: Kubernetes leaves it in the argument as it stands. */
@@ -51,7 +53,8 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),
     maxHeaderBytes: reader.size("max-header-size"),
     maxBodyBytes: reader.size("max-body-size"),
-    websocketMaxMessageBytes: reader.size("websocket-max-message"),
+    memoryBudgetBytes: readMemoryBudget(reader),
+    websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     renew: Object.freeze(readRenew(reader, warnings)),
@@ -59,6 +62,16 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     warnings: Object.freeze(warnings),
   };
   return Object.freeze(config);
+}
+
+/** Undefined: derived. */
+function readMemoryBudget(reader: FlagReader): number | undefined {
+  const bytes = reader.optionalSize("memory-budget") ?? 0;
+  if (bytes === 0) return undefined;
+  if (bytes < BUDGET_GIVEN_MIN_BYTES) {
+    reader.fault("memory-budget", `must be 0 or at least ${formatSize(BUDGET_GIVEN_MIN_BYTES)}`);
+  }
+  return bytes;
 }
 
 function readNamespaces(reader: FlagReader): readonly string[] {

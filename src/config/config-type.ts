@@ -54,8 +54,10 @@ export interface Config {
   readonly maxHeaderBytes: number;
   /** `--max-body-size`; 0 (default) means no limit. */
   readonly maxBodyBytes: number;
-  /** `--websocket-max-message`, 64 MiB: a larger one ends the tunnel with 1009. */
-  readonly websocketMaxMessageBytes: number;
+  /** `--memory-budget`: what all requests may hold together; undefined: derived from the memory limit, see `resolveMemoryPlan`. */
+  readonly memoryBudgetBytes: number | undefined;
+  /** `--websocket-max-message`: a larger one ends the tunnel with 1009; undefined: derived, see `resolveMemoryPlan`. */
+  readonly websocketMaxMessageBytes: number | undefined;
 
   /** `--shutdown-delay`, 5 s: not ready but serving, so that load balancers notice. */
   readonly shutdownDelayMs: number;

@@ -45,7 +45,12 @@ export class FlagReader {
 
   /** Bytes. */
   size(name: FlagNameOf<"size">): number {
-    return this.parse(name, (text, spec) => checkRange(parseSizeBytes(text), spec, formatSize));
+    return this.parse(name, parseSize);
+  }
+
+  /** Like `size`, with undefined for an empty value. */
+  optionalSize(name: FlagNameOf<"size">): number | undefined {
+    return this.parse(name, (text, spec) => (text === "" ? undefined : parseSize(text, spec)));
   }
 
   choice<N extends FlagNameOf<"choice">>(name: N): FlagChoice<N> {
@@ -83,6 +88,10 @@ function specOf(name: FlagName): FlagSpec {
 
 function isChoice<N extends FlagNameOf<"choice">>(text: string, spec: FlagSpec): text is FlagChoice<N> {
   return spec.choices?.includes(text) === true;
+}
+
+function parseSize(text: string, spec: FlagSpec): number {
+  return checkRange(parseSizeBytes(text), spec, formatSize);
 }
 
 function checkRange(value: number, spec: FlagSpec, format: (value: number) => string): number {

@@ -23,6 +23,8 @@ export interface FlagSpec {
   readonly type: FlagType;
   /** As it would be written on the command line; empty: not set. Booleans: `false`. */
   readonly default: string;
+  /** What help and the README say of the default where it depends on the machine; absent: `default` itself. */
+  readonly defaultText?: string;
   readonly group: FlagGroup;
   /** One sentence without its full stop. */
   readonly help: string;
@@ -193,9 +195,20 @@ export const FLAGS = [
     help: "Body of a request; 413 above; 0 is no limit",
   },
   {
+    name: "memory-budget",
+    type: "size",
+    default: "0",
+    group: "Limits and times",
+    valueName: "size",
+    min: 0,
+    max: Number.MAX_SAFE_INTEGER,
+    help: "Memory that all requests together may hold; 0 derives it from the memory limit",
+  },
+  {
     name: "websocket-max-message",
     type: "size",
-    default: "64MiB",
+    default: "",
+    defaultText: "64MiB, or 1/16 of the memory limit where that is less",
     group: "Limits and times",
     valueName: "size",
     min: MESSAGE_MIN_BYTES,

@@ -47,9 +47,9 @@ export function formatUsage(): string {
 
 function formatFlag(spec: FlagSpec): string[] {
   const head = `  --${spec.name}${spec.valueName === undefined ? "" : ` <${spec.valueName}>`}`;
-  const isSet = spec.default !== "" && spec.type !== "bool";
+  const shown = spec.type === "bool" ? "" : (spec.defaultText ?? spec.default);
   const lines = wrap(
-    `${spec.help}${isSet ? ` (default${HARD_SPACE}${spec.default})` : ""}`,
+    `${spec.help}${shown === "" ? "" : ` (default${HARD_SPACE}${shown})`}`,
     LINE_MAX_CHARS - TEXT_COLUMN,
   );
   return lines.map((line, index) => `${(index === 0 ? head : "").padEnd(TEXT_COLUMN)}${line}`);

@@ -129,6 +129,65 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       description: "Log lines lost to a reader that stalled",
       read: () => current().droppedLogLines?.(),
     },
+    ...listResourceInstruments(current),
+  ];
+}
+
+/** What the process may use, and uses. */
+function listResourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
+  const descriptors = () => current().descriptors?.();
+  return [
+    {
+      name: "ingress.memory.limit_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory limit of the container, or the machine's memory",
+      read: () => current().memory?.().limit,
+    },
+    {
+      name: "ingress.memory.budget_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory that all requests together may hold",
+      read: () => current().memory?.().budget,
+    },
+    {
+      name: "ingress.memory.held_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory that all requests together hold",
+      read: () => current().memory?.().held,
+    },
+    {
+      name: "ingress.process.descriptor.open",
+      kind: "gauge",
+      description: "File descriptors open, a reserve of at most 64 among them",
+      read: () => descriptors()?.open,
+    },
+    {
+      name: "ingress.process.descriptor.limit",
+      kind: "gauge",
+      description: "File descriptors that may be open",
+      read: () => descriptors()?.limit,
+    },
+    {
+      name: "ingress.process.descriptor.shortage.count",
+      kind: "counter",
+      description:
+        "How often file descriptors became short (idle connections are closed) or exhausted (new ones are refused)",
+      read: () => {
+        const told = descriptors();
+        return told === undefined
+          ? undefined
+          : byLabel("pressure", { short: told.shortages, exhausted: told.exhaustions });
+      },
+    },
+    {
+      name: "ingress.connections.idle_closed.count",
+      kind: "counter",
+      description: "Idle client connections closed for lack of file descriptors",
+      read: () => descriptors()?.idleClosed,
+    },
   ];
 }
 

@@ -15,6 +15,18 @@ export interface MetricsSources {
     readonly healthy: boolean;
   };
   readonly droppedLogLines?: () => number;
+  /** In bytes. `held`: what the proxy's account holds for requests; undefined: nobody counts it. */
+  readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };
+  /** File descriptors, and what their shortage led to since the start; undefined: the system does not tell. */
+  readonly descriptors?: () =>
+    | {
+        readonly open: number;
+        readonly limit: number;
+        readonly shortages: number;
+        readonly exhaustions: number;
+        readonly idleClosed: number;
+      }
+    | undefined;
 }
 
 /** The process's own use of resources: only the process edge can tell. */

@@ -1,9 +1,8 @@
-import type { Server } from "bun";
-
 import type { AccessChecker } from "../access/access.ts";
 import { type Clock, sleep } from "../clock.ts";
-import type { Config } from "../config.ts";
+import type { Config, MemoryPlan } from "../config.ts";
 import { IngressError } from "../errors.ts";
+import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { RenewPublisher } from "../renew/renew-publisher.ts";
@@ -14,6 +13,7 @@ import { createBufferBudget } from "./buffer-budget.ts";
 import { createClientAddressResolver } from "./client-address.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
 import { createLimits } from "./limits.ts";
+import { createListener } from "./listener.ts";
 import { createReport } from "./report.ts";
 import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData, TUNNELS_TOTAL_MAX_BYTES } from "./tunnel.ts";
 import { createTunnels } from "./tunnels.ts";
@@ -39,8 +39,8 @@ export type ProxyConfig = Pick<
   | "maxRequests"
   | "maxRequestsPerSandbox"
   | "maxBodyBytes"
-  | "websocketMaxMessageBytes"
->;
+> &
+  Pick<MemoryPlan, "budgetBytes" | "websocketMaxMessageBytes">;
 
 /** What the proxy works with. */
 export interface ProxyParts {
@@ -66,13 +66,19 @@ export interface ProxyServer {
   drain(drainMs: number): Promise<void>;
   /** Requests and tunnels in flight. */
   inFlight(): number;
+  /** Acts on the pressure on file descriptors: closes idle connections, refuses new ones, accepts them again. */
+  relieve(pressure: DescriptorPressure): void;
+  /** Idle client connections closed for lack of descriptors, since the start. */
+  idleClosed(): number;
 }
 
 export function createProxyServer(config: ProxyConfig, parts: ProxyParts): ProxyServer {
   const { clock, metrics, provider, renew } = parts;
   let draining = false;
-  let server: Server<TunnelData> | undefined;
-  const isDraining = (): boolean => draining;
+  let pressure: DescriptorPressure = "none";
+  let idleClosed = 0;
+  // What an answer says of its connection has two reasons; nobody needs to know which.
+  const isDraining = (): boolean => draining || pressure !== "none";
 
   const upstreams = createUpstreamPool();
   const limits = createLimits(config);
@@ -83,7 +89,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   );
   const watchdog = createWatchdog(config, {
     clock,
-    rearm: (request) => server?.timeout(request, CLIENT_IDLE_SECONDS),
+    rearm: (request) => listener.timeout(request, CLIENT_IDLE_SECONDS),
     onSweep: (nowMs) => upstreams.sweep(nowMs),
   });
   const report = createReport({
@@ -133,30 +139,41 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     renew.forget(record);
   });
 
+  const listener = createListener(config.port, (port) =>
+    Bun.serve<TunnelData>({
+      hostname: config.host,
+      port,
+      // Sizes and times are the handler's business, with answers that say so.
+      maxRequestBodySize: Number.MAX_SAFE_INTEGER,
+      idleTimeout: CLIENT_IDLE_SECONDS,
+      development: false,
+      // Without `development` Bun shares the port by default, and a second ingress on it would go unnoticed.
+      reusePort: false,
+      fetch: handler,
+      websocket: tunnelHandlers(config.websocketMaxMessageBytes),
+    }),
+  );
+
   return {
     start() {
-      server = Bun.serve<TunnelData>({
-        hostname: config.host,
-        port: config.port,
-        // Sizes and times are the handler's business, with answers that say so.
-        maxRequestBodySize: Number.MAX_SAFE_INTEGER,
-        idleTimeout: CLIENT_IDLE_SECONDS,
-        development: false,
-        // Without `development` Bun shares the port by default, and a second ingress on it would go unnoticed.
-        reusePort: false,
-        fetch: handler,
-        websocket: tunnelHandlers(config.websocketMaxMessageBytes),
-      });
+      const port = listener.start();
       watchdog.start();
-      return server.port ?? config.port;
+      return port;
     },
+    relieve(now) {
+      pressure = now;
+      if (now !== "none") idleClosed += listener.closeIdle();
+      if (now === "exhausted") listener.pause();
+      else if (!listener.isAccepting) listener.resume();
+    },
+    idleClosed: () => idleClosed,
     announceDrain() {
       draining = true;
     },
     async drain(drainMs) {
       draining = true;
       const deadline = clock.monotonic() + drainMs;
-      const stopped = server?.stop() ?? Promise.resolve();
+      const stopped = listener.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE, clock);
       while (limits.inFlight() > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that are already with Bun still have to leave its buffers.
@@ -164,7 +181,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       upstreams.close(new IngressError("draining"));
       tunnels.terminateAll();
       watchdog.stop();
-      await server?.stop(true);
+      await listener.stopNow();
     },
     inFlight: () => limits.inFlight(),
   };

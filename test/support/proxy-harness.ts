@@ -34,6 +34,7 @@ const DEFAULTS: ProxyConfig = {
   maxRequests: 10_000,
   maxRequestsPerSandbox: 1_000,
   maxBodyBytes: 0,
+  budgetBytes: 1024 * 1024 * 1024,
   websocketMaxMessageBytes: 64 * 1024 * 1024,
 };
 

@@ -50,6 +50,8 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--drain-timeout=600h"], "is too long"],
     [[NAMESPACE, "--max-header-size=1KiB"], "must be between 4KiB and 16MiB"],
     [[NAMESPACE, "--max-body-size=1.5GiB"], "expected a size"],
+    [[NAMESPACE, "--memory-budget=512"], "must be 0 or at least 1MiB"],
+    [[NAMESPACE, "--memory-budget=half"], "expected a size"],
     [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],

@@ -25,6 +25,8 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     providerStatus: () => ({ synced: true, ageMs: 1.5 }),
     renewIntents: () => ({ published: 4, dropped: 5, throttled: 6, failed: 7, queued: 8, healthy: false }),
     droppedLogLines: () => 7,
+    memory: () => ({ limit: 8, budget: 9, held: 10 }),
+    descriptors: () => ({ open: 11, limit: 12, shortages: 13, exhaustions: 14, idleClosed: 15 }),
   });
   for (const [method, status] of [
     ["GET", 200],
@@ -59,6 +61,13 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     "sandbox_table_age",
     "renew_intent_count_total",
     "log_dropped_count_total",
+    "memory_limit_bytes",
+    "memory_budget_bytes",
+    "memory_held_bytes",
+    "process_descriptor_open",
+    "process_descriptor_limit",
+    "process_descriptor_shortage_count_total",
+    "connections_idle_closed_count_total",
     "build_info",
     "process_cpu_time_total",
     "process_memory_usage_bytes",
@@ -96,6 +105,22 @@ test("Metrics shows an outage of Redis while intents still wait: attempts that f
   expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 0]]);
   metrics.observe({ renewIntents: () => ({ ...outage, healthy: true }) });
   expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 1]]);
+});
+
+test("Metrics tells of memory and descriptors what is known, and nothing else", async () => {
+  expect(await valuesOf("opensandbox_ingress_memory_budget_bytes")).toEqual([]);
+  metrics.observe({ memory: () => ({ limit: 3, budget: 2 }), descriptors: () => undefined });
+  expect(await valuesOf("opensandbox_ingress_memory_limit_bytes")).toEqual([[{}, 3]]);
+  expect(await valuesOf("opensandbox_ingress_memory_budget_bytes")).toEqual([[{}, 2]]);
+  expect(await valuesOf("opensandbox_ingress_memory_held_bytes")).toEqual([]);
+  expect(await valuesOf("opensandbox_ingress_process_descriptor_open")).toEqual([]);
+  metrics.observe({ descriptors: () => ({ open: 11, limit: 12, shortages: 13, exhaustions: 14, idleClosed: 15 }) });
+  expect(await valuesOf("opensandbox_ingress_process_descriptor_open")).toEqual([[{}, 11]]);
+  expect(await valuesOf("opensandbox_ingress_process_descriptor_shortage_count_total")).toEqual([
+    [{ pressure: "short" }, 13],
+    [{ pressure: "exhausted" }, 14],
+  ]);
+  expect(await valuesOf("opensandbox_ingress_connections_idle_closed_count_total")).toEqual([[{}, 15]]);
 });
 
 test("Metrics counts what is open", async () => {

@@ -1,0 +1,133 @@
+import { totalmem } from "node:os";
+
+import { type ReadTextFile, readTextFile } from "./kernel-files.ts";
+
+/** How much memory there is for this process. */
+export interface MemoryLimit {
+  /** Above zero. */
+  readonly bytes: number;
+  /** `container`: a limit of our own, beyond which the kernel kills. `machine`: all of the machine's, which others use, too. */
+  readonly source: "container" | "machine";
+}
+
+/** Control groups of this process, one a line: `<id>:<controllers>:<path>` (cgroups(7)). */
+const GROUPS_FILE = "/proc/self/cgroup";
+/** Where control groups are mounted, among other things (proc_pid_mountinfo(5)). */
+const MOUNTS_FILE = "/proc/self/mountinfo";
+const MACHINE_FILE = "/proc/meminfo";
+const STATUS_FILE = "/proc/self/status";
+const KIB = 1024;
+
+/** Groups that are looked at from ours up to the root: Kubernetes nests four, systemd a few more. */
+const GROUP_DEPTH_MAX = 32;
+
+/**
+ * The memory limit of this process: the least of its control group's and of all groups above it, in version 2
+ * (`memory.max`) and version 1 (`memory.limit_in_bytes`), else the machine's memory. A limit that the machine's memory
+ * cannot reach is no limit: that is how version 1 writes "none".
+ *
+ * Limits of groups above those that the container sees count, too, but cannot be read; with Kubernetes these are the
+ * pod's and the node's, and the container's own is the least.
+ */
+export function readMemoryLimit(read: ReadTextFile = readTextFile, machineBytes = totalmem()): MemoryLimit {
+  const machine = parseMachineBytes(read(MACHINE_FILE)) ?? machineBytes;
+  const group = readGroupLimit(read);
+  return group !== undefined && group < machine
+    ? { bytes: group, source: "container" }
+    : { bytes: machine, source: "machine" };
+}
+
+/** Memory of this process that is resident now, in bytes; undefined where the system does not tell. Costs some microseconds. */
+export function readResidentBytes(read: ReadTextFile = readTextFile): number | undefined {
+  return parseKibibytes(read(STATUS_FILE), "VmRSS");
+}
+
+function parseMachineBytes(text: string | undefined): number | undefined {
+  return parseKibibytes(text, "MemTotal");
+}
+
+/** `<name>:   <number> kB` in a file of such lines. */
+function parseKibibytes(text: string | undefined, name: string): number | undefined {
+  const digits = new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(text ?? "")?.[1];
+  return digits === undefined ? undefined : Number(digits) * KIB;
+}
+
+/** A tree of control groups that can limit memory. */
+interface GroupMount {
+  readonly version: 1 | 2;
+  /** The group whose folder the mount shows as its root; a container may see its own group only. */
+  readonly root: string;
+  readonly folder: string;
+}
+
+function readGroupLimit(read: ReadTextFile): number | undefined {
+  const groups = parseGroups(read(GROUPS_FILE) ?? "");
+  let least: number | undefined;
+  for (const mount of parseMounts(read(MOUNTS_FILE) ?? "")) {
+    const file = mount.version === 2 ? "memory.max" : "memory.limit_in_bytes";
+    for (const folder of listFolders(mount, groups[mount.version] ?? "/")) {
+      const bytes = parseLimit(read(`${folder}/${file}`));
+      if (bytes !== undefined && (least === undefined || bytes < least)) least = bytes;
+    }
+  }
+  return least;
+}
+
+/** The group's path in each version. */
+function parseGroups(text: string): { readonly 1?: string; readonly 2?: string } {
+  const groups: { 1?: string; 2?: string } = {};
+  for (const line of text.split("\n")) {
+    const [, id, controllers, path] = /^(\d+):([^:]*):(\/.*)$/.exec(line) ?? [];
+    if (path === undefined) continue;
+    if (id === "0" && controllers === "") groups[2] = path;
+    else if (controllers?.split(",").includes("memory") === true) groups[1] = path;
+  }
+  return groups;
+}
+
+/** `<id> <parent> <device> <root> <mount point> <options> [<fields>] - <type> <source> <super options>`. */
+function parseMounts(text: string): readonly GroupMount[] {
+  const mounts: GroupMount[] = [];
+  for (const line of text.split("\n")) {
+    const [left = "", right = ""] = line.split(" - ");
+    const [, , , root, folder] = left.split(" ");
+    const [type, , options] = right.split(" ");
+    if (root === undefined || folder === undefined) continue;
+    const place = { root: unescapeMount(root), folder: unescapeMount(folder) };
+    if (type === "cgroup2") mounts.push({ version: 2, ...place });
+    if (type === "cgroup" && options?.split(",").includes("memory") === true) mounts.push({ version: 1, ...place });
+  }
+  return mounts;
+}
+
+/** Space, tab, line feed and backslash stand as octal numbers. */
+function unescapeMount(text: string): string {
+  return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
+}
+
+/** The folders of our group and those above it, as far as the mount shows them. */
+function listFolders(mount: GroupMount, group: string): readonly string[] {
+  const top = mount.folder === "/" ? "" : mount.folder;
+  const folders = [top];
+  let folder = top;
+  for (const name of namesBelow(mount.root, group).slice(0, GROUP_DEPTH_MAX)) {
+    folder += `/${name}`;
+    folders.push(folder);
+  }
+  return folders;
+}
+
+/** Names from `root` down to `group`. None where the group lies elsewhere: a container's mount then shows our group as its root. */
+function namesBelow(root: string, group: string): readonly string[] {
+  const prefix = root.endsWith("/") ? root : `${root}/`;
+  if (!group.startsWith(prefix)) return [];
+  const names = group.slice(prefix.length).split("/");
+  return names.includes("..") ? [] : names.filter((name) => name !== "");
+}
+
+/** Undefined: no limit, or no such file. Zero cannot be, since we run. */
+function parseLimit(text: string | undefined): number | undefined {
+  const digits = /^\d+$/.exec(text?.trim() ?? "")?.[0];
+  const bytes = Number(digits ?? 0);
+  return bytes > 0 ? bytes : undefined;
+}

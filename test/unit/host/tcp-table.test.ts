@@ -1,0 +1,235 @@
+import { describe, expect, test } from "bun:test";
+import { connect, createServer, type Server, type Socket } from "node:net";
+
+import { systemClock } from "../../../src/clock.ts";
+import type { ReadBytes } from "../../../src/host/kernel-files.ts";
+import {
+  createTcpTable,
+  TCP_LOOK_INTERVAL_MS,
+  TCP_TABLE_MAX_BYTES,
+  type TcpState,
+} from "../../../src/host/tcp-table.ts";
+import { eventually } from "../../support/eventually.ts";
+import { createFakeClock } from "../../support/fake-clock.ts";
+import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../../support/full-queue.ts";
+import { createRandom } from "../../support/random.ts";
+
+const HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
+const LOCAL = "0100007F:1F90";
+const LOCAL_V6 = "00000000000000000000000001000000:1F90";
+/** The client's own connection: without one the table is not believed. */
+const CLIENT = row(LOCAL, "0900007F:2222", "01");
+
+function row(local: string, remote: string, state: string, inode = "4711", uid = "    0"): string {
+  return `   0: ${local} ${remote} ${state} 00000000:00000000 00:00000000 00000000 ${uid}        0 ${inode} 1 0000 20 0\n`;
+}
+
+/** Tables of text in the place of the kernel's. */
+function readerOf(tcp: string | undefined, tcp6: string | undefined): ReadBytes {
+  return (path) => {
+    const text = path.endsWith("6") ? tcp6 : tcp;
+    return Promise.resolve(text === undefined ? undefined : new TextEncoder().encode(text));
+  };
+}
+
+function ask(read: ReadBytes, address: string, port: number): Promise<TcpState> {
+  return createTcpTable({ clock: systemClock, read }).stateOf(address, port);
+}
+
+async function listen(host: string): Promise<{ server: Server; port: number; accepted: Promise<Socket> }> {
+  const server = createServer({ allowHalfOpen: true });
+  const accepted = new Promise<Socket>((resolve) => server.once("connection", resolve));
+  await new Promise<void>((resolve) => server.listen(0, host, resolve));
+  const address = server.address();
+  return { server, port: typeof address === "object" && address !== null ? address.port : 0, accepted };
+}
+
+describe("TcpTable.stateOf, of real sockets", () => {
+  test.each([
+    ["127.0.0.1", "127.0.0.1", "127.0.0.1"],
+    ["::1", "::1", "::1"],
+    ["::", "::ffff:127.0.0.1", "127.0.0.1"],
+    ["127.0.0.1", "127.0.0.1", "::ffff:127.0.0.1"],
+  ])("a server on %s called at %s is established at %s, until the connection ends", async (host, called, asked) => {
+    const { server, port, accepted } = await listen(host);
+    const table = createTcpTable({ clock: systemClock });
+    const socket = connect({ host: called, port, allowHalfOpen: true });
+    try {
+      const other = await accepted;
+      expect(await table.stateOf(asked, port)).toBe("established");
+      // The server has said all; the client has not read it yet.
+      other.end();
+      await eventually(async () => (await table.stateOf(asked, port)) === "established");
+      socket.destroy();
+      other.destroy();
+      await eventually(async () => (await table.stateOf(asked, port)) !== "established");
+    } finally {
+      socket.destroy();
+      server.close();
+    }
+  });
+
+  test("a listener that is called by nobody has none", async () => {
+    const { server, port } = await listen("127.0.0.1");
+    // One connection of ours, so that the table can be believed.
+    const other = await listen("127.0.0.1");
+    const socket = connect({ host: "127.0.0.1", port: other.port });
+    try {
+      await other.accepted;
+      expect(await createTcpTable({ clock: systemClock }).stateOf("127.0.0.1", port)).toBe("none");
+    } finally {
+      socket.destroy();
+      server.close();
+      other.server.close();
+    }
+  });
+
+  test("fetch to a server that accepts and never answers is established, to one that never accepts connecting", async () => {
+    const quiet = await listen("127.0.0.1");
+    // Connects that the queue took are established; so the call that counts goes to an address of its own.
+    const script = `${PYTHON_LISTEN.replace('"127.0.0.1"', '"0.0.0.0"')}${PYTHON_FILL_QUEUE}\nprint(port, flush=True)\ntime.sleep(600)\n`;
+    await using full = startPython(script);
+    const port = Number(await full.says());
+    const abort = new AbortController();
+    const table = createTcpTable({ clock: systemClock });
+    const calls = [
+      fetch(`http://127.0.0.1:${quiet.port}/`, { signal: abort.signal, proxy: false }),
+      fetch(`http://127.0.0.2:${port}/`, { signal: abort.signal, proxy: false }),
+    ].map((call) => call.catch(() => undefined));
+    try {
+      await eventually(async () => (await table.stateOf("127.0.0.1", quiet.port)) === "established");
+      await eventually(async () => (await table.stateOf("127.0.0.2", port)) === "connecting");
+    } finally {
+      abort.abort();
+      await Promise.all(calls);
+      quiet.server.close();
+    }
+  });
+});
+
+describe("TcpTable.stateOf, of what the kernel may write", () => {
+  const to = "0200007F:0050"; // 127.0.0.2:80
+
+  test.each<[string, string, TcpState]>([
+    ["ESTABLISHED", row(LOCAL, to, "01"), "established"],
+    ["SYN_SENT", row(LOCAL, to, "02"), "connecting"],
+    ["SYN_RECV", row(LOCAL, to, "03"), "none"],
+    ["FIN_WAIT1 of a process", row(LOCAL, to, "04"), "established"],
+    ["FIN_WAIT1 of a process with a long uid", row(LOCAL, to, "04", "9", "1000650000"), "established"],
+    ["FIN_WAIT1 of nobody", row(LOCAL, to, "04", "0"), "none"],
+    ["FIN_WAIT2 of nobody", row(LOCAL, to, "05", "0"), "none"],
+    ["TIME_WAIT", row(LOCAL, to, "06", "0"), "none"],
+    ["CLOSE", row(LOCAL, to, "07"), "none"],
+    ["CLOSE_WAIT", row(LOCAL, to, "08"), "established"],
+    ["LAST_ACK of nobody", row(LOCAL, to, "09", "0"), "none"],
+    ["LISTEN", row(LOCAL, to, "0A"), "none"],
+    ["CLOSING of a process", row(LOCAL, to, "0B"), "established"],
+    ["SYN_SENT and ESTABLISHED", row(LOCAL, to, "02") + row(LOCAL, to, "01"), "established"],
+    ["ESTABLISHED and SYN_SENT", row(LOCAL, to, "01") + row(LOCAL, to, "02"), "established"],
+    ["the local address alone", row(to, "0300007F:0050", "01"), "none"],
+    ["another port", row(LOCAL, "0200007F:0051", "01"), "none"],
+    ["a row that is cut", row(LOCAL, to, "01").slice(0, 40), "none"],
+  ])("%s", async (_, rows, expected) => {
+    expect(await ask(readerOf(HEAD + CLIENT + rows, HEAD), "127.0.0.2", 80)).toBe(expected);
+  });
+
+  test("the row number of a large table, which moves the columns", async () => {
+    const wide = row(LOCAL, to, "02").replace("   0:", "1234567:");
+    expect(await ask(readerOf(HEAD + CLIENT + wide, HEAD), "127.0.0.2", 80)).toBe("connecting");
+  });
+
+  test.each([
+    ["2001:db8::a1:0:0:2", ["B80D0120", "00000000", "0000A100", "02000000"]],
+    ["fd00::1", ["000000FD", "00000000", "00000000", "01000000"]],
+    ["::1", ["00000000", "00000000", "00000000", "01000000"]],
+    ["1:2:3:4:5:6:7:8", ["02000100", "04000300", "06000500", "08000700"]],
+    ["10.1.2.3", ["00000000", "00000000", "FFFF0000", "0302010A"]],
+    ["::ffff:10.1.2.3", ["00000000", "00000000", "FFFF0000", "0302010A"]],
+  ])("IPv6 address %s", async (address, words) => {
+    const rows = row(LOCAL_V6, `${words.join("")}:01BB`, "02");
+    expect(await ask(readerOf(HEAD + CLIENT, HEAD + rows), address, 443)).toBe("connecting");
+    expect(await ask(readerOf(HEAD + CLIENT, HEAD + rows), address, 444)).toBe("none");
+  });
+
+  test.each<[string, string | undefined, string | undefined]>([
+    ["no table", "", ""],
+    ["tables that cannot be read", undefined, undefined],
+    ["an IPv6 table that cannot be read", HEAD + CLIENT, undefined],
+    ["heads alone: the client's own connection is missing", HEAD, HEAD],
+    ["a table that is too long to be read whole", (HEAD + CLIENT).padEnd(TCP_TABLE_MAX_BYTES), HEAD],
+  ])("unknown where there are %s", async (_, tcp, tcp6) => {
+    expect(await ask(readerOf(tcp, tcp6), "127.0.0.2", 80)).toBe("unknown");
+  });
+
+  test("what is established stays so in a table that is not whole, and one without IPv6 is whole", async () => {
+    expect(await ask(readerOf(HEAD + row(LOCAL, to, "01"), undefined), "127.0.0.2", 80)).toBe("established");
+    expect(await ask(readerOf(HEAD + CLIENT, ""), "127.0.0.2", 80)).toBe("none");
+  });
+
+  test("unknown for a name, and where reading throws", async () => {
+    expect(await ask(readerOf(HEAD + CLIENT, HEAD), "sandbox.example", 80)).toBe("unknown");
+    const failing = () => Promise.reject(new Error("no"));
+    expect(await ask(failing, "127.0.0.2", 80)).toBe("unknown");
+  });
+
+  test("any text is survived", async () => {
+    const random = createRandom(7);
+    const rows = HEAD + CLIENT + row(LOCAL, to, "01") + row(LOCAL, to, "04", "0");
+    for (let round = 0; round < 500; round++) {
+      const bytes = new TextEncoder().encode(rows);
+      for (let change = 0; change < 8; change++) {
+        bytes[random.integer(bytes.length)] = random.integer(256);
+      }
+      const cut = bytes.subarray(0, random.integer(bytes.length));
+      expect(await ask(() => Promise.resolve(cut), "127.0.0.2", 80)).toBeString();
+    }
+  }, 20_000);
+});
+
+test("TcpTable reads once at a time, however long that takes", async () => {
+  const clock = createFakeClock();
+  const readings: (() => void)[] = [];
+  const read: ReadBytes = async () => {
+    await new Promise<void>((resolve) => readings.push(resolve));
+    return new TextEncoder().encode(HEAD + CLIENT);
+  };
+  const table = createTcpTable({ clock, read });
+  const answers = [table.stateOf("127.0.0.2", 80)];
+  clock.advance(0);
+  await eventually(() => readings.length === 2);
+  for (let second = 0; second < 5; second++) {
+    answers.push(table.stateOf("127.0.0.2", 80));
+    clock.advance(TCP_LOOK_INTERVAL_MS);
+    await Bun.sleep(0);
+  }
+  expect(readings).toHaveLength(2);
+  for (const end of readings.splice(0)) end();
+  await eventually(() => readings.length === 2);
+  for (const end of readings.splice(0)) end();
+  expect(new Set(await Promise.all(answers))).toEqual(new Set<TcpState>(["none"]));
+});
+
+test("TcpTable looks once for all who ask within a second, and after each of them asked", async () => {
+  const clock = createFakeClock();
+  let looks = 0;
+  let rows = "";
+  const read: ReadBytes = (path) => {
+    if (!path.endsWith("6")) looks++;
+    return Promise.resolve(new TextEncoder().encode(HEAD + CLIENT + rows));
+  };
+  const table = createTcpTable({ clock, read });
+  const first = [table.stateOf("127.0.0.2", 80), table.stateOf("127.0.0.3", 80)];
+  clock.advance(0);
+  expect(await Promise.all(first)).toEqual(["none", "none"]);
+  expect(looks).toBe(1);
+
+  const second = Array.from({ length: 1_000 }, () => table.stateOf("127.0.0.2", 80));
+  clock.advance(TCP_LOOK_INTERVAL_MS - 1);
+  expect(looks).toBe(1);
+  // Established after the question and before the look: the answer knows it.
+  rows = row(LOCAL, "0200007F:0050", "01");
+  const last = table.stateOf("127.0.0.2", 80);
+  clock.advance(1);
+  expect(new Set(await Promise.all([...second, last]))).toEqual(new Set<TcpState>(["established"]));
+  expect(looks).toBe(2);
+});
