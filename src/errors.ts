@@ -24,6 +24,9 @@ const ANSWERS = {
   body_not_allowed: { status: 400, message: "a body is not allowed with this method" },
   upgrade_invalid: { status: 400, message: "invalid WebSocket handshake" },
 
+  // 408: the client stopped in the midst of its body (RFC 9110 §15.5.9).
+  client_timeout: { status: 408, message: "the request's body stopped" },
+
   method_not_allowed: { status: 405, message: "method not allowed" },
   body_too_large: { status: 413, message: "request body too large" },
   websocket_version: { status: 426, message: "unsupported WebSocket version" },
@@ -49,7 +52,13 @@ const ANSWERS = {
     message: "too many requests in flight to this sandbox",
     retryAfterSeconds: 1,
   },
-  tunnels_overflow: { status: 503, message: "too much data is waiting for slow readers", retryAfterSeconds: 1 },
+  too_many_requests_client: {
+    status: 503,
+    message: "too many requests in flight from this client",
+    retryAfterSeconds: 1,
+  },
+  memory_short: { status: 503, message: "memory is short", retryAfterSeconds: 1 },
+  memory_exceeded: { status: 503, message: "too much data is waiting for slow readers", retryAfterSeconds: 1 },
   draining: { status: 503, message: "ingress is shutting down", retryAfterSeconds: 1 },
 
   // 502: somebody else's fault, and trying again is the client's decision.

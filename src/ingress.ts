@@ -7,7 +7,8 @@ import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
-import { type MemoryLimit, readMemoryLimit } from "./host/memory-limit.ts";
+import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
+import { createTcpTable } from "./host/tcp-table.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
 import { createMetrics, type ProcessProbe } from "./metrics.ts";
@@ -83,6 +84,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
   const plan = resolveMemoryPlan(config, limit);
+  const tcp = createTcpTable({ clock });
   const proxy = createProxyServer(
     { ...config, ...plan },
     {
@@ -92,6 +94,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
       renew,
+      memory: {
+        limitBytes: limit.bytes,
+        residentBytes: () => readResidentBytes() ?? seams.process.residentBytes(),
+        collect: () => seams.process.collectGarbage(),
+      },
+      connectionState: (address, port) => tcp.stateOf(address, port),
       instance: seams.instance,
     },
   );
@@ -101,7 +109,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     sandboxCounts: () => provider.counts(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
-    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes }),
+    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
     descriptors: () => {
       const stats = descriptors.stats();
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };

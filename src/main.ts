@@ -50,6 +50,7 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
         return (user + system) / 1000;
       },
       residentBytes: () => process.memoryUsage.rss(),
+      collectGarbage: () => Bun.gc(true),
     },
     environment: process.env,
     instance: (Date.now() % 36 ** 6).toString(36) + process.pid.toString(36),

@@ -46,6 +46,8 @@ export interface Config {
   readonly responseTimeoutMs: number;
   /** `--stream-idle-timeout`: cuts a body or tunnel that moved no byte for so long; 0 (default) means never. */
   readonly streamIdleTimeoutMs: number;
+  /** `--client-idle-timeout`, 60 s: ends a request whose body brings no byte for so long; 0 means never. */
+  readonly clientIdleTimeoutMs: number;
   /** `--max-requests`: in flight in all, tunnels included; 0 means no limit. Default 10000. */
   readonly maxRequests: number;
   /** `--max-requests-per-sandbox`; 0 means no limit. Default 1000. */

@@ -161,6 +161,14 @@ export const FLAGS = [
     help: "Cut a body or WebSocket that moves no byte for this time; 0 is never",
   },
   {
+    name: "client-idle-timeout",
+    ...DURATION,
+    default: "60s",
+    group: "Limits and times",
+    min: 0,
+    help: "408 for a client that sends no byte of its request's body for this time; 0 is never",
+  },
+  {
     name: "max-requests",
     ...COUNT,
     default: "10000",

@@ -61,6 +61,12 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       description: "Look-ups of sandboxes",
       read: () => resolutions.values(),
     },
+    {
+      name: "ingress.memory.ended.count",
+      kind: "counter",
+      description: "Requests and WebSockets ended because memory was short",
+      read: () => open.endedForMemory,
+    },
     { name: "ingress.tunnel.active", kind: "sum", description: "WebSockets open", read: () => open.tunnels },
     { name: "ingress.tunnel.count", kind: "counter", description: "WebSockets opened", read: () => open.tunnelsInAll },
   ];

@@ -35,6 +35,8 @@ export interface ProcessProbe {
   cpuMs(): number;
   /** Resident memory in bytes. */
   residentBytes(): number;
+  /** Collects garbage and gives free memory back to the system. Stops the event loop for tens of milliseconds. */
+  collectGarbage(): void;
 }
 
 /** All metrics of the program: what the proxy reports into, and what is scraped. */

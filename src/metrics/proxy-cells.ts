@@ -49,7 +49,7 @@ export interface ProxyCells {
   readonly eventLoopDelays: HistogramCells<undefined>;
   /** All histograms, also those named above. */
   readonly histograms: readonly HistogramSource[];
-  readonly open: { requests: number; tunnels: number; tunnelsInAll: number };
+  readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
 }
 
 export function createProxyCells(): ProxyCells {
@@ -62,7 +62,7 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
-  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0 };
+  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
   const report: ProxyMetrics = {
     requestStarted() {
       open.requests += 1;
@@ -83,6 +83,9 @@ export function createProxyCells(): ProxyCells {
       const key: ConnectKey = `${result} ${proxyType}`;
       connects.add(key);
       connectDurations.at(key).record(durationMs);
+    },
+    endedForMemory() {
+      open.endedForMemory += 1;
     },
     tunnelOpened() {
       open.tunnels += 1;

@@ -22,6 +22,8 @@ export interface ProxyMetrics {
   resolved(result: RoutingResult, durationMs: number): void;
   /** A connect to an upstream was seen to end: every tunnel's, and every failed one of a request. */
   connected(result: ConnectResult, proxyType: ProxyType, durationMs: number): void;
+  /** An exchange was ended because memory was short. */
+  endedForMemory(): void;
   tunnelOpened(): void;
   tunnelClosed(): void;
 }
@@ -33,6 +35,7 @@ export const noProxyMetrics: ProxyMetrics = {
   refused() {},
   resolved() {},
   connected() {},
+  endedForMemory() {},
   tunnelOpened() {},
   tunnelClosed() {},
 };

@@ -1,4 +1,4 @@
-import { type AddressSet, parseAddress } from "../address.ts";
+import { type AddressSet, classifyAddress, parseAddress } from "../address.ts";
 
 /** Where a request came from, as far as trusted proxies can be believed. */
 export interface ClientAddress {
@@ -8,6 +8,11 @@ export interface ClientAddress {
   readonly peerTrusted: boolean;
   /** The last hop that is not trusted: for limits and logs. The peer where all hops are trusted or there are none. */
   readonly client: string;
+  /**
+   * Whether others may stand behind the client's address: it is private and no trusted proxy told it. A gateway or a node in
+   * front makes everybody look like itself.
+   */
+  readonly isShared: boolean;
 }
 
 /**
@@ -40,13 +45,16 @@ export function createClientAddressResolver(trusted: AddressSet): ResolveClientA
       peers.set(peer, direct);
     }
     if (!direct.peerTrusted || forwardedFor === undefined) return direct;
-    return { ...direct, client: lastUntrusted(forwardedFor, trusted) ?? direct.peer };
+    const told = lastUntrusted(forwardedFor, trusted);
+    return told === undefined ? direct : { ...direct, client: told, isShared: false };
   };
 }
 
 function describePeer(peer: string, trusted: AddressSet): ClientAddress {
   const canonical = peer.startsWith("::ffff:") ? (parseAddress(peer) ?? peer) : peer;
-  return { peer: canonical, peerTrusted: trusted.has(canonical), client: canonical };
+  const peerTrusted = trusted.has(canonical);
+  const isPublic = parseAddress(canonical) !== undefined && classifyAddress(canonical) === "global";
+  return { peer: canonical, peerTrusted, client: canonical, isShared: peerTrusted || !isPublic };
 }
 
 /** The rightmost address that is not trusted; undefined where there is none before something that is no address. */

@@ -1,5 +1,5 @@
 import type { AccessChecker } from "../access/access.ts";
-import { type Clock, sleep } from "../clock.ts";
+import { type Clock, sleep, type Timer } from "../clock.ts";
 import type { Config, MemoryPlan } from "../config.ts";
 import { IngressError } from "../errors.ts";
 import type { DescriptorPressure } from "../host/descriptors.ts";
@@ -7,24 +7,37 @@ import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { RenewPublisher } from "../renew/renew-publisher.ts";
 import type { SandboxProvider } from "../sandbox/provider.ts";
-import { ArrivalGauge } from "./arrival-gauge.ts";
-import { SMALL_BODIES_TOTAL_MAX_BYTES, type BodyContext } from "./body.ts";
-import { createBufferBudget } from "./buffer-budget.ts";
+import { Admission } from "./admission.ts";
+import type { AnswerBodyContext } from "./answer-body.ts";
 import { createClientAddressResolver } from "./client-address.ts";
-import { createProxyHandler, createSyncGate } from "./handler.ts";
-import { createLimits } from "./limits.ts";
+import { Departures } from "./departures.ts";
+import { createEndpointLocator } from "./endpoint-locator.ts";
+import { ExchangeRegister, type RegisterCounters } from "./exchange-register.ts";
+import { RequestHandler } from "./handler.ts";
 import { createListener } from "./listener.ts";
+import { MemoryAccount } from "./memory-account.ts";
+import { MemoryGuard } from "./memory-guard.ts";
 import { createReport } from "./report.ts";
-import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData, TUNNELS_TOTAL_MAX_BYTES } from "./tunnel.ts";
+import { createSyncGate } from "./sync-gate.ts";
+import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData } from "./tunnel.ts";
 import { createTunnels } from "./tunnels.ts";
 import { createUpstreamPool } from "./upstream.ts";
-import { CLIENT_IDLE_SECONDS, createWatchdog } from "./watchdog.ts";
+import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./watchdog.ts";
 
 /** How often a drain looks whether everything has ended, in milliseconds. */
 const DRAIN_POLL_MS = 50;
 
 /** Part of the drain time over which tunnels are closed; the rest is for their clients to answer the last Close. */
 const TUNNEL_CLOSE_SHARE = 0.8;
+
+/**
+ * Seconds after which Bun ends the connection of an answer that was cut while its client did not read it. The least that Bun
+ * knows; it counts in steps of four.
+ */
+const CUT_ANSWER_SECONDS = 1;
+
+/** How often memory is looked at while it may become short, in milliseconds: at a gigabyte a second 50 MB come in between. */
+const TENSE_LOOK_MS = 50;
 
 /** Flags that the proxy depends on. */
 export type ProxyConfig = Pick<
@@ -36,6 +49,7 @@ export type ProxyConfig = Pick<
   | "connectTimeoutMs"
   | "responseTimeoutMs"
   | "streamIdleTimeoutMs"
+  | "clientIdleTimeoutMs"
   | "maxRequests"
   | "maxRequestsPerSandbox"
   | "maxBodyBytes"
@@ -50,10 +64,20 @@ export interface ProxyParts {
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
-  /** What may wait in the buffers of all tunnels together, in bytes; default: `TUNNELS_TOTAL_MAX_BYTES`. */
-  readonly tunnelsTotalMaxBytes?: number;
+  readonly memory: ProxyMemory;
+  /** What the kernel says of connections to an address and port. Never rejects. */
+  connectionState(address: string, port: number): Promise<ConnectionState>;
   /** Part of the request ids of this process. */
   readonly instance: string;
+}
+
+/** The memory that the proxy may use. */
+export interface ProxyMemory {
+  /** What the process may use in all, in bytes; 0: unknown. */
+  readonly limitBytes: number;
+  residentBytes(): number;
+  /** Collects garbage and gives memory back to the system. */
+  collect(): void;
 }
 
 /** The server on the traffic port. */
@@ -70,6 +94,8 @@ export interface ProxyServer {
   relieve(pressure: DescriptorPressure): void;
   /** Idle client connections closed for lack of descriptors, since the start. */
   idleClosed(): number;
+  /** What is open and held now: all zero when nothing is open. */
+  counters(): RegisterCounters & { readonly tunnels: number };
 }
 
 export function createProxyServer(config: ProxyConfig, parts: ProxyParts): ProxyServer {
@@ -77,20 +103,34 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   let draining = false;
   let pressure: DescriptorPressure = "none";
   let idleClosed = 0;
-  // What an answer says of its connection has two reasons; nobody needs to know which.
-  const isDraining = (): boolean => draining || pressure !== "none";
+  let tense: Timer | undefined;
+  const closesConnections = (): boolean => draining || pressure !== "none";
 
+  const monotonic = (): number => clock.monotonic();
   const upstreams = createUpstreamPool();
-  const limits = createLimits(config);
+  const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
+  const departures = new Departures({
+    pendingRequests: () => listener.pendingRequests(),
+    hasLeft: (request) => !listener.isOpen(request),
+    afterTurn: (callback) => void setImmediate(callback),
+  });
+  const guard = new MemoryGuard(register, {
+    ...parts.memory,
+    residentBytes: () => parts.memory.residentBytes(),
+    collect: () => parts.memory.collect(),
+    onEnded: () => metrics.endedForMemory(),
+  });
+  const admission = new Admission(config, { register, departures, isMemoryShort: () => guard.isShort() });
   const tunnels = createTunnels({ onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() });
-  const tunnelBudget = createBufferBudget(
-    // One tunnel must be able to carry the largest message, whatever the flag says.
-    Math.max(parts.tunnelsTotalMaxBytes ?? TUNNELS_TOTAL_MAX_BYTES, 2 * config.websocketMaxMessageBytes),
-  );
-  const watchdog = createWatchdog(config, {
+  const watchdog = new Watchdog(register, config, {
     clock,
     rearm: (request) => listener.timeout(request, CLIENT_IDLE_SECONDS),
-    onSweep: (nowMs) => upstreams.sweep(nowMs),
+    connectionState: (address, port) => parts.connectionState(address, port),
+    onSweep(nowMs) {
+      departures.sweep();
+      guard.look(nowMs);
+      upstreams.sweep(nowMs);
+    },
   });
   const report = createReport({
     clock,
@@ -100,40 +140,43 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
-    onEnd(exchange) {
-      limits.leave();
-      watchdog.forget(exchange);
-    },
+    onCutWhileLeaving: (exchange) => listener.timeout(exchange.subject.request, CUT_ANSWER_SECONDS),
   });
-  const body: BodyContext = {
-    budget: createBufferBudget(SMALL_BODIES_TOTAL_MAX_BYTES),
-    gauge: new ArrivalGauge(),
-    monotonic: () => clock.monotonic(),
-    maxBodyBytes: config.maxBodyBytes,
-    timesBodies: config.responseTimeoutMs > 0 || config.streamIdleTimeoutMs > 0,
+  const requestBody = { monotonic, maxBodyBytes: config.maxBodyBytes };
+  const answerBody: AnswerBodyContext = {
+    monotonic,
+    departures,
+    after: (delayMs, fire) => clock.setTimer(delayMs, fire),
   };
-  const handler = createProxyHandler({
+  const locator = createEndpointLocator({ clock, connectTimeoutMs: config.connectTimeoutMs });
+  const handler = new RequestHandler({
     ...config,
     ...parts,
     resolveClientAddress: createClientAddressResolver(config.trustedProxies),
     upstreams,
-    limits,
-    watchdog,
+    register,
+    admission,
     observer: report,
     report,
-    forward: { body, clock, connectTimeoutMs: config.connectTimeoutMs, isDraining },
+    forward: { requestBody, answerBody, clock, locator, closesConnections },
     websocket: {
-      body,
+      answerBody,
       clock,
       metrics,
+      locator,
       tunnels,
-      tunnelBudget,
       maxMessageBytes: config.websocketMaxMessageBytes,
-      isDraining,
+      closesConnections,
     },
-    isDraining,
+    closesConnections,
     ensureSynced: createSyncGate(provider),
   });
+  const lookWhileTense = (): void => {
+    tense = clock.setTimer(TENSE_LOOK_MS, () => {
+      if (guard.isTense) guard.look(clock.monotonic());
+      lookWhileTense();
+    });
+  };
   provider.onGenerationEnd((record) => {
     upstreams.endGeneration(record);
     renew.forget(record);
@@ -149,7 +192,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       development: false,
       // Without `development` Bun shares the port by default, and a second ingress on it would go unnoticed.
       reusePort: false,
-      fetch: handler,
+      fetch: (request, server) => handler.handle(request, server),
       websocket: tunnelHandlers(config.websocketMaxMessageBytes),
     }),
   );
@@ -158,6 +201,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     start() {
       const port = listener.start();
       watchdog.start();
+      lookWhileTense();
       return port;
     },
     relieve(now) {
@@ -175,15 +219,17 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       const deadline = clock.monotonic() + drainMs;
       const stopped = listener.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE, clock);
-      while (limits.inFlight() > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
+      while (register.size > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that are already with Bun still have to leave its buffers.
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);
       upstreams.close(new IngressError("draining"));
       tunnels.terminateAll();
       watchdog.stop();
+      tense?.cancel();
       await listener.stopNow();
     },
-    inFlight: () => limits.inFlight(),
+    inFlight: () => register.size,
+    counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
   };
 }
 

@@ -2,9 +2,24 @@ import type { Clock } from "../clock.ts";
 import type { IngressError } from "../errors.ts";
 import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
+import type { Route } from "../route/route.ts";
 import type { Exchange, ExchangeObserver, ExchangeOutcome } from "./exchange.ts";
-import type { RequestReport } from "./handler.ts";
 import { connectResultOf } from "./upstream-errors.ts";
+
+/** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
+export interface RequestReport {
+  onRefused(request: Request, refusal: Refusal): void;
+}
+
+/** A request that never became an exchange. */
+export interface Refusal {
+  readonly error: IngressError;
+  readonly route: Route | undefined;
+  readonly clientAddress: string;
+  /** Monotonic milliseconds. */
+  readonly startedAt: number;
+  readonly isUpgrade: boolean;
+}
 
 /** What a report needs from the program. */
 export interface ReportContext {
@@ -15,8 +30,8 @@ export interface ReportContext {
   readonly instance: string;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
-  /** Called when an exchange has ended, before it is reported. */
-  onEnd(exchange: Exchange): void;
+  /** Called when an exchange is cut whose answer waits in Bun's buffers. */
+  onCutWhileLeaving(exchange: Exchange): void;
 }
 
 /** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
@@ -27,11 +42,11 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
 
   return {
     onActivity: (exchange) => context.onActivity(exchange),
+    onCutWhileLeaving: (exchange) => context.onCutWhileLeaving(exchange),
 
     onEnd(exchange, outcome) {
-      context.onEnd(exchange);
       const { request, route, startedAt } = exchange.subject;
-      const isTunnel = exchange.kind === "tunnel";
+      const isTunnel = exchange.subject.isUpgrade;
       const durationMs = clock.monotonic() - startedAt;
       metrics.requestEnded(request.method, outcome.status, route.form, isTunnel ? "websocket" : "http", durationMs);
       countFailure(exchange, outcome);
@@ -46,7 +61,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         bytesIn: exchange.bytesIn,
         bytesOut: exchange.bytesOut,
         durationMs,
-        upstreamMs: exchange.headAt === 0 ? undefined : exchange.headAt - startedAt,
+        upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
         requestId: nextRequestId(),
         clientAddress: exchange.subject.clientAddress,
         cause: describeCause(outcome.error),
@@ -58,7 +73,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onRefused(request, refusal) {
       const { error, route, clientAddress } = refusal;
       const durationMs = clock.monotonic() - refusal.startedAt;
-      const proxyType = refusal.websocket ? "websocket" : "http";
+      const proxyType = refusal.isUpgrade ? "websocket" : "http";
       metrics.requestStarted();
       metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
       metrics.refused(error.code);
@@ -83,7 +98,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     metrics.refused(error.code);
     // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
     const result = connectResultOf(error.code);
-    if (result === undefined || exchange.headAt !== 0 || exchange.kind === "tunnel") return;
+    if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
   }
 }

@@ -2,7 +2,6 @@ import type { ServerWebSocket } from "bun";
 
 import type { Clock, Timer } from "../clock.ts";
 import { IngressError } from "../errors.ts";
-import { type BufferBudget, BudgetShare } from "./buffer-budget.ts";
 import { clipReason, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "./exchange.ts";
 import type { EarlyFrame, UpstreamSocket } from "./websocket-dial.ts";
@@ -12,12 +11,6 @@ import type { EarlyFrame, UpstreamSocket } from "./websocket-dial.ts";
  * enough that thousands of stalled tunnels stay affordable.
  */
 export const TUNNEL_HIGH_WATER_BYTES = 1024 * 1024;
-
-/**
- * What may wait in the buffers of all tunnels together, in bytes. One tunnel is bounded by a message and the high-water
- * mark; many slow readers at a time would not be. The tunnel that goes beyond it ends.
- */
-export const TUNNELS_TOTAL_MAX_BYTES = 512 * 1024 * 1024;
 
 /** Bytes waiting in one tunnel that are not worth counting: with 10,000 tunnels they are another 160 MiB. */
 const UNCOUNTED_MAX_BYTES = 16 * 1024;
@@ -57,7 +50,8 @@ export class Tunnel {
   readonly #early: readonly EarlyFrame[];
   readonly #clock: Clock;
   readonly #tunnels: TunnelSet;
-  readonly #backlog: BudgetShare;
+  /** The account of what waits: its exchange's. */
+  readonly #backlog: { tryHold(bytes: number): boolean };
   #client: ClientSocket | undefined;
   #closing = false;
   #isClientPaused = false;
@@ -68,19 +62,20 @@ export class Tunnel {
   constructor(
     exchange: Exchange,
     upstream: { readonly socket: UpstreamSocket; readonly early: readonly EarlyFrame[] },
-    context: { readonly clock: Clock; readonly tunnels: TunnelSet; readonly tunnelBudget: BufferBudget },
+    context: { readonly clock: Clock; readonly tunnels: TunnelSet },
   ) {
     this.exchange = exchange;
     this.#upstream = upstream.socket;
     this.#early = upstream.early;
     this.#clock = context.clock;
     this.#tunnels = context.tunnels;
-    this.#backlog = new BudgetShare(context.tunnelBudget);
+    this.#backlog = exchange;
   }
 
   /** The client is there: what waited goes first, then everything flows. */
   openClient(client: ClientSocket): void {
     this.#client = client;
+    this.exchange.openTunnel();
     this.#tunnels.add(this);
     this.#listen();
     this.exchange.signal.addEventListener("abort", () => this.#cut(), { once: true });
@@ -160,7 +155,7 @@ export class Tunnel {
     if (this.#closing) return;
     this.#closing = true;
     const { cutBy } = this.exchange;
-    const isOverflow = cutBy?.code === "tunnels_overflow";
+    const isOverflow = cutBy?.code === "memory_exceeded";
     // Where too much waits already, a Close would wait behind it.
     if (isOverflow && this.#clientBacklog() > 0) this.#client?.terminate();
     else this.#closeClient(isOverflow ? CLOSE_CODES.tryAgainLater : CLOSE_CODES.goingAway, cutBy?.message ?? "");
@@ -215,7 +210,7 @@ export class Tunnel {
   #countBacklog(): void {
     const bytes = this.#upstream.bufferedAmount + this.#clientBacklog();
     if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes)) return;
-    this.exchange.cut(new IngressError("tunnels_overflow"));
+    this.exchange.cut(new IngressError("memory_exceeded"));
   }
 
   #clientBacklog(): number {

@@ -1,12 +1,6 @@
 import { IngressError } from "../errors.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
-import { Slots } from "./slots.ts";
-
-/** Something in flight that ends when the generation of its sandbox does: a request or a tunnel. */
-export interface InFlight {
-  /** Ends it now: with `error` as the answer where none has begun, else visibly cut. */
-  cut(error: IngressError): void;
-}
+import { ExchangeShare } from "./exchange-share.ts";
 
 /**
  * Idle connections to a sandbox are kept for this long, in seconds. Longer than most servers keep them, since a GET
@@ -32,16 +26,20 @@ export type Repeatability =
   /** A streamed body: only on a new connection. */
   | "streamed";
 
-/** The connections to one generation (uid and endpoint) of one sandbox, and what is in flight on them. */
+/** The connections to one generation (uid and endpoint) of one sandbox. */
 export class Upstream {
   readonly uid: string;
   readonly endpoint: string;
-  readonly inFlight = new Slots<InFlight>();
+  /** Its exchanges, and what they hold; the register keeps it. */
+  readonly share = new ExchangeShare();
   lastUsedAt: number;
   #ended = false;
   readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
   #fresh: LeasedSession | undefined;
   #freshSince = 0;
+  /** Ports on which a connection is known to have stood. */
+  readonly #connected = new Set<number>();
+  #lastConnected = 0;
   /** Ports whose server closed a reused connection without saying so beforehand: POSTs there get new connections. */
   readonly #closers = new Set<number>();
 
@@ -68,6 +66,18 @@ export class Upstream {
     return this.#fresh.acquire();
   }
 
+  /** Remembers, for this generation's life, that a connection to `port` stood. */
+  noteConnected(port: number): void {
+    if (port === this.#lastConnected) return;
+    this.#lastConnected = port;
+    this.#connected.add(port);
+  }
+
+  /** Whether a connection to `port` ever stood. */
+  hasConnected(port: number): boolean {
+    return this.#connected.has(port);
+  }
+
   /** Remembers, for this generation's life, that the server on `port` closes idle connections at once. */
   noteClosedWhileIdle(port: number): void {
     this.#closers.add(port);
@@ -84,7 +94,7 @@ export class Upstream {
   end(error: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const work of this.inFlight) work.cut(error);
+    for (const exchange of this.share.exchanges) exchange.cut(error);
     this.retire();
   }
 }
@@ -123,6 +133,8 @@ export interface UpstreamPool {
   acquire(record: SandboxRecord, nowMs: number): Upstream;
   /** Ends the record's generation, where anything is known of it. */
   endGeneration(record: SandboxRecord): void;
+  /** Ends the generations whose endpoint is `name`: it names another address now. */
+  endEndpoint(name: string): void;
   /** Forgets upstreams that have been idle for long. */
   sweep(nowMs: number): void;
   /** Ends everything. */
@@ -148,9 +160,16 @@ export function createUpstreamPool(): UpstreamPool {
       upstreams.delete(record.uid);
       known.end(new IngressError("sandbox_replaced"));
     },
+    endEndpoint(name) {
+      for (const [uid, upstream] of upstreams) {
+        if (upstream.endpoint !== name) continue;
+        upstreams.delete(uid);
+        upstream.end(new IngressError("sandbox_replaced"));
+      }
+    },
     sweep(nowMs) {
       for (const [uid, upstream] of upstreams) {
-        if (upstream.inFlight.size > 0 || nowMs - upstream.lastUsedAt < UPSTREAM_IDLE_MS) continue;
+        if (upstream.share.requests > 0 || nowMs - upstream.lastUsedAt < UPSTREAM_IDLE_MS) continue;
         upstreams.delete(uid);
         upstream.retire();
       }

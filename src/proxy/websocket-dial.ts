@@ -1,9 +1,9 @@
 import type { IncomingMessage } from "node:http";
-import { Readable } from "node:stream";
 
 import { WebSocket } from "ws";
 
-import { IngressError } from "../errors.ts";
+import { IngressError, toIngressError } from "../errors.ts";
+import { checkAnswerStatus } from "./answer-status.ts";
 import type { Exchange } from "./exchange.ts";
 import { toUpstreamError } from "./upstream-errors.ts";
 
@@ -36,11 +36,12 @@ export type DialResult =
 /**
  * Opens a WebSocket to the sandbox. The client's headers have been rewritten; its `Sec-WebSocket-*` are replaced.
  *
- * Throws IngressError with the codes of a failed upstream, or of what cut the exchange.
+ * Throws IngressError with the codes of a failed upstream, or of what cut the exchange. Whatever happens, the connection ends
+ * with the exchange at the latest, until a tunnel takes it over.
  */
 export function dialWebSocket(exchange: Exchange, options: { readonly maxMessageBytes: number }): Promise<DialResult> {
   const { request, hostPort, path, query } = exchange.subject;
-  const socket = new WebSocket(`ws://${hostPort}${path}${query}`, subProtocols(request.headers), {
+  const socket = new WebSocket(`ws://${exchange.dialled}${path}${query}`, subProtocols(request.headers), {
     headers: handshakeHeaders(request.headers, hostPort),
     perMessageDeflate: false,
     autoPong: false,
@@ -50,32 +51,50 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
   const early: EarlyFrame[] = [];
   return new Promise((resolve, reject) => {
     const headers = new Headers();
-    const abort = (): void => {
+    const fail = (error: IngressError): void => {
+      exchange.signal.removeEventListener("abort", abort);
       socket.terminate();
-      reject(exchange.cutBy ?? new IngressError("client_closed"));
+      reject(exchange.cutBy ?? error);
     };
-    const settle = (): void => exchange.signal.removeEventListener("abort", abort);
+    const abort = (): void => fail(new IngressError("client_closed"));
+    // What a listener throws would reach nobody: the promise would stay open, and the exchange with it.
+    const guarded =
+      <T extends unknown[]>(listener: (...args: T) => void) =>
+      (...args: T): void => {
+        try {
+          listener(...args);
+        } catch (thrown) {
+          fail(toIngressError(thrown));
+        }
+      };
     exchange.signal.addEventListener("abort", abort, { once: true });
-    socket.once("upgrade", (answer) => copyHandshakeHeaders(answer, headers));
-    socket.once("unexpected-response", (_request, answer: IncomingMessage) => {
-      settle();
-      resolve({ kind: "refused", answer: toResponse(answer) });
-    });
+    socket.once(
+      "upgrade",
+      guarded((answer: IncomingMessage) => copyHandshakeHeaders(answer, headers)),
+    );
+    socket.once(
+      "unexpected-response",
+      guarded((_request: unknown, answer: IncomingMessage) => {
+        const relayed = toResponse(answer, exchange, socket);
+        exchange.signal.removeEventListener("abort", abort);
+        resolve({ kind: "refused", answer: relayed });
+      }),
+    );
     socket.on("message", (data: Buffer, binary: boolean) => early.push({ kind: "message", data, binary }));
     socket.on("ping", (data: Buffer) => early.push({ kind: "ping", data }));
-    socket.once("open", () => {
-      settle();
-      // What is in the socket's buffer already still comes; nothing more is read until the client is there.
-      socket.pause();
-      resolve({ kind: "open", socket, headers, early });
-    });
+    socket.once(
+      "open",
+      guarded(() => {
+        exchange.signal.removeEventListener("abort", abort);
+        // What is in the socket's buffer already still comes; nothing more is read until the client is there.
+        socket.pause();
+        resolve({ kind: "open", socket, headers, early });
+      }),
+    );
     socket.on("close", (code: number, reason: Buffer) => {
       early.push({ kind: "close", code, reason: reason.toString() });
     });
-    socket.on("error", (thrown: Error) => {
-      settle();
-      reject(exchange.cutBy ?? toUpstreamError(thrown));
-    });
+    socket.on("error", (thrown: Error) => fail(toUpstreamError(thrown)));
   });
 }
 
@@ -105,13 +124,40 @@ function copyHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
   }
 }
 
-function toResponse(answer: IncomingMessage): Response {
-  const status = answer.statusCode ?? 502;
+/** A refusal as an answer like any other. Its connection ends with its exchange, whether it was read or not. */
+function toResponse(answer: IncomingMessage, exchange: Exchange, socket: UpstreamSocket): Response {
+  const status = answer.statusCode ?? 0;
+  checkAnswerStatus(status);
   const headers = new Headers();
   for (const [name, value] of headerPairs(answer)) headers.append(name, value);
+  const abort = (): void => void answer.destroy(exchange.cutBy);
+  exchange.signal.addEventListener("abort", abort, { once: true });
+  exchange.hold({
+    release() {
+      answer.destroy();
+      socket.terminate();
+    },
+  });
+  // A stream that is torn tells its reader; nobody else needs to hear of it.
+  answer.on("error", () => {});
   const hasBody = status !== 204 && status !== 304;
-  const body = hasBody ? Readable.toWeb(answer) : null;
-  return new Response(body, { status: status < 200 ? 502 : status, headers });
+  return new Response(hasBody ? streamOf(answer) : null, { status, headers });
+}
+
+/** The body as a stream that reads only when it is read itself, and fails when the connection ends early. */
+function streamOf(answer: IncomingMessage): ReadableStream<Uint8Array> {
+  const chunks: AsyncIterator<Uint8Array, undefined> = answer[Symbol.asyncIterator]();
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        const next = await chunks.next();
+        if (next.done === true) controller.close();
+        else controller.enqueue(next.value);
+      },
+      cancel: () => void answer.destroy(),
+    },
+    { highWaterMark: 0 },
+  );
 }
 
 function* headerPairs(answer: IncomingMessage): Generator<readonly [string, string]> {

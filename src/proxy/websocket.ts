@@ -3,8 +3,8 @@ import type { Server } from "bun";
 import type { Clock } from "../clock.ts";
 import { IngressError } from "../errors.ts";
 import type { ProxyMetrics } from "../metrics.ts";
-import { relayAnswer, type BodyContext } from "./body.ts";
-import type { BufferBudget } from "./buffer-budget.ts";
+import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
+import type { EndpointLocator } from "./endpoint-locator.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
 import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
@@ -13,15 +13,14 @@ import { dialWebSocket } from "./websocket-dial.ts";
 
 /** What opening a tunnel needs from the program. */
 export interface WebSocketContext {
-  readonly body: BodyContext;
+  readonly answerBody: AnswerBodyContext;
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
+  readonly locator: EndpointLocator;
   readonly tunnels: TunnelSet;
-  /** What may wait in the buffers of all tunnels together. */
-  readonly tunnelBudget: BufferBudget;
   /** `--websocket-max-message`. */
   readonly maxMessageBytes: number;
-  readonly isDraining: () => boolean;
+  readonly closesConnections: () => boolean;
 }
 
 /** Whether a request asks to become a WebSocket (RFC 6455 §4.1). Looked at before hop-by-hop headers are removed. */
@@ -68,21 +67,26 @@ export async function openTunnel(
 ): Promise<Response | undefined> {
   const { clock, metrics } = context;
   const startedAt = clock.monotonic();
-  exchange.sentAt = startedAt;
   try {
-    const dialled = await dialWebSocket(exchange, { maxMessageBytes: context.maxMessageBytes });
-    exchange.headAt = clock.monotonic();
-    metrics.connected("success", "websocket", exchange.headAt - startedAt);
-    if (dialled.kind === "refused") return await relayRefusal(dialled.answer, exchange, context);
-    const tunnel = new Tunnel(exchange, dialled, context);
-    const { headers } = dialled;
+    const located = context.locator.locate(exchange);
+    const dialled = typeof located === "string" ? located : await located;
+    exchange.connect(clock.monotonic());
+    exchange.dialled = dialled;
+    const result = await dialWebSocket(exchange, { maxMessageBytes: context.maxMessageBytes });
+    if (exchange.cutBy !== undefined && result.kind === "open") result.socket.terminate();
+    exchange.answered(clock.monotonic());
+    exchange.upstream.noteConnected(exchange.subject.route.port);
+    metrics.connected("success", "websocket", clock.monotonic() - startedAt);
+    if (result.kind === "refused") return await relayRefusal(result.answer, exchange, context);
+    const tunnel = new Tunnel(exchange, result, context);
+    const { headers } = result;
     rewriteResponseHeaders(headers, { closeConnection: false });
     if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
     tunnel.abandon();
     throw new IngressError("client_closed");
   } catch (thrown) {
     const error = exchange.cutBy ?? thrown;
-    if (error instanceof IngressError && exchange.headAt === 0) {
+    if (error instanceof IngressError && exchange.headAt === undefined) {
       metrics.connected(connectResultOf(error.code) ?? "other", "websocket", clock.monotonic() - startedAt);
     }
     throw error;
@@ -95,18 +99,18 @@ function upgradeClient(
   options: { readonly tunnel: Tunnel; readonly headers: Headers },
 ): boolean {
   const { request } = exchange.subject;
-  exchange.begin(101);
   // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
   request.headers.set("upgrade", "websocket");
-  const upgraded = server.upgrade(request, {
+  // Bun opens the tunnel within the call.
+  return server.upgrade(request, {
     data: { tunnel: options.tunnel },
     headers: options.headers,
   });
-  if (!upgraded) exchange.begin(0);
-  return upgraded;
 }
 
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  rewriteResponseHeaders(answer.headers, { closeConnection: exchange.subject.isLast || context.isDraining() });
-  return relayAnswer(answer, exchange, context.body);
+  rewriteResponseHeaders(answer.headers, {
+    closeConnection: exchange.subject.isLast || context.closesConnections(),
+  });
+  return relayAnswer(answer, exchange, context.answerBody);
 }

@@ -15,7 +15,7 @@ async function buildIngress(provider: TableProvider, flags: readonly string[] = 
   const logger = createLogger({ level: "info", format: "text", accessLog: "off", clock: systemClock, write });
   const ingress = await createIngress(parsed.config, {
     clock: systemClock,
-    process: { cpuMs: () => 0, residentBytes: () => 0 },
+    process: { cpuMs: () => 0, residentBytes: () => 0, collectGarbage: () => {} },
     environment: {},
     instance: "test",
     logger,

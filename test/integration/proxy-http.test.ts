@@ -158,8 +158,8 @@ describe("answers", () => {
     expect((await get("/chunked")).body).toBe("hello");
   });
 
-  test("relayAnswer keeps Content-Length up to 1 MiB, and streams what is larger", async () => {
-    const sizes = [1024 * 1024, 1024 * 1024 + 1];
+  test("relayAnswer keeps Content-Length up to 32 MiB, and streams what is larger", async () => {
+    const sizes = [32 * 1024 * 1024, 32 * 1024 * 1024 + 1];
     using files = Bun.serve({
       port: 0,
       hostname: "127.0.0.1",
@@ -174,7 +174,7 @@ describe("answers", () => {
       ),
     );
     expect([whole?.body.length, streamed?.body.length]).toEqual(sizes);
-    expect(whole === undefined ? [] : headerValues(whole, "content-length")).toEqual(["1048576"]);
+    expect(whole === undefined ? [] : headerValues(whole, "content-length")).toEqual(["33554432"]);
     expect(streamed === undefined ? [] : headerValues(streamed, "transfer-encoding")).toEqual(["chunked"]);
   });
 

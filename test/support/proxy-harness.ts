@@ -3,6 +3,7 @@ import { parseAccessKeys } from "../../src/access/access-keys.ts";
 import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../src/address.ts";
 import { systemClock } from "../../src/clock.ts";
+import { createTcpTable } from "../../src/host/tcp-table.ts";
 import type { AccessEntry } from "../../src/log.ts";
 import { noProxyMetrics } from "../../src/metrics.ts";
 import {
@@ -31,6 +32,7 @@ const DEFAULTS: ProxyConfig = {
   connectTimeoutMs: 5_000,
   responseTimeoutMs: 0,
   streamIdleTimeoutMs: 0,
+  clientIdleTimeoutMs: 60_000,
   maxRequests: 10_000,
   maxRequestsPerSandbox: 1_000,
   maxBodyBytes: 0,
@@ -46,6 +48,7 @@ export function startProxy(
   const { provider = createTableProvider(), accessKeys, ...others } = parts;
   const accessLog: AccessEntry[] = [];
   const keys = accessKeys === undefined ? undefined : parseAccessKeys(accessKeys);
+  const tcp = createTcpTable({ clock: systemClock });
   const server = createProxyServer(
     { ...DEFAULTS, ...config },
     {
@@ -54,6 +57,8 @@ export function startProxy(
       metrics: noProxyMetrics,
       access: createAccessChecker({ keys: () => keys, failures: createFailureLimiter({ clock: systemClock }) }),
       renew: noRenewPublisher,
+      memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
+      connectionState: (address, port) => tcp.stateOf(address, port),
       instance: "test",
       ...others,
       provider,

@@ -31,6 +31,7 @@ test("parseConfig gives the documented defaults", () => {
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
+    clientIdleTimeoutMs: 60_000,
     maxRequests: 10_000,
     maxRequestsPerSandbox: 1_000,
     maxHeaderBytes: 65_536,

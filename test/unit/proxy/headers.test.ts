@@ -109,8 +109,18 @@ describe("resolveClientAddress", () => {
 
   test("resolveClientAddress remembers the peer, and nothing of what it said of others", () => {
     const peer = "::ffff:10.0.0.9";
-    expect(resolveClientAddress(peer, "1.2.3.4")).toEqual({ peer: "10.0.0.9", peerTrusted: true, client: "1.2.3.4" });
-    expect(resolveClientAddress(peer, undefined)).toEqual({ peer: "10.0.0.9", peerTrusted: true, client: "10.0.0.9" });
+    expect(resolveClientAddress(peer, "1.2.3.4")).toEqual({
+      peer: "10.0.0.9",
+      peerTrusted: true,
+      client: "1.2.3.4",
+      isShared: false,
+    });
+    expect(resolveClientAddress(peer, undefined)).toEqual({
+      peer: "10.0.0.9",
+      peerTrusted: true,
+      client: "10.0.0.9",
+      isShared: true,
+    });
     for (let at = 0; at < 5_000; at++) resolveClientAddress(`203.0.${at >> 8}.${at & 255}`, undefined);
     expect(resolveClientAddress(peer, "5.6.7.8").client).toBe("5.6.7.8");
     expect(resolveClientAddress("203.0.113.9", "5.6.7.8").client).toBe("203.0.113.9");
