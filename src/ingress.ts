@@ -40,7 +40,7 @@ export interface IngressSeams {
 /** The program: everything between the process edge and the parts. */
 export interface Ingress {
   /**
-   * Listens and begins to read sandboxes. Rejects when a port cannot be had or the access keys are bad; what is open
+   * Listens and begins to read sandboxes. Rejects when a port cannot be had or a file of secrets is bad; what is open
    * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
    */
   start(): Promise<IngressPorts>;
@@ -113,11 +113,11 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     // The admin port first and last: it tells what the rest is doing.
     const adminPort = (await listen("admin", config, async () => await admin?.start()))?.port ?? 0;
     await keys.start();
+    await renew.start();
     if (isDraining()) return { port: 0, adminPort };
     const port = await listen("traffic", config, () => proxy.start());
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
-    await renew.start();
     void announceSync(provider, lifecycle, logger);
     return { port, adminPort };
   };

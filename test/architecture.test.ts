@@ -79,7 +79,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "@opentelemetry/exporter-prometheus": "metrics.ts",
   "@opentelemetry/resources": "metrics.ts",
   "@opentelemetry/sdk-metrics": "metrics.ts",
-  "@redis/client": "renew/redis-client.ts",
   cac: "config.ts",
   consola: "log.ts",
   ws: "proxy/websocket-dial.ts",
