@@ -1,4 +1,4 @@
-import type { Clock, Timer } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 
 /** How long equal refusals are summed, in milliseconds: about one line a second for each kind. */
 const SUM_MS = 1_000;
@@ -38,7 +38,7 @@ export class RefusalSums<Entry extends RefusalKind> {
   readonly #sums = new Map<string, Sum<Entry>>();
   /** By outcome: there are as many as there are codes, and statuses from 500 to 599. */
   readonly #others = new Map<string, Sum<RefusalKind>>();
-  #timer: Timer | undefined;
+  #isCounting = false;
 
   constructor(options: RefusalSumsOptions<Entry>) {
     this.#options = options;
@@ -60,7 +60,7 @@ export class RefusalSums<Entry extends RefusalKind> {
       others.times += 1;
       this.#others.set(outcome, others);
     }
-    this.#timer ??= this.#options.clock.setTimer(SUM_MS, () => this.#endSecond());
+    if (!this.#isCounting) this.#beginSecond();
   }
 
   /** Writes what has not been written yet. */
@@ -73,10 +73,15 @@ export class RefusalSums<Entry extends RefusalKind> {
     this.#others.clear();
   }
 
+  #beginSecond(): void {
+    this.#isCounting = true;
+    this.#options.clock.setTimer(SUM_MS, () => this.#endSecond());
+  }
+
   #endSecond(): void {
-    this.#timer = undefined;
+    this.#isCounting = false;
     for (const [key, sum] of this.#sums) if (sum.times === 0) this.#sums.delete(key);
     this.flush();
-    if (this.#sums.size > 0) this.#timer = this.#options.clock.setTimer(SUM_MS, () => this.#endSecond());
+    if (this.#sums.size > 0) this.#beginSecond();
   }
 }

@@ -126,12 +126,15 @@ describe("AccessLogger", () => {
   });
 
   const refusedAt = (sandboxId: string, requestId = "r-1") => ({ ...refused, sandboxId, requestId });
+  const KEYS = ["sandbox", "requestId", "repeated", "msg", "code", "status"] as const;
   const summed = () => {
     const clock = createFakeClock(NOW_MS);
     const { logger, lines } = collect({ accessLog: "errors", format: "json", clock });
     const entries = async () =>
       (await lines()).map((line) => {
-        const { sandbox, requestId, repeated, msg, code, status }: Record<string, unknown> = JSON.parse(line);
+        const parsed: unknown = JSON.parse(line);
+        const fields = new Map(Object.entries(typeof parsed === "object" && parsed !== null ? parsed : {}));
+        const [sandbox, requestId, repeated, msg, code, status] = KEYS.map((key): unknown => fields.get(key));
         return { sandbox, requestId, repeated, msg, code, status };
       });
     return { clock, logger, entries };
