@@ -25,6 +25,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   address: { uses: [] },
   version: { uses: [] },
   lifecycle: { uses: [] },
+  fault: { uses: [] },
+  "runtime-settings": { uses: [] },
+  "signal-mask": { uses: [] },
+  "stop-signals": { uses: [] },
   log: { uses: ["clock"], types: ["errors", "metrics"] },
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
   files: { uses: ["clock"], types: ["log"] },
@@ -39,7 +43,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   sandbox: { uses: ["address", "clock", "files", "log", "kube"], types: ["config"] },
   renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "route", "sandbox"],
+    uses: ["address", "clock", "errors", "fault", "route", "sandbox"],
     types: ["access", "config", "log", "metrics", "renew"],
   },
   admin: { uses: ["address"], types: ["log"] },
@@ -55,6 +59,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "admin",
       "clock",
       "config",
+      "fault",
       "kube",
       "lifecycle",
       "log",
@@ -65,7 +70,9 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "version",
     ],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "version"] },
+  main: {
+    uses: ["clock", "commands", "config", "ingress", "runtime-settings", "signal-mask", "stop-signals", "version"],
+  },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */

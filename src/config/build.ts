@@ -76,13 +76,15 @@ function readNamespaces(reader: FlagReader): readonly string[] {
   return names;
 }
 
-type Listeners = Pick<Config, "host" | "port" | "adminHost" | "adminPort">;
+type Listeners = Pick<Config, "host" | "isDefaultHost" | "port" | "adminHost" | "isDefaultAdminHost" | "adminPort">;
 
 function readListeners(reader: FlagReader): Listeners {
   const listeners: Listeners = {
     host: reader.parse("host", parseListenAddress),
+    isDefaultHost: !reader.isGiven("host"),
     port: reader.int("port"),
     adminHost: reader.parse("admin-host", parseListenAddress),
+    isDefaultAdminHost: !reader.isGiven("admin-host"),
     adminPort: reader.int("admin-port"),
   };
   const { host, port, adminHost, adminPort } = listeners;

@@ -23,10 +23,14 @@ export interface Config {
 
   /** `--host`: listen address; `::` listens on both families. */
   readonly host: string;
+  /** Nobody chose `host`: it may give way where there is no IPv6. */
+  readonly isDefaultHost: boolean;
   /** `--port`, 28888; 0 takes a free one (tests). */
   readonly port: number;
   /** `--admin-host`, default `::`. */
   readonly adminHost: string;
+  /** The same of `adminHost`. */
+  readonly isDefaultAdminHost: boolean;
   /** `--admin-port`, 28889; 0 turns the admin server off. */
   readonly adminPort: number;
 

@@ -15,6 +15,8 @@ export interface MetricsSources {
     readonly healthy: boolean;
   };
   readonly droppedLogLines?: () => number;
+  /** Exceptions and rejections that belong to no request. */
+  readonly internalFaults?: () => number;
 }
 
 /** The process's own use of resources: only the process edge can tell. */

@@ -23,8 +23,8 @@ const METHODS: ReadonlySet<string> = new Set([
  * and small, and nobody's traffic can take the place of somebody else's series.
  */
 const STATUSES: ReadonlySet<number> = new Set([
-  101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 426, 429,
-  499, 500, 501, 502, 503, 504, 508,
+  101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 426,
+  429, 499, 500, 501, 502, 503, 504, 508,
 ]);
 const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
 

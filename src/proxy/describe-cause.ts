@@ -1,7 +1,5 @@
 import type { IngressError } from "../errors.ts";
-
-/** A word that only a programmer chooses: `ECONNRESET`, `Malformed_HTTP_Response`, `TypeError`. */
-const WORD = /^[A-Za-z][A-Za-z0-9_]{0,63}$/;
+import { listPlaces, nameFault } from "../fault.ts";
 
 /**
  * What Bun's WebSocket client says where it gives no code. Nothing else of a message is repeated: these are the only ones that
@@ -17,10 +15,8 @@ const KNOWN_TEXTS: ReadonlySet<string> = new Set([
   "Server sent a Sec-WebSocket-Extensions header but no extension was requested",
 ]);
 
-/** A place in our own program, as a stack has it: `at name (file:line:column)`, without a query or a host. */
-const FRAME = /^\s*at (?:async )?[\w$.<>[\] #]{0,100}\(?[\w@$./-]{1,200}:\d+:\d+\)?$/;
 /** Enough to find a bug by; a line of the log stays one. */
-const FRAMES_MAX = 4;
+const PLACES_MAX = 4;
 
 /**
  * The cause of a refusal in one line, for the log. Bun puts the whole URL into most of its messages, and a sandbox can provoke these
@@ -31,26 +27,8 @@ export function describeCause(error: IngressError | undefined): string | undefin
   const cause = error?.cause;
   if (cause === undefined) return undefined;
   if (typeof cause === "string") return cause;
-  if (!(cause instanceof Error)) return typeof cause;
-  const parts = [nameOf(cause), knownTextOf(cause.message)];
-  if (error?.code === "internal") parts.push(...framesOf(cause));
-  return parts.filter((part) => part !== "").join(" ");
-}
-
-function nameOf(cause: Error): string {
-  if ("code" in cause && typeof cause.code === "string" && WORD.test(cause.code)) return cause.code;
-  return WORD.test(cause.name) ? cause.name : "Error";
-}
-
-function knownTextOf(message: string): string {
-  const text = message.split("' failed: ").at(-1) ?? "";
-  return KNOWN_TEXTS.has(text) ? text : "";
-}
-
-function framesOf(cause: Error): readonly string[] {
-  const { message, stack = "" } = cause;
-  // The message stands in front of the places, and may hold lines that look like them.
-  const places = message === "" ? stack : stack.slice(stack.indexOf(message) + message.length);
-  const lines = places.split("\n").filter((line) => FRAME.test(line));
-  return lines.slice(0, FRAMES_MAX).map((line) => line.trim());
+  const text = cause instanceof Error ? (cause.message.split("' failed: ").at(-1) ?? "") : "";
+  const parts = [nameFault(cause), ...(KNOWN_TEXTS.has(text) ? [text] : [])];
+  if (error?.code === "internal") parts.push(...listPlaces(cause, PLACES_MAX));
+  return parts.join(" ");
 }

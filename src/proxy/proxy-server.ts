@@ -58,8 +58,8 @@ export interface ProxyParts {
 
 /** The server on the traffic port. */
 export interface ProxyServer {
-  /** Listens; gives the port. Throws when that is taken. */
-  start(): number;
+  /** Listens, on `host` instead of the configuration's where it is given; gives the port. Throws when that is taken. */
+  start(host?: string): number;
   /** From now on answers ask the client to close the connection; everything is still served. */
   announceDrain(): void;
   /** Stops accepting, lets what is open end within `drainMs`, closes tunnels spread over it, and cuts the rest. */
@@ -134,9 +134,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   });
 
   return {
-    start() {
+    start(host = config.host) {
       server = Bun.serve<TunnelData>({
-        hostname: config.host,
+        hostname: host,
         port: config.port,
         // Sizes and times are the handler's business, with answers that say so.
         maxRequestBodySize: Number.MAX_SAFE_INTEGER,
