@@ -1,4 +1,5 @@
 // The process edge: the only file that touches `process`. What it needs before anything else is loaded stands first.
+import { replaceProcess } from "./replace-process.ts";
 import { planRestart, RESTART_MARKER } from "./runtime-settings.ts";
 import { setSignalMask } from "./signal-mask.ts";
 import { StopSignals } from "./stop-signals.ts";
@@ -106,16 +107,18 @@ async function restartWithRuntimeSettings(args: readonly string[], maxHeaderByte
   const plan = planRestart(process.env, { maxHeaderBytes, isRestarted });
   if (plan.kind === "go-on") return;
   if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
-  const execve = process.execve?.bind(process);
-  if (execve === undefined) return warnAboutSettings("this platform cannot replace a process");
   const script = isCompiled() ? [] : [Bun.main];
+  const argv = [process.argv0, ...script, ...args];
   setSignalMask("hold");
   // What came before is handled first: its handler is called when the event loop turns, and ends the program.
   for (let turn = 0; turn < SIGNAL_TURNS; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  replaceProcess({ path: process.execPath, argv, env: plan.env });
+  setSignalMask("release");
+  const execve = process.execve?.bind(process);
+  if (execve === undefined) return warnAboutSettings("this platform cannot replace a process");
   try {
-    execve(process.execPath, [process.argv0, ...script, ...args], plan.env);
+    execve(process.execPath, argv, plan.env);
   } catch (error) {
-    setSignalMask("release");
     warnAboutSettings(error instanceof Error ? error.message : String(error));
   }
 }

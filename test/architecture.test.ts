@@ -26,6 +26,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   version: { uses: [] },
   lifecycle: { uses: [] },
   fault: { uses: [] },
+  "replace-process": { uses: [] },
   "runtime-settings": { uses: [] },
   "signal-mask": { uses: [] },
   "stop-signals": { uses: [] },
@@ -71,7 +72,17 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     ],
   },
   main: {
-    uses: ["clock", "commands", "config", "ingress", "runtime-settings", "signal-mask", "stop-signals", "version"],
+    uses: [
+      "clock",
+      "commands",
+      "config",
+      "ingress",
+      "replace-process",
+      "runtime-settings",
+      "signal-mask",
+      "stop-signals",
+      "version",
+    ],
   },
 };
 
