@@ -31,7 +31,8 @@ const uses: SandboxUse[] = Array.from({ length: SANDBOXES }, (_, index) => ({
 }));
 
 function publisherTo(redisDsn: string, minIntervalMs: number) {
-  const config = { enabled: true, redisDsn, redisCaFile: undefined, queueKey: "bench:renew", queueMaxLength: 1000 };
+  const files = { redisDsnFile: undefined, redisCaFile: undefined };
+  const config = { enabled: true, redisDsn, ...files, queueKey: "bench:renew", queueMaxLength: 1000 };
   return createRedisPublisher({ config: { ...config, minIntervalMs }, logger: silentLogger, clock: systemClock });
 }
 

@@ -9,6 +9,7 @@ import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
+import { listPlaces, nameFault } from "./fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
 import { createMetrics, type ProcessProbe } from "./metrics.ts";
@@ -25,6 +26,13 @@ import { buildInfo, formatBuildInfo } from "./version.ts";
  * Kubernetes kills after 30.
  */
 const FLUSH_MAX_MS = 1_000;
+/** How many faults are logged: while the process drains, one cause can bring thousands. All of them are counted. */
+const FAULTS_LOGGED_MAX = 20;
+/** Places of a stack that are logged. */
+const FAULT_PLACES_MAX = 10;
+/** Said by the system where its kernel has no IPv6 (`ipv6.disable=1`), or no interface that has it. */
+const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
+const ANY_IPV4 = "0.0.0.0";
 
 /** Where the world is touched; tests put their own here. */
 export interface IngressSeams {
@@ -45,7 +53,7 @@ export interface IngressSeams {
 /** The program: everything between the process edge and the parts. */
 export interface Ingress {
   /**
-   * Listens and begins to read sandboxes. Rejects when a port cannot be had or the access keys are bad; what is open
+   * Listens and begins to read sandboxes. Rejects when a port cannot be had or a file of secrets is bad; what is open
    * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
    */
   start(): Promise<IngressPorts>;
@@ -54,6 +62,11 @@ export interface Ingress {
    * drain time, cut the rest; flush, and close the admin port last. Idempotent.
    */
   drain(): Promise<void>;
+  /**
+   * Takes a fault that belongs to no request: counted, logged, and the ingress is not ready any more. To be drained by the
+   * caller, who ends the process.
+   */
+  reportFault(what: string, thrown: unknown): void;
   readonly lifecycle: Lifecycle;
   readonly logger: ProgramLogger;
 }
@@ -105,7 +118,9 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   );
   const descriptors = createDescriptors({ clock, logger });
   descriptors.onLook((pressure) => proxy.relieve(pressure));
+  let faults = 0;
   metrics.observe({
+    internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
@@ -123,7 +138,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           host: config.adminHost,
           port: config.adminPort,
           metrics,
-          checks: () => readinessChecks(lifecycle, provider),
+          checks: () => [...readinessChecks(lifecycle, provider), faultCheck(faults)],
           logger,
         });
 
@@ -136,14 +151,15 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     // The admin port first and last: it tells what the rest is doing.
-    const adminPort = (await listen("admin", config, async () => await admin?.start()))?.port ?? 0;
+    const listen = createListening(config, logger);
+    const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
+    await renew.start();
     if (isDraining()) return { port: 0, adminPort };
-    const port = await listen("traffic", config, () => proxy.start());
+    const port = await listen("traffic", (host) => proxy.start(host));
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
-    await renew.start();
     void announceSync(provider, lifecycle, logger);
     return { port, adminPort };
   };
@@ -164,6 +180,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
 
   return {
     start,
+    reportFault(what, thrown) {
+      faults += 1;
+      if (faults > FAULTS_LOGGED_MAX) return;
+      // Not the message: it can hold what a client sent.
+      logger.error(what, { error: nameFault(thrown), at: listPlaces(thrown, FAULT_PLACES_MAX).join(" ") });
+    },
     drain: () => {
       lifecycle.advance("draining");
       return (draining ??= stopParts());
@@ -173,19 +195,44 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   };
 }
 
-/** Opens a port. Whatever the system says when that fails, the error names the flags that chose it. */
-async function listen<T>(which: "admin" | "traffic", config: Config, open: () => T | Promise<T>): Promise<T> {
-  const { host, port, flags } =
-    which === "admin"
-      ? { host: config.adminHost, port: config.adminPort, flags: "--admin-host, --admin-port" }
-      : { host: config.host, port: config.port, flags: "--host, --port" };
-  try {
-    return await open();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    const place = `${formatUrlHost(host)}:${port}`;
-    throw new Error(`Cannot listen on ${place} (${flags}): ${reason}`, { cause: error });
-  }
+/**
+ * Opens ports. Whatever the system says when that fails, the error names the flags that chose the address. An address that
+ * nobody chose, `::`, gives way to `0.0.0.0` where the kernel has no IPv6; that is said once.
+ */
+function createListening(config: Config, logger: Logger) {
+  let hasWarned = false;
+  const flagsOf = {
+    admin: { host: config.adminHost, isDefault: config.isDefaultAdminHost, port: config.adminPort },
+    traffic: { host: config.host, isDefault: config.isDefaultHost, port: config.port },
+  };
+  return async <T>(which: "admin" | "traffic", open: (host: string) => T | Promise<T>): Promise<T> => {
+    const { host, isDefault, port } = flagsOf[which];
+    const flags = which === "admin" ? "--admin-host, --admin-port" : "--host, --port";
+    const attempt = async (address: string): Promise<T> => {
+      try {
+        return await open(address);
+      } catch (error) {
+        const place = `${formatUrlHost(address)}:${port}`;
+        throw new Error(`Cannot listen on ${place} (${flags}): ${messageOf(error)}`, { cause: error });
+      }
+    };
+    try {
+      return await attempt(host);
+    } catch (error) {
+      if (!isDefault || !NO_IPV6.test(messageOf(error))) throw error;
+      const listening = await attempt(ANY_IPV4);
+      if (!hasWarned) logger.warn(`no IPv6 here: listening on ${ANY_IPV4}, every IPv4 address, instead of ::`);
+      hasWarned = true;
+      return listening;
+    }
+  };
+}
+
+/** With the system's code, which not every message repeats. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return error.message.includes(code) ? error.message : `${error.message} (${code})`;
 }
 
 async function createProvider(
@@ -236,6 +283,11 @@ function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): reado
     { name: "sandboxes-synced", ok: synced, detail: synced ? "" : (fault ?? "the first list is not complete") },
     { name: "serving", ok: isServing, detail: isServing ? "" : "shutting down" },
   ];
+}
+
+function faultCheck(faults: number): HealthCheck {
+  const ok = faults === 0;
+  return { name: "no-internal-fault", ok, detail: ok ? "" : "a bug was hit, the process is about to end" };
 }
 
 /** Milliseconds between two looks at a provider that is not synced; it logs its own faults. */

@@ -4,6 +4,7 @@ import type { Clock } from "./clock.ts";
 import type { IngressErrorCode } from "./errors.ts";
 import { formatJsonLine, formatTextLine, type Line } from "./log/format-line.ts";
 import { LineWriter, type WriteChunk } from "./log/line-writer.ts";
+import { RefusalSums } from "./log/refusal-sums.ts";
 import type { RouteFormLabel } from "./metrics.ts";
 
 /** `--log-level`. */
@@ -61,7 +62,10 @@ export interface AccessLogger {
    * daily business (499).
    */
   wants(status: number, code: IngressErrorCode | undefined): boolean;
-  /** Writes one line, if the mode wants it. */
+  /**
+   * Writes one line, if the mode wants it. Mode `errors` writes the first entry of a code (a status, where there is no code) and
+   * a sandbox at once, and those that follow as one line a second, the last of them with their number in the field `repeated`.
+   */
   log(entry: AccessEntry): void;
 }
 
@@ -97,6 +101,13 @@ export function createLogger(options: LoggerOptions): ProgramLogger {
       format({ timeMs: clock.now(), level: "warn", message: "log lines were dropped", fields: { lines: count } }),
   });
   const emit = (line: Omit<Line, "timeMs">) => writer.push(format({ timeMs: clock.now(), ...line }));
+  const emitRequest = (fields: LogFields) => emit({ level: "info", message: "request", fields });
+  const sums = new RefusalSums<AccessEntry>({
+    clock,
+    write: (entry, times) => emitRequest({ ...toFields(entry), ...(times === 1 ? {} : { repeated: times }) }),
+    writeOthers: ({ status, code }, times) =>
+      emit({ level: "info", message: "requests of further sandboxes", fields: { status, code, repeated: times } }),
+  });
   const reporter: ConsolaReporter = {
     log(object) {
       // Only the functions below call consola, so a line's arguments are a message and perhaps fields.
@@ -118,9 +129,12 @@ export function createLogger(options: LoggerOptions): ProgramLogger {
     warn: (message, fields) => consola.warn(message, fields),
     error: (message, fields) => consola.error(message, fields),
     accessLog: createAccessLogger(options.accessLog, (entry) =>
-      emit({ level: "info", message: "request", fields: toFields(entry) }),
+      options.accessLog === "errors" ? sums.add(entry) : emitRequest(toFields(entry)),
     ),
-    flush: () => writer.flush(),
+    flush() {
+      sums.flush();
+      return writer.flush();
+    },
     droppedLines: () => writer.dropped,
   };
 }

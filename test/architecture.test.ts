@@ -27,6 +27,11 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   lifecycle: { uses: [] },
   // The operating system's own words, read and parsed.
   host: { uses: ["address"], types: ["clock", "log"] },
+  fault: { uses: [] },
+  "replace-process": { uses: [] },
+  "runtime-settings": { uses: [] },
+  "signal-mask": { uses: [] },
+  "stop-signals": { uses: [] },
   log: { uses: ["clock"], types: ["errors", "metrics"] },
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
   files: { uses: ["clock"], types: ["log"] },
@@ -41,7 +46,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   sandbox: { uses: ["address", "clock", "files", "log", "kube"], types: ["config"] },
   renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "route", "sandbox"],
+    uses: ["address", "clock", "errors", "fault", "route", "sandbox"],
     types: ["access", "config", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["address"], types: ["log"] },
@@ -58,6 +63,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "clock",
       "config",
       "host",
+      "fault",
       "kube",
       "lifecycle",
       "log",
@@ -68,7 +74,19 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "version",
     ],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "version"] },
+  main: {
+    uses: [
+      "clock",
+      "commands",
+      "config",
+      "ingress",
+      "replace-process",
+      "runtime-settings",
+      "signal-mask",
+      "stop-signals",
+      "version",
+    ],
+  },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */
@@ -82,7 +100,6 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "@opentelemetry/exporter-prometheus": "metrics.ts",
   "@opentelemetry/resources": "metrics.ts",
   "@opentelemetry/sdk-metrics": "metrics.ts",
-  "@redis/client": "renew/redis-client.ts",
   cac: "config.ts",
   consola: "log.ts",
   ws: "proxy/websocket-dial.ts",

@@ -26,8 +26,8 @@ export interface AdminServerOptions {
 
 /** The operator's port: probes and metrics, for kubelet and Prometheus. It shows no sandbox by name. */
 export interface AdminServer {
-  /** Listens. Rejects when the address cannot be had. */
-  start(): Promise<{ readonly port: number }>;
+  /** Listens, on `host` instead of the option's where it is given. Rejects when the address cannot be had. */
+  start(host?: string): Promise<{ readonly port: number }>;
   /** Stops at once, also what is being answered. Idempotent. */
   stop(): Promise<void>;
 }
@@ -41,11 +41,11 @@ interface AdminPage {
 }
 
 export function createAdminServer(options: AdminServerOptions): AdminServer {
-  const { host, port, logger } = options;
+  const { port, logger } = options;
   const pages = listPages(options);
   let server: Server<undefined> | undefined;
   return {
-    start() {
+    start(host = options.host) {
       return Promise.try(() => {
         server = Bun.serve({
           hostname: host,

@@ -90,13 +90,15 @@ function readNamespaces(reader: FlagReader): readonly string[] {
   return names;
 }
 
-type Listeners = Pick<Config, "host" | "port" | "adminHost" | "adminPort">;
+type Listeners = Pick<Config, "host" | "isDefaultHost" | "port" | "adminHost" | "isDefaultAdminHost" | "adminPort">;
 
 function readListeners(reader: FlagReader): Listeners {
   const listeners: Listeners = {
     host: reader.parse("host", parseListenAddress),
+    isDefaultHost: !reader.isGiven("host"),
     port: reader.int("port"),
     adminHost: reader.parse("admin-host", parseListenAddress),
+    isDefaultAdminHost: !reader.isGiven("admin-host"),
     adminPort: reader.int("admin-port"),
   };
   const { host, port, adminHost, adminPort } = listeners;
@@ -151,12 +153,10 @@ function checkAccessKeys(reader: FlagReader, secureAccessKeys: string): void {
 }
 
 function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
-  const redisDsn = reader.text("renew-intent-redis-dsn");
-  const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
   const enabled = reader.bool("renew-intent-enabled");
-  const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
-  const isTls = isChecked && checkRedisDsn(reader, redisDsn);
-  if (redisCaFile !== undefined && !isTls) {
+  const { redisDsn, redisDsnFile, mayBeTls } = readRedisDsn(reader, warnings, enabled);
+  const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
+  if (redisCaFile !== undefined && !mayBeTls) {
     warnings.push("--renew-intent-redis-ca-file is ignored: --renew-intent-redis-dsn is not rediss://");
   }
   const queueKey = reader.text("renew-intent-queue-key");
@@ -164,11 +164,31 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   return {
     enabled,
     redisDsn,
+    redisDsnFile,
     redisCaFile,
     queueKey,
     queueMaxLength: reader.int("renew-intent-queue-max-len"),
     minIntervalMs: reader.int("renew-intent-min-interval") * MS_PER_SECOND,
   };
+}
+
+/** Where the address of Redis comes from, and whether it can be one of a server with TLS. */
+function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) {
+  const redisDsn = reader.text("renew-intent-redis-dsn");
+  const redisDsnFile = reader.optionalText("renew-intent-redis-dsn-file");
+  if (redisDsnFile !== undefined) {
+    if (reader.isGiven("renew-intent-redis-dsn") && redisDsn !== "") {
+      reader.faults.push("--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them may be given");
+    }
+    return { redisDsn, redisDsnFile, mayBeTls: true };
+  }
+  if (!enabled && UNSET_REFERENCE.test(redisDsn)) {
+    // A chart passes the flag always, and the variable only where it turns renewing on.
+    warnings.push("--renew-intent-redis-dsn is ignored: it holds a literal $(NAME), and renewing is off");
+    return { redisDsn: "", redisDsnFile, mayBeTls: false };
+  }
+  const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
+  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, redisDsn) };
 }
 
 /** Whether the address is one of a server with TLS; false, and a fault, where it is none at all. */

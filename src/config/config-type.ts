@@ -23,10 +23,14 @@ export interface Config {
 
   /** `--host`: listen address; `::` listens on both families. */
   readonly host: string;
+  /** Nobody chose `host`: it may give way where there is no IPv6. */
+  readonly isDefaultHost: boolean;
   /** `--port`, 28888; 0 takes a free one (tests). */
   readonly port: number;
   /** `--admin-host`, default `::`. */
   readonly adminHost: string;
+  /** The same of `adminHost`. */
+  readonly isDefaultAdminHost: boolean;
   /** `--admin-port`, 28889; 0 turns the admin server off. */
   readonly adminPort: number;
 
@@ -81,8 +85,10 @@ export interface Config {
 /** The `--renew-intent-*` flags (contract §4). */
 export interface RenewConfig {
   readonly enabled: boolean;
-  /** Carries a password: never logged. */
+  /** Carries a password: never logged. Without meaning where `redisDsnFile` is given. */
   readonly redisDsn: string;
+  /** `--renew-intent-redis-dsn-file`: a file with the DSN, read at the start; undefined: `redisDsn` counts. */
+  readonly redisDsnFile: string | undefined;
   /** `--renew-intent-redis-ca-file`; undefined: the system's authorities. */
   readonly redisCaFile: string | undefined;
   readonly queueKey: string;

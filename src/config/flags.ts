@@ -273,6 +273,14 @@ export const FLAGS = [
     help: "Redis to publish to: redis://, rediss:// or unix://, with user:password@ and /database",
   },
   {
+    name: "renew-intent-redis-dsn-file",
+    type: "string",
+    default: "",
+    group: "Renew intents",
+    valueName: "file",
+    help: "File with this url instead, read at the start: a flag shows in the pod's spec",
+  },
+  {
     name: "renew-intent-redis-ca-file",
     type: "string",
     default: "",

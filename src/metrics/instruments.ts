@@ -130,6 +130,12 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       },
     },
     {
+      name: "ingress.process.fault.count",
+      kind: "counter",
+      description: "Exceptions and rejections that belong to no request: bugs, each of which ends the process in order",
+      read: () => current().internalFaults?.(),
+    },
+    {
       name: "ingress.log.dropped.count",
       kind: "counter",
       description: "Log lines lost to a reader that stalled",

@@ -27,6 +27,8 @@ export interface MetricsSources {
         readonly idleClosed: number;
       }
     | undefined;
+  /** Exceptions and rejections that belong to no request. */
+  readonly internalFaults?: () => number;
 }
 
 /** The process's own use of resources: only the process edge can tell. */

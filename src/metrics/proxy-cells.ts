@@ -14,7 +14,7 @@ const EVENT_LOOP_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500
 const REQUEST_DURATION: HistogramSpec = {
   name: "ingress.http.request.duration",
   unit: "ms",
-  description: "Duration of requests, from the head of the request to the end of the answer",
+  description: "Duration of requests, from the head of the request to the end of the answer or of the WebSocket",
   bounds: REQUEST_BOUNDS_MS,
 };
 const RESOLUTION_DURATION: HistogramSpec = {

@@ -14,7 +14,10 @@ export type RouteFormLabel = "header" | "host" | "uri" | "none";
 export interface ProxyMetrics {
   /** A request came in and was counted in flight. Every call is matched by one `requestEnded`. */
   requestStarted(): void;
-  /** The answer ended (or the tunnel was opened, for an upgrade). */
+  /**
+   * The answer ended, or the tunnel closed: a tunnel's duration is its whole life, as in the reference. Its hours are told
+   * from the times of answers by `proxyType`.
+   */
   requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;
   /** A request was refused by the ingress itself. */
   refused(code: IngressErrorCode): void;

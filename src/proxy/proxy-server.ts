@@ -82,8 +82,8 @@ export interface ProxyMemory {
 
 /** The server on the traffic port. */
 export interface ProxyServer {
-  /** Listens; gives the port. Throws when that is taken. */
-  start(): number;
+  /** Listens, on `host` instead of the configuration's where it is given; gives the port. Throws when that is taken. */
+  start(host?: string): number;
   /** From now on answers ask the client to close the connection; everything is still served. */
   announceDrain(): void;
   /** Stops accepting, lets what is open end within `drainMs`, closes tunnels spread over it, and cuts the rest. */
@@ -103,6 +103,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   let draining = false;
   let pressure: DescriptorPressure = "none";
   let idleClosed = 0;
+  let host = config.host;
   let tense: Timer | undefined;
   const closesConnections = (): boolean => draining || pressure !== "none";
 
@@ -184,7 +185,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
 
   const listener = createListener(config.port, (port) =>
     Bun.serve<TunnelData>({
-      hostname: config.host,
+      hostname: host,
       port,
       // Sizes and times are the handler's business, with answers that say so.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
@@ -198,7 +199,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   );
 
   return {
-    start() {
+    start(listenOn = config.host) {
+      host = listenOn;
       const port = listener.start();
       watchdog.start();
       lookWhileTense();

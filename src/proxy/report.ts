@@ -3,6 +3,7 @@ import type { IngressError } from "../errors.ts";
 import type { AccessLogger } from "../log.ts";
 import type { ProxyMetrics } from "../metrics.ts";
 import type { Route } from "../route/route.ts";
+import { describeCause } from "./describe-cause.ts";
 import type { Exchange, ExchangeObserver, ExchangeOutcome } from "./exchange.ts";
 import { connectResultOf } from "./upstream-errors.ts";
 
@@ -101,15 +102,4 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
   }
-}
-
-/** The cause in one line, for the log. Neither fetch nor ws puts a URL's query or a header into these. */
-function describeCause(error: IngressError | undefined): string | undefined {
-  if (error === undefined) return undefined;
-  const { cause } = error;
-  if (cause === undefined) return undefined;
-  if (typeof cause === "string") return cause;
-  if (!(cause instanceof Error)) return typeof cause;
-  const code = "code" in cause && typeof cause.code === "string" ? cause.code : cause.name;
-  return cause.message.startsWith(code) ? cause.message : `${code}: ${cause.message}`;
 }

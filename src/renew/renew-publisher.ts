@@ -24,7 +24,7 @@ export interface RenewPublisher {
   offer(use: SandboxUse): void;
   /** Forgets the throttle state of a sandbox that is gone. */
   forget(record: SandboxRecord): void;
-  /** Begins to connect; resolves at once. */
+  /** Begins to connect, and waits for no connection. Rejects when a file that has the address cannot be read. */
   start(): Promise<void>;
   /** Publishes what is queued within `flushMaxMs`, then closes. Idempotent. */
   stop(flushMaxMs: number): Promise<void>;

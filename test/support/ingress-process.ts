@@ -19,6 +19,13 @@ export interface IngressProcessOptions {
   readonly cwd?: string;
 }
 
+export interface IngressStartOptions extends IngressProcessOptions {
+  /** The binary is Bun, and this is what it runs. */
+  readonly script?: string;
+  /** No flag names an address to listen on; default: 127.0.0.1. */
+  readonly defaultHosts?: true;
+}
+
 /** Runs a command to its end. */
 export async function runToEnd(command: readonly string[], options: IngressProcessOptions = {}) {
   const child = Bun.spawn([...command], {
@@ -39,12 +46,14 @@ export async function runToEnd(command: readonly string[], options: IngressProce
 export async function startIngressProcess(
   binary: string,
   flags: readonly string[],
-  options: IngressProcessOptions = {},
+  options: IngressStartOptions = {},
 ): Promise<IngressProcess> {
   const port = findFreePort();
   const adminPort = findFreePort();
-  const places = ["--host=127.0.0.1", `--port=${port}`, "--admin-host=127.0.0.1", `--admin-port=${adminPort}`];
-  const child = Bun.spawn([binary, ...places, ...flags], {
+  const hosts = options.defaultHosts === true ? [] : ["--host=127.0.0.1", "--admin-host=127.0.0.1"];
+  const places = [...hosts, `--port=${port}`, `--admin-port=${adminPort}`];
+  const script = options.script === undefined ? [] : [options.script];
+  const child = Bun.spawn([binary, ...script, ...places, ...flags], {
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
     stdin: "ignore",

@@ -39,6 +39,7 @@ export async function startPublisher(
     config: {
       enabled: true,
       redisDsn,
+      redisDsnFile: undefined,
       redisCaFile: undefined,
       queueKey: QUEUE_KEY,
       queueMaxLength: 0,

@@ -59,7 +59,11 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], "--secure-access-keys: "],
     [[NAMESPACE, "--secure-access-keys=a="], "--secure-access-keys: "],
     [[NAMESPACE, "--secure-access-keys=a=MTIz", "--secure-access-keys-file=f"], "only one of them"],
-    [[NAMESPACE, "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
+    [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
+    [
+      [NAMESPACE, "--renew-intent-redis-dsn=redis://h", "--renew-intent-redis-dsn-file=f"],
+      "--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them",
+    ],
     [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "redis"],
     [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn="], "redis"],
     [[NAMESPACE, "--renew-intent-queue-key="], "must not be empty"],

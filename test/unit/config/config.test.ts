@@ -22,8 +22,10 @@ test("parseConfig gives the documented defaults", () => {
     kubeconfig: undefined,
     allowLoopbackEndpoints: false,
     host: "::",
+    isDefaultHost: true,
     port: 28888,
     adminHost: "::",
+    isDefaultAdminHost: true,
     adminPort: 28889,
     logLevel: "info",
     logFormat: "text",
@@ -45,6 +47,7 @@ test("parseConfig gives the documented defaults", () => {
     renew: {
       enabled: false,
       redisDsn: "redis://127.0.0.1:6379/0",
+      redisDsnFile: undefined,
       redisCaFile: undefined,
       queueKey: "opensandbox:renew:intent",
       queueMaxLength: 0,
@@ -142,11 +145,23 @@ describe("parseConfig reads each flag", () => {
     expect(configOf([NAMESPACE, ...argv]).renew).toEqual({
       enabled: true,
       redisDsn: "rediss://u:p@r:1/2",
+      redisDsnFile: undefined,
       redisCaFile: "/ca",
       queueKey: "q",
       queueMaxLength: 7,
       minIntervalMs: 9_000,
     });
+  });
+
+  test("--renew-intent-redis-dsn-file, also beside an empty --renew-intent-redis-dsn and a CA file", () => {
+    const argv = [
+      "--renew-intent-redis-dsn-file=/dsn",
+      "--renew-intent-redis-dsn=",
+      "--renew-intent-redis-ca-file=/ca",
+    ];
+    const { renew, warnings } = configOf([NAMESPACE, "--renew-intent-enabled", ...argv]);
+    expect(renew).toMatchObject({ enabled: true, redisDsnFile: "/dsn", redisCaFile: "/ca" });
+    expect(warnings).toEqual([]);
   });
 
   test("--trusted-proxies", () => {
@@ -172,6 +187,7 @@ describe("parseConfig warns", () => {
     [["--manifests=m", "--kubeconfig=k"], "--kubeconfig is ignored"],
     [["--drain-timeout=23s"], "together 28s"],
     [["--renew-intent-redis-ca-file=/ca"], "--renew-intent-redis-ca-file is ignored"],
+    [["--renew-intent-redis-dsn=$(REDIS_DSN)"], "--renew-intent-redis-dsn is ignored"],
   ])("about %j", (argv, text) => {
     const { warnings } = configOf([NAMESPACE, ...argv]);
     expect(warnings).toHaveLength(1);
