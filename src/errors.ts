@@ -50,6 +50,7 @@ const ANSWERS = {
     retryAfterSeconds: 1,
   },
   tunnels_overflow: { status: 503, message: "too much data is waiting for slow readers", retryAfterSeconds: 1 },
+  websocket_flood: { status: 429, message: "too many WebSocket pings or pongs" },
   draining: { status: 503, message: "ingress is shutting down", retryAfterSeconds: 1 },
 
   // 502: somebody else's fault, and trying again is the client's decision.

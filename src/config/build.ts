@@ -52,6 +52,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     maxHeaderBytes: reader.size("max-header-size"),
     maxBodyBytes: reader.size("max-body-size"),
     websocketMaxMessageBytes: reader.size("websocket-max-message"),
+    websocketFrameRate: reader.int("websocket-frame-rate"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     renew: Object.freeze(readRenew(reader, warnings)),

@@ -56,6 +56,8 @@ export interface Config {
   readonly maxBodyBytes: number;
   /** `--websocket-max-message`, 64 MiB: a larger one ends the tunnel with 1009. */
   readonly websocketMaxMessageBytes: number;
+  /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
+  readonly websocketFrameRate: number;
 
   /** `--shutdown-delay`, 5 s: not ready but serving, so that load balancers notice. */
   readonly shutdownDelayMs: number;

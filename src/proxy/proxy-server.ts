@@ -15,8 +15,10 @@ import { createClientAddressResolver } from "./client-address.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
 import { createLimits } from "./limits.ts";
 import { createReport } from "./report.ts";
-import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData, TUNNELS_TOTAL_MAX_BYTES } from "./tunnel.ts";
-import { createTunnels } from "./tunnels.ts";
+import type { TunnelData } from "./tunnel.ts";
+import { tunnelHandlers } from "./tunnel-handlers.ts";
+import { TUNNELS_TOTAL_MAX_BYTES } from "./tunnel-limits.ts";
+import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./tunnels.ts";
 import { createUpstreamPool } from "./upstream.ts";
 import { CLIENT_IDLE_SECONDS, createWatchdog } from "./watchdog.ts";
 
@@ -40,6 +42,7 @@ export type ProxyConfig = Pick<
   | "maxRequestsPerSandbox"
   | "maxBodyBytes"
   | "websocketMaxMessageBytes"
+  | "websocketFrameRate"
 >;
 
 /** What the proxy works with. */
@@ -52,6 +55,8 @@ export interface ProxyParts {
   readonly renew: RenewPublisher;
   /** What may wait in the buffers of all tunnels together, in bytes; default: `TUNNELS_TOTAL_MAX_BYTES`. */
   readonly tunnelsTotalMaxBytes?: number;
+  /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
+  readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
   readonly instance: string;
 }
@@ -76,7 +81,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
 
   const upstreams = createUpstreamPool();
   const limits = createLimits(config);
-  const tunnels = createTunnels({ onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() });
+  const tunnels = createTunnels(
+    { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
+    { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
+  );
   const tunnelBudget = createBufferBudget(
     // One tunnel must be able to carry the largest message, whatever the flag says.
     Math.max(parts.tunnelsTotalMaxBytes ?? TUNNELS_TOTAL_MAX_BYTES, 2 * config.websocketMaxMessageBytes),
@@ -84,7 +92,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const watchdog = createWatchdog(config, {
     clock,
     rearm: (request) => server?.timeout(request, CLIENT_IDLE_SECONDS),
-    onSweep: (nowMs) => upstreams.sweep(nowMs),
+    onSweep(nowMs) {
+      upstreams.sweep(nowMs);
+      tunnels.sweep(nowMs);
+    },
   });
   const report = createReport({
     clock,
@@ -157,7 +168,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       draining = true;
       const deadline = clock.monotonic() + drainMs;
       const stopped = server?.stop() ?? Promise.resolve();
-      void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE, clock);
+      void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
       while (limits.inFlight() > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that are already with Bun still have to leave its buffers.
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);
@@ -167,24 +178,5 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await server?.stop(true);
     },
     inFlight: () => limits.inFlight(),
-  };
-}
-
-function tunnelHandlers(maxMessageBytes: number): Bun.WebSocketHandler<TunnelData> {
-  return {
-    // The tunnel's own business: a terminal may be quiet for days.
-    idleTimeout: 0,
-    sendPings: false,
-    perMessageDeflate: false,
-    maxPayloadLength: maxMessageBytes,
-    // Reached only if the sandbox is not paused in time: one message behind a full buffer must still fit.
-    backpressureLimit: maxMessageBytes + TUNNEL_HIGH_WATER_BYTES,
-    closeOnBackpressureLimit: true,
-    open: (client: ClientSocket) => client.data.tunnel.openClient(client),
-    message: (client, data) => client.data.tunnel.fromClient(data),
-    ping: (client, data) => client.data.tunnel.pingFromClient(data),
-    pong: (client, data) => client.data.tunnel.pongFromClient(data),
-    drain: (client) => client.data.tunnel.clientDrained(),
-    close: (client, code, reason) => client.data.tunnel.closeFromClient(code, reason),
   };
 }

@@ -7,7 +7,8 @@ import { relayAnswer, type BodyContext } from "./body.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
-import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
+import { Tunnel, type TunnelData } from "./tunnel.ts";
+import type { TunnelSet } from "./tunnels.ts";
 import { connectResultOf } from "./upstream-errors.ts";
 import { dialWebSocket } from "./websocket-dial.ts";
 

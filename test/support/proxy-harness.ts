@@ -35,6 +35,7 @@ const DEFAULTS: ProxyConfig = {
   maxRequestsPerSandbox: 1_000,
   maxBodyBytes: 0,
   websocketMaxMessageBytes: 64 * 1024 * 1024,
+  websocketFrameRate: 4_000,
 };
 
 /** Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them. */

@@ -51,6 +51,7 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--max-header-size=1KiB"], "must be between 4KiB and 16MiB"],
     [[NAMESPACE, "--max-body-size=1.5GiB"], "expected a size"],
     [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
+    [[NAMESPACE, "--websocket-frame-rate=-1"], "must be between 0"],
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], 'entry 2 repeats key id "a"'],
