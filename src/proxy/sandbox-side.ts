@@ -2,7 +2,7 @@ import type { Clock, Timer } from "../clock.ts";
 import { clipReason, CLOSE_CODES } from "./close-codes.ts";
 import type { FrameKind } from "./frame-queue.ts";
 import { TUNNEL_HIGH_WATER_BYTES, UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
-import type { UpstreamSocket } from "./websocket-dial.ts";
+import type { EarlyFrame, UpstreamSocket } from "./websocket-dial.ts";
 
 /** How often a full upstream is looked at, in milliseconds: its client has no event for "drained". */
 const POLL_MS = 10;
@@ -22,11 +22,21 @@ export interface SandboxSideSeams {
   safely(run: () => void): void;
 }
 
+/** What comes from the sandbox. */
+export interface SandboxEvents {
+  onFrame(kind: FrameKind, data: Buffer): void;
+  /** 1006: without a Close. */
+  onClose(code: number, reason: string): void;
+  /** It broke the protocol, or sent more than is allowed. */
+  onError(error: Error): void;
+}
+
 /** Sends to the sandbox, and tells when it does not keep up. */
 export class SandboxSide {
   readonly socket: UpstreamSocket;
   readonly #clock: Clock;
   readonly #seams: SandboxSideSeams;
+  #events: SandboxEvents | undefined;
   #isFull = false;
   #lastWaiting = 0;
   #pollTimer: Timer | undefined;
@@ -46,6 +56,30 @@ export class SandboxSide {
   /** Whether the sandbox has sent Close but keeps TCP open: Bun has answered it, and tells of it only at the end of TCP. */
   get isHalfClosed(): boolean {
     return this.socket.readyState === this.socket.CLOSING;
+  }
+
+  /** From now on everything that comes goes to `events`. */
+  listen(events: SandboxEvents): void {
+    this.#events = events;
+    const { socket } = this;
+    const safely = (run: () => void): void => this.#seams.safely(run);
+    socket.removeAllListeners();
+    socket.on("message", (data: Buffer, binary: boolean) =>
+      safely(() => events.onFrame(binary ? "binary" : "text", data)),
+    );
+    socket.on("ping", (data: Buffer) => safely(() => events.onFrame("ping", data)));
+    socket.on("pong", (data: Buffer) => safely(() => events.onFrame("pong", data)));
+    socket.on("close", (code: number, reason: Buffer) => safely(() => events.onClose(code, reason.toString())));
+    socket.on("error", (error: Error) => safely(() => events.onError(error)));
+  }
+
+  /** What had come before anybody listened. */
+  takeEarly(frames: readonly EarlyFrame[]): void {
+    for (const frame of frames) {
+      if (frame.kind === "close") this.#events?.onClose(frame.code, frame.reason);
+      else if (frame.kind === "ping") this.#events?.onFrame("ping", frame.data);
+      else this.#events?.onFrame(frame.binary ? "binary" : "text", frame.data);
+    }
   }
 
   deliver(kind: FrameKind, data: string | Buffer): void {

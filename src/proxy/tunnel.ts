@@ -6,10 +6,10 @@ import { type BufferBudget, BudgetShare } from "./buffer-budget.ts";
 import { ClientSide } from "./client-side.ts";
 import { CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "./exchange.ts";
-import { FrameLane } from "./frame-lane.ts";
+import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
-import type { TunnelFrameRates } from "./frame-rates.ts";
-import { Peer } from "./peer.ts";
+import type { End } from "./peers.ts";
+import { createRelay, type Relay } from "./relay.ts";
 import { SandboxSide } from "./sandbox-side.ts";
 import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./tunnels.ts";
@@ -31,20 +31,8 @@ export interface TunnelData {
 
 export type ClientSocket = ServerWebSocket<TunnelData>;
 
-/** The two ends of a tunnel. */
-type End = "client" | "sandbox";
-
 /** A close code for each end; 1006 ends the connection without a Close. */
 type Farewell = Readonly<Record<End, number>>;
-
-/** What a tunnel has once its client is there. */
-interface Relay {
-  readonly client: ClientSide;
-  readonly rates: TunnelFrameRates;
-  readonly toSandbox: FrameLane;
-  readonly toClient: FrameLane;
-  readonly peers: Readonly<Record<End, Peer>>;
-}
 
 /**
  * One relayed WebSocket: two connections, each frame passed on as it comes. The fast side is paused while the slow one
@@ -87,12 +75,16 @@ export class Tunnel {
   /** The client is there: what waited goes first, then everything flows. */
   openClient(socket: ClientSocket): void {
     this.#relay = this.#createRelay(new ClientSide(socket));
-    this.#listen();
+    this.#sandbox.listen({
+      onFrame: (kind, data) => this.#fromSandbox(kind, data),
+      onClose: (code, reason) => this.#closeFromSandbox(code, reason),
+      onError: (error) => this.#failSandbox(error),
+    });
     const { signal } = this.exchange;
     signal.addEventListener("abort", () => this.safely(() => this.#cut()), { once: true });
     this.#tunnels.add(this);
     if (signal.aborted) return this.#cut();
-    for (const frame of this.#early) this.#takeEarly(frame);
+    this.#sandbox.takeEarly(this.#early);
     if (!this.#relay.toClient.isPaused) this.#sandbox.socket.resume();
   }
 
@@ -117,14 +109,9 @@ export class Tunnel {
   fromClient(kind: FrameKind, data: string | Buffer): void {
     if (this.#closing || this.#relay === undefined) return;
     const { peers, toSandbox } = this.#relay;
-    peers.client.beat();
-    if (typeof data !== "string" && (kind === "ping" || kind === "pong")) {
-      if (!peers.client.mayControl(this.#clock.monotonic())) return this.#endFlood("client");
-      if (kind === "pong" && this.#tunnels.pingPayload.equals(data)) return;
-      // Bun has sent the client its pong already; the sandbox's would be a second one.
-      if (kind === "ping") peers.sandbox.oweSilentPong(data);
-    }
-    toSandbox.push(kind, data);
+    const judgement = peers.judge("client", { kind, data }, this.#clock.monotonic());
+    if (judgement === "flood") this.#endFlood("client");
+    else if (judgement === "pass") toSandbox.push(kind, data);
   }
 
   /** The client's buffer has drained. */
@@ -181,10 +168,7 @@ export class Tunnel {
     // Who is not read cannot show that it is there.
     if (toSandbox.isPaused) peers.client.beat();
     if (toClient.isPaused) peers.sandbox.beat();
-    const verdicts = {
-      client: peers.client.check(nowMs, options.intervalMs),
-      sandbox: peers.sandbox.check(nowMs, options.intervalMs),
-    };
+    const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");
     if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
     // Behind data that waits a ping would not arrive; that the data drains is as good as a pong.
@@ -196,67 +180,32 @@ export class Tunnel {
   }
 
   #createRelay(client: ClientSide): Relay {
-    const now = this.#clock.monotonic();
     const { upstream, subject } = this.exchange;
-    const payers = { sandboxUid: upstream.uid, clientAddress: subject.clientAddress };
-    const rates = this.#tunnels.rates.join(payers, now);
-    const context = { clock: this.#clock, scheduler: this.#tunnels.scheduler };
-    const fail = (thrown: unknown): void => this.#fail(thrown);
-    const onHeldBytes = (): void => this.#countBacklog();
-    const toSandbox = new FrameLane(
+    return createRelay(
       {
-        deliver: (kind, data) => this.#deliverToSandbox(kind, data),
-        // Bun's client has no cork: each frame is a write of its own.
-        batch: (run) => run(),
-        pauseSender: () => this.#pauseClient(),
-        resumeSender: () => client.resume(),
-        onHeldBytes,
-        fail,
+        client,
+        sandbox: this.#sandbox,
+        payers: { sandboxUid: upstream.uid, clientAddress: subject.clientAddress },
+        clock: this.#clock,
+        tunnels: this.#tunnels,
       },
-      { ...context, rate: rates.fromClient },
-    );
-    const toClient = new FrameLane(
       {
-        deliver: (kind, data) => this.#deliverToClient(kind, data),
-        batch: (run) => client.batch(run) && this.#blockClient(),
-        pauseSender: () => this.#sandbox.socket.pause(),
-        resumeSender: () => this.#sandbox.socket.resume(),
-        onHeldBytes,
-        fail,
+        deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
+        deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
+        onClientPaused: () => (this.#pingedAt = this.#clock.monotonic()),
+        onClientSlow: () => this.#blockClient(),
+        onHeldBytes: () => this.#countBacklog(),
+        fail: (thrown) => this.#fail(thrown),
       },
-      { ...context, rate: rates.fromSandbox },
     );
-    return { client, rates, toSandbox, toClient, peers: { client: new Peer(now), sandbox: new Peer(now) } };
-  }
-
-  #listen(): void {
-    const { socket } = this.#sandbox;
-    const take = (kind: FrameKind, data: Buffer): void => this.safely(() => this.#fromSandbox(kind, data));
-    socket.removeAllListeners();
-    socket.on("message", (data: Buffer, binary: boolean) => take(binary ? "binary" : "text", data));
-    socket.on("ping", (data: Buffer) => take("ping", data));
-    socket.on("pong", (data: Buffer) => take("pong", data));
-    socket.on("close", (code: number, reason: Buffer) =>
-      this.safely(() => this.#closeFromSandbox(code, reason.toString())),
-    );
-    socket.on("error", (error: Error) => this.safely(() => this.#failSandbox(error)));
-  }
-
-  #takeEarly(frame: EarlyFrame): void {
-    if (frame.kind === "close") return this.#closeFromSandbox(frame.code, frame.reason);
-    if (frame.kind === "ping") return this.#fromSandbox("ping", frame.data);
-    this.#fromSandbox(frame.binary ? "binary" : "text", frame.data);
   }
 
   #fromSandbox(kind: FrameKind, data: Buffer): void {
     if (this.#closing || this.#relay === undefined) return;
     const { peers, toClient } = this.#relay;
-    peers.sandbox.beat();
-    if (kind === "ping" || kind === "pong") {
-      if (!peers.sandbox.mayControl(this.#clock.monotonic())) return this.#endFlood("sandbox");
-      if (kind === "pong" && (this.#tunnels.pingPayload.equals(data) || peers.sandbox.settlePong(data))) return;
-    }
-    toClient.push(kind, data);
+    const judgement = peers.judge("sandbox", { kind, data }, this.#clock.monotonic());
+    if (judgement === "flood") this.#endFlood("sandbox");
+    else if (judgement === "pass") toClient.push(kind, data);
   }
 
   #deliverToSandbox(kind: FrameKind, data: string | Buffer): void {
@@ -278,11 +227,6 @@ export class Tunnel {
   #blockClient(): void {
     this.#relay?.toClient.block();
     this.#countBacklog();
-  }
-
-  #pauseClient(): void {
-    this.#pingedAt = this.#clock.monotonic();
-    this.#relay?.client.pause();
   }
 
   #noteSandboxWaiting(hasDrained: boolean): void {

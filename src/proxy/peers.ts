@@ -1,5 +1,6 @@
-import { TokenBucket } from "./token-bucket.ts";
+import type { FrameKind } from "./frame-queue.ts";
 import { Pulse, type PulseVerdict } from "./pulse.ts";
+import { TokenBucket } from "./token-bucket.ts";
 
 /** Pings and pongs that each side of a tunnel may send, a second in the long run: programs send one in many seconds. */
 const CONTROL_FRAMES_PER_SECOND = 50;
@@ -13,8 +14,17 @@ const CONTROL_FRAMES_BURST = 1_000;
  */
 const UNANSWERED_PINGS_MAX = 16;
 
-/** What a tunnel knows of one of its sides: whether it is there, how many pings it sends, and which pongs it owes. */
-export class Peer {
+/** The two ends of a tunnel. */
+export type End = "client" | "sandbox";
+
+/** A frame that has come from one of them. */
+export interface ArrivedFrame {
+  readonly kind: FrameKind;
+  readonly data: string | Buffer;
+}
+
+/** What a tunnel knows of one of its ends: whether it is there, how many pings it sends, and which pongs it owes. */
+class Peer {
   readonly #pulse: Pulse;
   /** Made with the first ping or pong: most tunnels see none. */
   #control: TokenBucket | undefined;
@@ -54,5 +64,36 @@ export class Peer {
     const index = this.#owedPongs.indexOf(payload.toString("latin1"));
     this.#owedPongs.splice(0, index + 1);
     return index >= 0;
+  }
+}
+
+/** Both ends of a tunnel, and what their pings and pongs mean. */
+export class Peers {
+  readonly client: Peer;
+  readonly sandbox: Peer;
+  readonly #pingPayload: Buffer;
+
+  /** @param pingPayload What the ingress's own pings carry. */
+  constructor(pingPayload: Buffer, nowMs: number) {
+    this.client = new Peer(nowMs);
+    this.sandbox = new Peer(nowMs);
+    this.#pingPayload = pingPayload;
+  }
+
+  /** Whether a frame is to be passed on, or is an answer to the ingress alone, or one of a flood of control frames. */
+  judge(from: End, { kind, data }: ArrivedFrame, nowMs: number): "pass" | "drop" | "flood" {
+    const peer = this[from];
+    peer.beat();
+    if (typeof data === "string" || kind === "text" || kind === "binary") return "pass";
+    if (!peer.mayControl(nowMs)) return "flood";
+    if (kind === "pong") return this.#pingPayload.equals(data) || peer.settlePong(data) ? "drop" : "pass";
+    // Bun has sent the client its pong already; the sandbox's would be a second one.
+    if (from === "client") this.sandbox.oweSilentPong(data);
+    return "pass";
+  }
+
+  /** Looks whether both are there. */
+  check(nowMs: number, intervalMs: number): Readonly<Record<End, PulseVerdict>> {
+    return { client: this.client.check(nowMs, intervalMs), sandbox: this.sandbox.check(nowMs, intervalMs) };
   }
 }
