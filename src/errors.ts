@@ -59,6 +59,7 @@ const ANSWERS = {
   },
   memory_short: { status: 503, message: "memory is short", retryAfterSeconds: 1 },
   memory_exceeded: { status: 503, message: "too much data is waiting for slow readers", retryAfterSeconds: 1 },
+  websocket_flood: { status: 429, message: "too many WebSocket pings or pongs" },
   draining: { status: 503, message: "ingress is shutting down", retryAfterSeconds: 1 },
 
   // 502: somebody else's fault, and trying again is the client's decision.

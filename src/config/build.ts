@@ -56,6 +56,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     maxBodyBytes: reader.size("max-body-size"),
     memoryBudgetBytes: readMemoryBudget(reader),
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
+    websocketFrameRate: reader.int("websocket-frame-rate"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     renew: Object.freeze(readRenew(reader, warnings)),

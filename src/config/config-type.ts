@@ -64,6 +64,8 @@ export interface Config {
   readonly memoryBudgetBytes: number | undefined;
   /** `--websocket-max-message`: a larger one ends the tunnel with 1009; undefined: derived, see `resolveMemoryPlan`. */
   readonly websocketMaxMessageBytes: number | undefined;
+  /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
+  readonly websocketFrameRate: number;
 
   /** `--shutdown-delay`, 5 s: not ready but serving, so that load balancers notice. */
   readonly shutdownDelayMs: number;

@@ -224,6 +224,13 @@ export const FLAGS = [
     help: "Longest WebSocket message; a longer one closes the WebSocket with code 1009",
   },
   {
+    name: "websocket-frame-rate",
+    ...COUNT,
+    default: "4000",
+    group: "Limits and times",
+    help: "Frames a second in each direction of a WebSocket, 64 times that for all of a sandbox or client; 0 is no limit",
+  },
+  {
     name: "shutdown-delay",
     ...DURATION,
     default: "5s",

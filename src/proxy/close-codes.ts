@@ -7,7 +7,9 @@ export const CLOSE_CODES = {
   /** Never on the wire: the connection ended without a Close. */
   abnormal: 1006,
   invalidData: 1007,
+  policy: 1008,
   tooBig: 1009,
+  internalError: 1011,
   tryAgainLater: 1013,
 } as const;
 

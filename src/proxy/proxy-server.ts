@@ -19,8 +19,9 @@ import { MemoryAccount } from "./memory-account.ts";
 import { MemoryGuard } from "./memory-guard.ts";
 import { createReport } from "./report.ts";
 import { createSyncGate } from "./sync-gate.ts";
-import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData } from "./tunnel.ts";
-import { createTunnels } from "./tunnels.ts";
+import type { TunnelData } from "./tunnel.ts";
+import { tunnelHandlers } from "./tunnel-handlers.ts";
+import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./tunnels.ts";
 import { createUpstreamPool } from "./upstream.ts";
 import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./watchdog.ts";
 
@@ -53,6 +54,7 @@ export type ProxyConfig = Pick<
   | "maxRequests"
   | "maxRequestsPerSandbox"
   | "maxBodyBytes"
+  | "websocketFrameRate"
 > &
   Pick<MemoryPlan, "budgetBytes" | "websocketMaxMessageBytes">;
 
@@ -67,6 +69,8 @@ export interface ProxyParts {
   readonly memory: ProxyMemory;
   /** What the kernel says of connections to an address and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
+  /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
+  readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
   readonly instance: string;
 }
@@ -122,7 +126,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onEnded: () => metrics.endedForMemory(),
   });
   const admission = new Admission(config, { register, departures, isMemoryShort: () => guard.isShort() });
-  const tunnels = createTunnels({ onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() });
+  const tunnels = createTunnels(
+    { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
+    { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
+  );
   const watchdog = new Watchdog(register, config, {
     clock,
     rearm: (request) => listener.timeout(request, CLIENT_IDLE_SECONDS),
@@ -131,6 +138,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       departures.sweep();
       guard.look(nowMs);
       upstreams.sweep(nowMs);
+      tunnels.sweep(nowMs);
     },
   });
   const report = createReport({
@@ -220,7 +228,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       draining = true;
       const deadline = clock.monotonic() + drainMs;
       const stopped = listener.stop();
-      void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE, clock);
+      void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
       while (register.size > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that are already with Bun still have to leave its buffers.
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);
@@ -232,24 +240,5 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     },
     inFlight: () => register.size,
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
-  };
-}
-
-function tunnelHandlers(maxMessageBytes: number): Bun.WebSocketHandler<TunnelData> {
-  return {
-    // The tunnel's own business: a terminal may be quiet for days.
-    idleTimeout: 0,
-    sendPings: false,
-    perMessageDeflate: false,
-    maxPayloadLength: maxMessageBytes,
-    // Reached only if the sandbox is not paused in time: one message behind a full buffer must still fit.
-    backpressureLimit: maxMessageBytes + TUNNEL_HIGH_WATER_BYTES,
-    closeOnBackpressureLimit: true,
-    open: (client: ClientSocket) => client.data.tunnel.openClient(client),
-    message: (client, data) => client.data.tunnel.fromClient(data),
-    ping: (client, data) => client.data.tunnel.pingFromClient(data),
-    pong: (client, data) => client.data.tunnel.pongFromClient(data),
-    drain: (client) => client.data.tunnel.clientDrained(),
-    close: (client, code, reason) => client.data.tunnel.closeFromClient(code, reason),
   };
 }

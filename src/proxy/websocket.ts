@@ -7,7 +7,8 @@ import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "./endpoint-locator.ts";
 import type { Exchange } from "./exchange.ts";
 import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
-import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
+import { Tunnel, type TunnelData } from "./tunnel.ts";
+import type { TunnelSet } from "./tunnels.ts";
 import { connectResultOf } from "./upstream-errors.ts";
 import { dialWebSocket } from "./websocket-dial.ts";
 

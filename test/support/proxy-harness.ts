@@ -38,6 +38,7 @@ const DEFAULTS: ProxyConfig = {
   maxBodyBytes: 0,
   budgetBytes: 1024 * 1024 * 1024,
   websocketMaxMessageBytes: 64 * 1024 * 1024,
+  websocketFrameRate: 4_000,
 };
 
 /** Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them. */

@@ -53,6 +53,7 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--memory-budget=512"], "must be 0 or at least 1MiB"],
     [[NAMESPACE, "--memory-budget=half"], "expected a size"],
     [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
+    [[NAMESPACE, "--websocket-frame-rate=-1"], "must be between 0"],
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], 'entry 2 repeats key id "a"'],
