@@ -52,7 +52,7 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
       residentBytes: () => process.memoryUsage.rss(),
     },
     environment: process.env,
-    instance: (Date.now() % 36 ** 6).toString(36) + process.pid.toString(36),
+    instance: crypto.randomUUID().slice(0, 8),
   });
   const { logger } = ingress;
   // A fault in one place must not end everybody's connections; it is a bug, and must be seen.

@@ -23,6 +23,8 @@ export interface ExchangeSubject {
   /** `host:port` to dial. */
   readonly hostPort: string;
   readonly clientAddress: string;
+  /** To the sandbox, to the client, and in the log. */
+  readonly requestId: string;
   /** Whether the client sent `Connection: close`: the answer says so, too (RFC 9112 §9.6), and Bun closes. */
   readonly isLast: boolean;
   /** What is reported while it uses the sandbox (OSEP-0009); undefined: the client asked for silence, or nobody listens. */

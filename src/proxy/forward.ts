@@ -46,20 +46,23 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
       answer = await retryFetch(thrown, exchange, { init, context });
     }
     exchange.headAt = context.clock.monotonic();
-    rewriteResponseHeaders(answer.headers, { closeConnection: closesAfter(exchange, context) });
+    rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
     const relayed = relayAnswer(answer, exchange, context.body);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
     const error = exchange.cutBy ?? toUpstreamError(thrown);
+    // Whatever of an answer is there already is torn: nobody reads it any more.
+    exchange.cut(error);
     exchange.end(error);
-    return buildRefusal(exchange.subject.request, error, { closeConnection: closesAfter(exchange, context) });
+    return buildRefusal(exchange.subject.request, error, answerOptions(exchange, context));
   }
 }
 
-function closesAfter(exchange: Exchange, context: ForwardContext): boolean {
-  return exchange.subject.isLast || context.isDraining();
+function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
+  const { isLast, requestId } = exchange.subject;
+  return { closeConnection: isLast || context.isDraining(), requestId };
 }
 
 function urlOf(exchange: Exchange): string {

@@ -12,9 +12,12 @@ import { checkRequestFraming } from "./body.ts";
 import type { ClientAddress, ResolveClientAddress } from "./client-address.ts";
 import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
-import { hasToken, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
+import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
 import type { Limits } from "./limits.ts";
+import { hasToken } from "./list-field.ts";
+import { checkLoop, LOOP_HEADER } from "./loop-guard.ts";
 import { buildRefusal } from "./refusal.ts";
+import { REQUEST_ID_HEADER, type TakeRequestId } from "./request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget, type RequestTarget } from "./request-target.ts";
 import type { TunnelData } from "./tunnel.ts";
 import type { UpstreamPool } from "./upstream.ts";
@@ -45,6 +48,7 @@ export interface HandlerContext {
   readonly watchdog: Watchdog;
   readonly observer: ExchangeObserver;
   readonly report: RequestReport;
+  readonly takeRequestId: TakeRequestId;
   readonly forward: ForwardContext;
   readonly websocket: WebSocketContext;
   readonly isDraining: () => boolean;
@@ -61,6 +65,7 @@ export interface Refusal {
   readonly error: IngressError;
   readonly route: Route | undefined;
   readonly clientAddress: string;
+  readonly requestId: string;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   readonly websocket: boolean;
@@ -75,6 +80,7 @@ export type ProxyHandler = (request: Request, server: Server<TunnelData>) => Han
 /** What is known of a request so far; the catch block reports it. */
 interface Progress {
   readonly startedAt: number;
+  readonly requestId: string;
   websocket: boolean;
   address: ClientAddress | undefined;
   route: Route | undefined;
@@ -86,6 +92,7 @@ export function createProxyHandler(context: HandlerContext): ProxyHandler {
   return (request, server) => {
     const progress: Progress = {
       startedAt: context.clock.monotonic(),
+      requestId: context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
       websocket: false,
       address: undefined,
       route: undefined,
@@ -144,6 +151,8 @@ function readRequest(
   const peer = server.requestIP(request)?.address ?? "";
   const address = context.resolveClientAddress(peer, seen["x-forwarded-for"]);
   progress.address = address;
+  checkConnectionOptions(seen);
+  checkLoop(seen[LOOP_HEADER]);
   progress.websocket = isWebSocketUpgrade(method, seen);
 
   const host = parseHost(seen["host"]);
@@ -181,7 +190,7 @@ function beginExchange(
 
   const upstream = context.upstreams.acquire(record, progress.startedAt);
   context.limits.check(upstream);
-  rewriteRequestHeaders(request.headers, seen, { address, host, prefix: route.prefix });
+  rewriteRequestHeaders(request.headers, seen, { address, host, prefix: route.prefix, requestId: progress.requestId });
   const silent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
   const use = silent ? undefined : { record, port: route.port, path };
   const exchange = new Exchange(
@@ -193,6 +202,7 @@ function beginExchange(
       bodyLength: asked.bodyLength,
       hostPort,
       clientAddress: address.client,
+      requestId: progress.requestId,
       isLast: isLast(seen["connection"]),
       use,
       startedAt: progress.startedAt,
@@ -279,6 +289,7 @@ function refuse(
       error,
       route: progress.route,
       clientAddress: progress.address?.client ?? "",
+      requestId: progress.requestId,
       startedAt: progress.startedAt,
       websocket: progress.websocket,
     });
@@ -287,5 +298,6 @@ function refuse(
   }
   // An exchange has no hop-by-hop headers any more, and remembers.
   const last = exchange?.subject.isLast ?? isLast(request.headers.get("connection"));
-  return buildRefusal(request, error, { closeConnection: last || context.isDraining() });
+  const closeConnection = last || context.isDraining();
+  return buildRefusal(request, error, { closeConnection, requestId: progress.requestId });
 }

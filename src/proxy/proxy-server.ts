@@ -15,6 +15,7 @@ import { createClientAddressResolver } from "./client-address.ts";
 import { createProxyHandler, createSyncGate } from "./handler.ts";
 import { createLimits } from "./limits.ts";
 import { createReport } from "./report.ts";
+import { createRequestIds } from "./request-id.ts";
 import { type ClientSocket, TUNNEL_HIGH_WATER_BYTES, type TunnelData, TUNNELS_TOTAL_MAX_BYTES } from "./tunnel.ts";
 import { createTunnels } from "./tunnels.ts";
 import { createUpstreamPool } from "./upstream.ts";
@@ -90,7 +91,6 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     clock,
     metrics,
     accessLog: parts.accessLog,
-    instance: parts.instance,
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
@@ -115,6 +115,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     watchdog,
     observer: report,
     report,
+    takeRequestId: createRequestIds(parts.instance),
     forward: { body, clock, connectTimeoutMs: config.connectTimeoutMs, isDraining },
     websocket: {
       body,

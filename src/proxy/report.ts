@@ -11,8 +11,6 @@ export interface ReportContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
-  /** Part of each request id, so that those of two replicas or two starts differ. */
-  readonly instance: string;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange has ended, before it is reported. */
@@ -22,8 +20,6 @@ export interface ReportContext {
 /** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
-  let requests = 0;
-  const nextRequestId = (): string => `${context.instance}-${(++requests).toString(36)}`;
 
   return {
     onActivity: (exchange) => context.onActivity(exchange),
@@ -47,7 +43,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         bytesOut: exchange.bytesOut,
         durationMs,
         upstreamMs: exchange.headAt === 0 ? undefined : exchange.headAt - startedAt,
-        requestId: nextRequestId(),
+        requestId: exchange.subject.requestId,
         clientAddress: exchange.subject.clientAddress,
         cause: describeCause(outcome.error),
         tunnel: isTunnel ? true : undefined,
@@ -71,7 +67,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         status: error.status,
         code: error.code,
         durationMs,
-        requestId: nextRequestId(),
+        requestId: refusal.requestId,
         clientAddress,
         cause: describeCause(error),
       });

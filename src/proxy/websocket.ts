@@ -6,7 +6,8 @@ import type { ProxyMetrics } from "../metrics.ts";
 import { relayAnswer, type BodyContext } from "./body.ts";
 import type { BufferBudget } from "./buffer-budget.ts";
 import type { Exchange } from "./exchange.ts";
-import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
+import { type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
+import { hasToken, isListTooLong } from "./list-field.ts";
 import { Tunnel, type TunnelData, type TunnelSet } from "./tunnel.ts";
 import { connectResultOf } from "./upstream-errors.ts";
 import { dialWebSocket } from "./websocket-dial.ts";
@@ -47,9 +48,10 @@ export function checkHandshake(seen: HeaderSnapshot): void {
   checkSubProtocols(seen["sec-websocket-protocol"]);
 }
 
-/** RFC 6455 §4.1: tokens, each once. */
+/** RFC 6455 §4.1: tokens, each once; at most `LIST_ELEMENTS_MAX`. */
 function checkSubProtocols(value: string | undefined): void {
   if (value === undefined) return;
+  if (isListTooLong(value)) throw new IngressError("upgrade_invalid", "too many sub-protocols");
   const names = value.split(",").map((name) => name.trim());
   const areTokens = names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name));
   if (!areTokens || new Set(names).size < names.length) throw new IngressError("upgrade_invalid");
@@ -74,9 +76,15 @@ export async function openTunnel(
     exchange.headAt = clock.monotonic();
     metrics.connected("success", "websocket", exchange.headAt - startedAt);
     if (dialled.kind === "refused") return await relayRefusal(dialled.answer, exchange, context);
-    const tunnel = new Tunnel(exchange, dialled, context);
     const { headers } = dialled;
-    rewriteResponseHeaders(headers, { closeConnection: false });
+    const { requestId } = exchange.subject;
+    try {
+      rewriteResponseHeaders(headers, { closeConnection: false, requestId });
+    } catch (thrown) {
+      dialled.socket.terminate();
+      throw thrown;
+    }
+    const tunnel = new Tunnel(exchange, dialled, context);
     if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
     tunnel.abandon();
     throw new IngressError("client_closed");
@@ -107,6 +115,12 @@ function upgradeClient(
 }
 
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  rewriteResponseHeaders(answer.headers, { closeConnection: exchange.subject.isLast || context.isDraining() });
+  const { isLast, requestId } = exchange.subject;
+  try {
+    rewriteResponseHeaders(answer.headers, { closeConnection: isLast || context.isDraining(), requestId });
+  } catch (thrown) {
+    void answer.body?.cancel();
+    throw thrown;
+  }
   return relayAnswer(answer, exchange, context.body);
 }

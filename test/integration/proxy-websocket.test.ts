@@ -108,7 +108,7 @@ describe("handshake", () => {
     expect(sent).toMatch(/sec-websocket-protocol: first, ?second/);
     expect(sent).toContain("x-forwarded-host: h.test");
     expect(sent).not.toContain("extensions");
-    expect(sent).not.toContain("opensandbox-");
+    expect(sent).not.toContain("opensandbox-secure");
     expect(client.head).toContain("Sec-WebSocket-Protocol: second\r\n");
     expect(client.head.match(/set-cookie: [ab]=[12]/gi)).toHaveLength(2);
     expect(client.head.match(/upgrade: websocket/gi)).toHaveLength(1);
