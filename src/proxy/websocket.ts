@@ -106,6 +106,8 @@ function upgradeClient(
   exchange.begin(101);
   // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
   request.headers.set("upgrade", "websocket");
+  // Bun would answer with the first of those offered where the sandbox chose none.
+  request.headers.delete("sec-websocket-protocol");
   const upgraded = server.upgrade(request, {
     data: { tunnel: options.tunnel },
     headers: options.headers,
