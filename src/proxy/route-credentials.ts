@@ -11,23 +11,26 @@ const HOST_CREDENTIAL = /-([1-9]\d{0,4})-[0-9a-z]{1,13}-[0-9a-f]{8}[0-9a-z](?=[.
 /** `/<id>/<port>/<expires>/<signature>` anywhere in a path: proxies in front may have put a prefix before it. */
 const PATH_CREDENTIAL = /(\/[^/?#]{1,253}\/[1-9]\d{0,4})\/[0-9a-z]{1,13}\/[0-9a-f]{8}[0-9a-z](?=[/?#,;"\s]|$)/g;
 
+/** Characters of a URL that is looked through. Browsers cut a longer `Referer` to its origin (Referrer Policy §8.3). */
+const URL_MAX_LENGTH = 4_096;
+
 /** A host, or several in a list: `<id>-<port>-<expires>-<signature>.<domain>` becomes `<id>-<port>.<domain>`. */
 export function stripHostCredentials(hosts: string): string {
   return hosts.replace(HOST_CREDENTIAL, "-$1");
 }
 
-/** A URL or an origin: its authority and its path lose their credentials; the query is the application's own. */
+/**
+ * A URL or an origin: its authority and its path lose their credentials; the query is the application's own. One of more
+ * than `URL_MAX_LENGTH` characters becomes its origin with the path `/`, as browsers would send it.
+ */
 export function stripUrlCredentials(url: string): string {
   const scheme = url.indexOf("://");
   const authority = scheme < 0 ? 0 : scheme + "://".length;
   const query = endOf(url, "?", authority);
   const path = Math.min(endOf(url, "/", authority), query);
-  return (
-    url.slice(0, authority) +
-    stripHostCredentials(url.slice(authority, path)) +
-    stripPathCredentials(url.slice(path, query)) +
-    url.slice(query)
-  );
+  const origin = url.slice(0, authority) + stripHostCredentials(url.slice(authority, path));
+  if (url.length > URL_MAX_LENGTH) return `${origin}/`;
+  return origin + stripPathCredentials(url.slice(path, query)) + url.slice(query);
 }
 
 /** A value of a forwarding header, which may hold hosts or paths: both lose their credentials, up to a query. */

@@ -200,6 +200,12 @@ describe("rewriteRequestHeaders", () => {
     expect(trusted["x-forwarded-prefix"]).toBe(told.endsWith("/") ? told.slice(0, -1) : told);
   });
 
+  test("rewriteRequestHeaders cuts a Referer of more than 4,096 characters to its origin", () => {
+    const longest = `https://h.test/${"a".repeat(4_096 - 15)}`;
+    expect(rewritten({ Referer: longest })["referer"]).toBe(longest);
+    expect(rewritten({ Referer: `${longest}a` })["referer"]).toBe("https://h.test/");
+  });
+
   test("rewriteRequestHeaders takes credentials out of each element of a list", () => {
     const hosts = "a-1-0-deadbeef1.x, b-2-0-deadbeef2.y";
     const sent = { "X-Forwarded-Host": hosts, Forwarded: `host="c-3-0-deadbeef3.z";proto=https` };
