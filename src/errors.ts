@@ -40,6 +40,9 @@ const ANSWERS = {
 
   sandbox_not_found: { status: 404, message: "sandbox not found" },
 
+  // 508: an endpoint leads back to the ingress. Trying again leads there, too (RFC 5842 §7.2, RFC 8586).
+  loop_detected: { status: 508, message: "request loop detected" },
+
   // 503: the same request can succeed later.
   sandbox_not_ready: { status: 503, message: "sandbox not ready", retryAfterSeconds: 1 },
   not_synced: { status: 503, message: "sandbox list not yet synced", retryAfterSeconds: 1 },

@@ -65,7 +65,7 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
       collectGarbage: () => Bun.gc(true),
     },
     environment: process.env,
-    instance: (Date.now() % 36 ** 6).toString(36) + process.pid.toString(36),
+    instance: crypto.randomUUID().slice(0, 8),
   });
   const { logger } = ingress;
   const stopped = Promise.withResolvers<void>();

@@ -40,6 +40,8 @@ export interface ExchangeSubject {
   readonly clientAddress: string;
   /** Whether the client asks for a WebSocket. */
   readonly isUpgrade: boolean;
+  /** To the sandbox, to the client, and in the log. */
+  readonly requestId: string;
   /** Whether the client sent `Connection: close`: the answer says so, too (RFC 9112 §9.6), and Bun closes. */
   readonly isLast: boolean;
   /** What is reported while it uses the sandbox (OSEP-0009); undefined: nothing is reported. */

@@ -40,20 +40,23 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.answered(context.clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    rewriteResponseHeaders(answer.headers, { closeConnection: closesAfter(exchange, context) });
+    rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
     const relayed = relayAnswer(answer, exchange, context.answerBody);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
     const error = exchange.cutBy ?? toUpstreamError(thrown);
+    // An answer that is not passed on is torn.
+    exchange.cut(error);
     exchange.end(error);
-    return buildRefusal(exchange.subject.request, error, { closeConnection: closesAfter(exchange, context) });
+    return buildRefusal(exchange.subject.request, error, answerOptions(exchange, context));
   }
 }
 
-function closesAfter(exchange: Exchange, context: ForwardContext): boolean {
-  return exchange.subject.isLast || context.closesConnections();
+function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
+  const { isLast, requestId } = exchange.subject;
+  return { closeConnection: isLast || context.closesConnections(), requestId };
 }
 
 interface PreparedFetch {

@@ -13,10 +13,13 @@ import type { ClientAddress, ResolveClientAddress } from "./client-address.ts";
 import { Exchange, type ExchangeObserver } from "./exchange.ts";
 import type { ExchangeRegister } from "./exchange-register.ts";
 import { forwardRequest, type ForwardContext } from "./forward.ts";
-import { hasToken, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
+import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
+import { hasToken } from "./list-field.ts";
+import { checkLoop, LOOP_HEADER } from "./loop-guard.ts";
 import { buildRefusal } from "./refusal.ts";
 import type { RequestReport } from "./report.ts";
 import { checkRequestFraming } from "./request-framing.ts";
+import { REQUEST_ID_HEADER, type TakeRequestId } from "./request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request-target.ts";
 import type { TunnelData } from "./tunnel.ts";
 import type { UpstreamPool } from "./upstream.ts";
@@ -41,6 +44,7 @@ export interface HandlerContext {
   readonly admission: Admission;
   readonly observer: ExchangeObserver;
   readonly report: RequestReport;
+  readonly takeRequestId: TakeRequestId;
   readonly forward: ForwardContext;
   readonly websocket: WebSocketContext;
   /** Whether an answer is to be the last of its connection, whatever its client asked for. */
@@ -52,6 +56,7 @@ export interface HandlerContext {
 /** What is known of a request so far; a refusal reports it. */
 interface Progress {
   readonly startedAt: number;
+  readonly requestId: string;
   isUpgrade: boolean;
   address: ClientAddress | undefined;
   route: Route | undefined;
@@ -72,6 +77,7 @@ export class RequestHandler {
     const startedAt = context.clock.monotonic();
     const progress: Progress = {
       startedAt,
+      requestId: context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
       isUpgrade: false,
       address: undefined,
       route: undefined,
@@ -88,6 +94,8 @@ export class RequestHandler {
       const seen: HeaderSnapshot = headers.toJSON();
       const address = context.resolveClientAddress(server.requestIP(request)?.address ?? "", seen["x-forwarded-for"]);
       progress.address = address;
+      checkConnectionOptions(seen);
+      checkLoop(seen[LOOP_HEADER]);
       progress.isUpgrade = isWebSocketUpgrade(method, seen);
 
       const host = parseHost(seen["host"]);
@@ -133,6 +141,7 @@ export class RequestHandler {
           bodyLength,
           hostPort,
           clientAddress: address.client,
+          requestId: progress.requestId,
           isUpgrade: progress.isUpgrade,
           isLast: isLast(seen["connection"]),
           use,
@@ -144,7 +153,7 @@ export class RequestHandler {
       context.metrics.requestStarted();
       if (use !== undefined) context.renew.offer(use);
 
-      rewriteRequestHeaders(headers, seen, { address, host, prefix: route.prefix });
+      rewriteRequestHeaders(headers, seen, { address, host, prefix: route.prefix, requestId: progress.requestId });
 
       return await (progress.isUpgrade
         ? openTunnel(exchange, server, context.websocket)
@@ -188,6 +197,7 @@ export class RequestHandler {
         error,
         route: progress.route,
         clientAddress: progress.address?.client ?? "",
+        requestId: progress.requestId,
         startedAt: progress.startedAt,
         isUpgrade: progress.isUpgrade,
       });
@@ -196,7 +206,10 @@ export class RequestHandler {
     }
     // The headers of an exchange have been rewritten in place, so it remembers what the client asked for.
     const closes = exchange?.subject.isLast ?? isLast(request.headers.get("connection") ?? undefined);
-    return buildRefusal(request, error, { closeConnection: closes || this.#context.closesConnections() });
+    return buildRefusal(request, error, {
+      closeConnection: closes || this.#context.closesConnections(),
+      requestId: progress.requestId,
+    });
   }
 }
 

@@ -18,6 +18,7 @@ import { createListener } from "./listener.ts";
 import { MemoryAccount } from "./memory-account.ts";
 import { MemoryGuard } from "./memory-guard.ts";
 import { createReport } from "./report.ts";
+import { createRequestIds } from "./request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
 import type { TunnelData } from "./tunnel.ts";
 import { tunnelHandlers } from "./tunnel-handlers.ts";
@@ -145,7 +146,6 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     clock,
     metrics,
     accessLog: parts.accessLog,
-    instance: parts.instance,
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
@@ -167,6 +167,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     admission,
     observer: report,
     report,
+    takeRequestId: createRequestIds(parts.instance),
     forward: { requestBody, answerBody, clock, locator, closesConnections },
     websocket: {
       answerBody,

@@ -17,6 +17,7 @@ export interface Refusal {
   readonly error: IngressError;
   readonly route: Route | undefined;
   readonly clientAddress: string;
+  readonly requestId: string;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   readonly isUpgrade: boolean;
@@ -27,8 +28,6 @@ export interface ReportContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
-  /** Part of each request id, so that those of two replicas or two starts differ. */
-  readonly instance: string;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange is cut whose answer waits in Bun's buffers. */
@@ -38,8 +37,6 @@ export interface ReportContext {
 /** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
-  let requests = 0;
-  const nextRequestId = (): string => `${context.instance}-${(++requests).toString(36)}`;
 
   return {
     onActivity: (exchange) => context.onActivity(exchange),
@@ -63,7 +60,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         bytesOut: exchange.bytesOut,
         durationMs,
         upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
-        requestId: nextRequestId(),
+        requestId: exchange.subject.requestId,
         clientAddress: exchange.subject.clientAddress,
         cause: describeCause(outcome.error),
         tunnel: isTunnel ? true : undefined,
@@ -87,7 +84,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         status: error.status,
         code: error.code,
         durationMs,
-        requestId: nextRequestId(),
+        requestId: refusal.requestId,
         clientAddress,
         cause: describeCause(error),
       });

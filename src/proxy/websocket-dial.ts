@@ -41,7 +41,7 @@ export type DialResult =
  */
 export function dialWebSocket(exchange: Exchange, options: { readonly maxMessageBytes: number }): Promise<DialResult> {
   const { request, hostPort, path, query } = exchange.subject;
-  const socket = new WebSocket(`ws://${exchange.dialled}${path}${query}`, subProtocols(request.headers), {
+  const socket = new WebSocket(`ws://${exchange.dialled}${path}${query}`, {
     headers: handshakeHeaders(request.headers, hostPort),
     perMessageDeflate: false,
     autoPong: false,
@@ -70,7 +70,7 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
     exchange.signal.addEventListener("abort", abort, { once: true });
     socket.once(
       "upgrade",
-      guarded((answer: IncomingMessage) => copyHandshakeHeaders(answer, headers)),
+      guarded((answer: IncomingMessage) => takeHandshakeHeaders(answer, headers)),
     );
     socket.once(
       "unexpected-response",
@@ -101,26 +101,35 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
 /** Bun's client would honour the proxy variables of the environment; the types of `ws` do not know the option. */
 const NO_PROXY: object = { proxy: false };
 
-/** Written by the client itself for the new connection. `Host` is set, since it would be absent otherwise. */
+/**
+ * Written by the client itself for the new connection. `Host` is set, since it would be absent otherwise. Sub-protocols go
+ * as a header of their own: names handed to the client would make it judge the sandbox's choice, which is not ours to do.
+ */
 function handshakeHeaders(headers: Headers, hostPort: string): Record<string, string> {
   const result: Record<string, string> = { Host: hostPort };
   for (const [name, value] of headers) {
-    if (!name.startsWith("sec-websocket-") && name !== "content-length") result[name] = value;
+    const isOurs = name.startsWith("sec-websocket-") && name !== SUB_PROTOCOL_HEADER;
+    if (!isOurs && name !== "content-length") result[name] = value;
   }
   return result;
 }
 
-function subProtocols(headers: Headers): string[] {
-  const value = headers.get("sec-websocket-protocol");
-  return value === null ? [] : value.split(",").map((name) => name.trim());
-}
+/** Offered by the client, chosen by the sandbox, judged by the client (RFC 6455 §4.1, §4.2.2). */
+const SUB_PROTOCOL_HEADER = "sec-websocket-protocol";
 
-/** Cookies and the sub-protocol; whatever else is end-to-end goes along, too. */
-function copyHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
+/**
+ * Cookies and the sub-protocol; whatever else is end-to-end goes along, too. The sub-protocol is taken out of the answer:
+ * Bun's client looks at the same list afterwards, and would refuse a choice of which it knows no offer.
+ */
+function takeHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
   for (const [name, value] of headerPairs(answer)) {
     const lower = name.toLowerCase();
-    if (lower.startsWith("sec-websocket-") && lower !== "sec-websocket-protocol") continue;
+    if (lower.startsWith("sec-websocket-") && lower !== SUB_PROTOCOL_HEADER) continue;
     headers.append(name, value);
+  }
+  const { rawHeaders } = answer;
+  for (let i = rawHeaders.length - 2; i >= 0; i -= 2) {
+    if (rawHeaders[i]?.toLowerCase() === SUB_PROTOCOL_HEADER) rawHeaders.splice(i, 2);
   }
 }
 

@@ -6,7 +6,8 @@ import type { ProxyMetrics } from "../metrics.ts";
 import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "./endpoint-locator.ts";
 import type { Exchange } from "./exchange.ts";
-import { hasToken, type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
+import { type HeaderSnapshot, rewriteResponseHeaders } from "./headers.ts";
+import { hasToken, isListTooLong } from "./list-field.ts";
 import { Tunnel, type TunnelData } from "./tunnel.ts";
 import type { TunnelSet } from "./tunnels.ts";
 import { connectResultOf } from "./upstream-errors.ts";
@@ -47,9 +48,10 @@ export function checkHandshake(seen: HeaderSnapshot): void {
   checkSubProtocols(seen["sec-websocket-protocol"]);
 }
 
-/** RFC 6455 §4.1: tokens, each once. */
+/** RFC 6455 §4.1: tokens, each once; at most `LIST_ELEMENTS_MAX`. */
 function checkSubProtocols(value: string | undefined): void {
   if (value === undefined) return;
+  if (isListTooLong(value)) throw new IngressError("upgrade_invalid", "too many sub-protocols");
   const names = value.split(",").map((name) => name.trim());
   const areTokens = names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name));
   if (!areTokens || new Set(names).size < names.length) throw new IngressError("upgrade_invalid");
@@ -79,9 +81,14 @@ export async function openTunnel(
     exchange.upstream.noteConnected(exchange.subject.route.port);
     metrics.connected("success", "websocket", clock.monotonic() - startedAt);
     if (result.kind === "refused") return await relayRefusal(result.answer, exchange, context);
-    const tunnel = new Tunnel(exchange, result, context);
     const { headers } = result;
-    rewriteResponseHeaders(headers, { closeConnection: false });
+    try {
+      rewriteResponseHeaders(headers, { closeConnection: false, requestId: exchange.subject.requestId });
+    } catch (thrown) {
+      result.socket.terminate();
+      throw thrown;
+    }
+    const tunnel = new Tunnel(exchange, result, context);
     if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
     tunnel.abandon();
     throw new IngressError("client_closed");
@@ -102,6 +109,8 @@ function upgradeClient(
   const { request } = exchange.subject;
   // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
   request.headers.set("upgrade", "websocket");
+  // Bun would answer with the first of those offered where the sandbox chose none.
+  request.headers.delete("sec-websocket-protocol");
   // Bun opens the tunnel within the call.
   return server.upgrade(request, {
     data: { tunnel: options.tunnel },
@@ -112,6 +121,7 @@ function upgradeClient(
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
   rewriteResponseHeaders(answer.headers, {
     closeConnection: exchange.subject.isLast || context.closesConnections(),
+    requestId: exchange.subject.requestId,
   });
   return relayAnswer(answer, exchange, context.answerBody);
 }

@@ -57,7 +57,7 @@ function expectPassed(result: Impact, transport: Transport, path: string): void 
 
 /** The answer without the one line that time changes. */
 function withoutDate(answer: RawAnswer): string {
-  return answer.raw.replace(/^date:.*\r\n/im, "");
+  return answer.raw.replace(/^(?:Date|X-Request-Id): .*\r\n/gim, "");
 }
 
 /** Asserts that the ingress refused, and that the sandbox noticed nothing. */
