@@ -107,6 +107,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   descriptors.onLook((pressure) => proxy.relieve(pressure));
   metrics.observe({
     sandboxCounts: () => provider.counts(),
+    namesakes: () => provider.namesakes(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes }),

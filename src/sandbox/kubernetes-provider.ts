@@ -52,7 +52,7 @@ class KubernetesProvider implements SandboxProvider {
     this.#clock = options.clock ?? systemClock;
     this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
-    this.#table = createSandboxTable({ logger: options.logger });
+    this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
     if (scopes.length === 0) throw new Error("Cannot watch sandboxes: no namespace is given");
     this.#unsynced = scopes.length;
@@ -91,6 +91,10 @@ class KubernetesProvider implements SandboxProvider {
 
   counts(): SandboxCounts {
     return this.#table.counts();
+  }
+
+  namesakes(): number {
+    return this.#table.namesakes();
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {

@@ -57,7 +57,7 @@ class ManifestProvider implements SandboxProvider {
 
   constructor(options: ManifestProviderOptions) {
     this.#options = options;
-    this.#table = createSandboxTable({ logger: options.logger });
+    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
     this.#files = new ManifestFiles({
       kind: sandboxKindOf(options.providerType),
@@ -97,6 +97,10 @@ class ManifestProvider implements SandboxProvider {
 
   counts(): SandboxCounts {
     return this.#table.counts();
+  }
+
+  namesakes(): number {
+    return this.#table.namesakes();
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {
