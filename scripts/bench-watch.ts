@@ -3,8 +3,10 @@ import { heapStats } from "bun:jsc";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { systemClock } from "../src/clock.ts";
 import { createKubeClient } from "../src/kube/kube-client.ts";
 import { silentLogger } from "../src/log.ts";
+import { createEndpointRules } from "../src/sandbox/endpoint-rules.ts";
 import { createKubernetesProvider } from "../src/sandbox/kubernetes-provider.ts";
 import type { SandboxProvider } from "../src/sandbox/provider.ts";
 import { startKubeApiServer, type KubeApiServer } from "../test/support/kube-api-server.ts";
@@ -55,7 +57,7 @@ function createProvider(kubeconfig: string, namespace: string): SandboxProvider 
     providerType: "batchsandbox",
     namespaces: [namespace],
     allNamespaces: false,
-    allowLoopbackEndpoints: false,
+    endpoints: createEndpointRules({ clock: systemClock, clusterDomain: "cluster.local", allowLoopback: false }),
     logger: silentLogger,
   });
 }

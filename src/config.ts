@@ -8,6 +8,7 @@ import { FLAGS, type FlagName } from "./config/flags.ts";
 import { formatHelp, formatUsage } from "./config/help.ts";
 import type { Environment } from "./config/otlp.ts";
 
+export { readClusterDomain } from "./config/cluster-domain.ts";
 export type { Config, OtlpConfig, ProviderType, RenewConfig } from "./config/config-type.ts";
 export type { AccessLogMode, LogFormat } from "./log.ts";
 export { FLAGS, type FlagSpec } from "./config/flags.ts";

@@ -5,7 +5,7 @@ import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
+import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
@@ -16,6 +16,7 @@ import { createMetrics, type ProcessProbe } from "./metrics.ts";
 import { createProxyServer } from "./proxy/proxy-server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/renew-publisher.ts";
+import { createEndpointRules, type EndpointRules } from "./sandbox/endpoint-rules.ts";
 import { createManifestProvider } from "./sandbox/manifest-provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
@@ -38,8 +39,13 @@ const ANY_IPV4 = "0.0.0.0";
 export interface IngressSeams {
   readonly clock: Clock;
   readonly process: ProcessProbe;
-  /** Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. */
+  /**
+   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
+   * addresses at which no sandbox is.
+   */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The text of `/etc/resolv.conf`. Default: empty. */
+  readonly resolverConfig?: string;
   /** Part of the request ids of this process; differs between replicas and starts. */
   readonly instance: string;
   /** Default: this process's, from the system. */
@@ -86,7 +92,9 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     createLogger({ level: config.logLevel, format: config.logFormat, accessLog: config.accessLog, clock });
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
-  const provider = seams.provider ?? (await createProvider(config, { clock, logger, environment: seams.environment }));
+  const endpoints = buildEndpointRules(config, seams);
+  const provider =
+    seams.provider ?? (await createProvider(config, { clock, logger, endpoints, environment: seams.environment }));
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
@@ -122,6 +130,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   metrics.observe({
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
+    namesakes: () => provider.namesakes(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
@@ -235,21 +244,35 @@ function messageOf(error: unknown): string {
   return error.message.includes(code) ? error.message : `${error.message} (${code})`;
 }
 
+function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
+  return createEndpointRules({
+    clock,
+    environment,
+    clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
+    allowLoopback: config.allowLoopbackEndpoints,
+    ranges: config.endpointRanges,
+    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
+    ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
+  });
+}
+
+const NO_ADDRESSES: ReadonlySet<string> = new Set();
+
 async function createProvider(
   config: Config,
-  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger },
+  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
 ): Promise<SandboxProvider> {
   const { providerType, namespaces } = config;
-  const { clock, logger, environment } = parts;
+  const { clock, logger, environment, endpoints } = parts;
   if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, clock, logger });
+    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
   }
   // Loaded only where it is needed: the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
     import("./kube/kube-client.ts"),
     import("./sandbox/kubernetes-provider.ts"),
   ]);
-  const { allNamespaces, allowLoopbackEndpoints } = config;
+  const { allNamespaces } = config;
   const client = createKubeClient(
     { kubeconfig: config.kubeconfig, environment },
     { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
@@ -259,7 +282,7 @@ async function createProvider(
     providerType,
     namespaces,
     allNamespaces,
-    allowLoopbackEndpoints,
+    endpoints,
     logger,
     clock,
   });

@@ -65,6 +65,7 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
       collectGarbage: () => Bun.gc(true),
     },
     environment: process.env,
+    resolverConfig: await readResolverConfig(),
     instance: crypto.randomUUID().slice(0, 8),
   });
   const { logger } = ingress;
@@ -90,6 +91,12 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
     return finish(1);
   }
   return finish(exitCode);
+}
+
+/** Empty where there is no such file: names are then those of an ordinary cluster. */
+async function readResolverConfig(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  return readFile("/etc/resolv.conf", "utf8").catch(() => "");
 }
 
 async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {

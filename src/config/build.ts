@@ -1,11 +1,12 @@
 import { parseAccessKeys } from "../access/access-keys.ts";
-import { parseAddress, parseAddressSet } from "../address.ts";
+import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
+import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config, RenewConfig } from "./config-type.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
-import { messageOf } from "./text.ts";
+import { isDnsLabel, messageOf } from "./text.ts";
 import { formatDuration, formatSize } from "./values.ts";
 
 /**
@@ -16,8 +17,6 @@ const SHUTDOWN_MAX_MS = 27_000;
 const MS_PER_SECOND = 1_000;
 /** Least `--memory-budget`, in bytes: less could not hold one small answer, and is a forgotten unit. */
 const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
-/** RFC 1123 label, as Kubernetes demands of a namespace's name. */
-const NAMESPACE_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 /** A reference to a variable that was not set: Kubernetes leaves it in the argument as it stands. */
 const UNSET_REFERENCE = /\$\([^()\s]*\)/;
 
@@ -41,6 +40,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     manifests,
     kubeconfig: reader.optionalText("kubeconfig"),
     allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
+    ...readEndpointLimits(reader, warnings),
     ...readListeners(reader),
     logLevel: reader.choice("log-level"),
     logFormat: reader.choice("log-format"),
@@ -66,6 +66,18 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
   return Object.freeze(config);
 }
 
+function readEndpointLimits(reader: FlagReader, warnings: string[]): Pick<Config, "endpointRanges" | "clusterDomain"> {
+  const endpointRanges = reader.parse("endpoint-ranges", (text) =>
+    text === "" ? undefined : parseAddressRanges(text),
+  );
+  const clusterDomain = reader.parse("cluster-domain", (text) => (text === "" ? undefined : parseClusterDomain(text)));
+  const hasLoopback = ["127.0.0.1", "::1"].some((address) => endpointRanges?.has(address) !== false);
+  if (reader.bool("allow-loopback-endpoints") && !hasLoopback) {
+    warnings.push("--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address");
+  }
+  return { endpointRanges, clusterDomain };
+}
+
 /** Undefined: derived. */
 function readMemoryBudget(reader: FlagReader): number | undefined {
   const bytes = reader.optionalSize("memory-budget") ?? 0;
@@ -85,7 +97,7 @@ function readNamespaces(reader: FlagReader): readonly string[] {
     return [];
   }
   const names = [...new Set(text.split(",").map((name) => name.trim()))];
-  if (!names.every((name) => NAMESPACE_NAME.test(name))) {
+  if (!names.every(isDnsLabel)) {
     reader.fault("namespace", "expected names of namespaces (lower-case letters, digits and -), separated by commas");
   }
   return names;

@@ -20,6 +20,10 @@ export interface Config {
   readonly kubeconfig: string | undefined;
   /** `--allow-loopback-endpoints`; always true with manifests. */
   readonly allowLoopbackEndpoints: boolean;
+  /** `--endpoint-ranges`: where every endpoint must lie; undefined: no limit. */
+  readonly endpointRanges: AddressSet | undefined;
+  /** `--cluster-domain`, lower case; undefined: that of the resolver. */
+  readonly clusterDomain: string | undefined;
 
   /** `--host`: listen address; `::` listens on both families. */
   readonly host: string;

@@ -105,6 +105,22 @@ export const FLAGS = [
     help: "Allow sandboxes on loopback addresses, for tests and demos; always so with --manifests",
   },
   {
+    name: "endpoint-ranges",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "ranges",
+    help: "Addresses and CIDR ranges, separated by commas, where every sandbox must be: the pods' ranges; empty is no limit",
+  },
+  {
+    name: "cluster-domain",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "domain",
+    help: "Domain of the cluster in names of Services; without it that of /etc/resolv.conf, else cluster.local",
+  },
+  {
     name: "mode",
     type: "choice",
     default: "header",

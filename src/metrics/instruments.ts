@@ -82,6 +82,12 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => byLabel("state", toStates(current().sandboxCounts?.())),
     },
     {
+      name: "ingress.sandbox.namesake.count",
+      kind: "counter",
+      description: "Pairs of sandboxes in different namespaces that one id can mean: requests for it are refused",
+      read: () => current().namesakes?.(),
+    },
+    {
       name: "ingress.sandbox.table.synced",
       kind: "gauge",
       description: "1 when the list of sandboxes is complete",

@@ -4,6 +4,8 @@ import type { ProxyMetrics } from "./proxy-metrics.ts";
 export interface MetricsSources {
   /** Sandboxes by state. */
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
+  /** Pairs of sandboxes that took each other off line. */
+  readonly namesakes?: () => number;
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
   /** Absent: renewing is off. `failed` counts attempts, `queued` is what waits now, `healthy` how the last attempt ended. */
   readonly renewIntents?: () => {

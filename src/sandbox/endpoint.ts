@@ -1,4 +1,4 @@
-import { classifyAddress, formatUrlHost, parseAddress } from "../address.ts";
+import { formatUrlHost, parseAddress } from "../address.ts";
 import { type EndpointReading, isDnsLabel, isObject, type ProjectOptions, quote } from "./projection.ts";
 import type { PortEndpoints } from "./provider.ts";
 
@@ -88,21 +88,15 @@ interface Judged {
   readonly refusal: string | undefined;
 }
 
-/**
- * Whether an address can be a pod's. Whoever may write an annotation must not reach the ingress's own node, the cloud's
- * metadata server or the ingress itself through it. Undefined: the text is no address.
- */
-function judgeAddress(text: string, options: ProjectOptions): Judged | undefined {
+/** Undefined: the text is not an address. */
+function judgeAddress(text: string, { endpoints }: ProjectOptions): Judged | undefined {
   const address = parseAddress(text);
   if (address === undefined) return undefined;
-  const host = formatUrlHost(address);
-  const kind = classifyAddress(address);
-  const isPodKind = kind === "private" || kind === "global" || (kind === "loopback" && options.allowLoopback);
-  if (!isPodKind) return { host, refusal: `the endpoint ${quote(address)} is a ${kind} address, which no pod has` };
-  if (options.isOwnAddress?.(address) === true) {
-    return { host, refusal: `the endpoint ${quote(address)} is an address of the ingress itself` };
-  }
-  return { host, refusal: undefined };
+  const reason = endpoints.judge(address);
+  return {
+    host: formatUrlHost(address),
+    refusal: reason === undefined ? undefined : `the endpoint ${quote(address)} ${reason}`,
+  };
 }
 
 /** 1–65535 in digits, without a leading zero. */
@@ -113,19 +107,19 @@ function parsePort(text: string): number | undefined {
 }
 
 /**
- * Checks `status.serviceFQDN`: `<service>.<namespace>.svc`, with or without a domain behind it, in the namespace of the
- * object. Any Service of the namespace will do, since a Sandbox's name can be longer than a Service's and nothing says
- * that they are equal; who writes the status can thereby name another Service of the same namespace, and no more.
- * The cluster's domain is not known here, so any will do: only the controller may write the status subresource.
+ * Checks `status.serviceFQDN`: `<service>.<namespace>.svc` in the namespace of the object, alone or followed by the
+ * cluster's domain. Any Service of the namespace passes: a Sandbox's name can be longer than a Service's, and nothing says
+ * that they are equal. Where the name leads is not known here: an `ExternalName` Service of the namespace can lead
+ * anywhere. So whoever dials the name judges each address that it resolves to, by the same rules.
  */
-export function parseServiceFqdn(fqdn: string, namespace: string): EndpointReading {
-  const wrong = `status.serviceFQDN ${quote(fqdn)} is not <service>.${namespace}.svc with or without a domain`;
-  if (fqdn.length > DNS_NAME_MAX_CHARS) return refuse(wrong);
-  const [service, ownNamespace, svc, ...domain] = fqdn.split(".");
-  if (service === undefined || ownNamespace !== namespace || svc !== "svc") return refuse(wrong);
-  if (!isDnsLabel(service) || !domain.every(isDnsLabel)) return refuse(wrong);
-  // A host that ends in a number is an IPv4 address to every URL parser (WHATWG URL, "ends in a number").
-  const top = domain.at(-1);
-  if (top !== undefined && /^\d/.test(top)) return refuse(wrong);
-  return { endpoint: fqdn, ports: undefined, refusal: undefined };
+export function parseServiceFqdn(fqdn: string, namespace: string, { endpoints }: ProjectOptions): EndpointReading {
+  const service = fqdn.slice(0, Math.max(0, fqdn.indexOf(".")));
+  const name = `${service}.${namespace}.svc`;
+  const full = `${name}.${endpoints.clusterDomain}`;
+  if (isDnsLabel(service) && (fqdn === name || (fqdn === full && fqdn.length <= DNS_NAME_MAX_CHARS))) {
+    return { endpoint: fqdn, ports: undefined, refusal: undefined };
+  }
+  return refuse(
+    `status.serviceFQDN ${quote(fqdn)} is neither <service>.${namespace}.svc nor that followed by ${endpoints.clusterDomain}`,
+  );
 }

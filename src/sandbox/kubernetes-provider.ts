@@ -7,8 +7,8 @@ import type { ReflectorStore } from "../kube/reflector-store.ts";
 import type { KubeObject } from "../kube/resource.ts";
 import type { Logger } from "../log.ts";
 import { sandboxResourceOf } from "./kubernetes-resources.ts";
+import type { EndpointRules } from "./endpoint-rules.ts";
 import { createObjectWarnings } from "./object-warnings.ts";
-import { readOwnAddresses } from "./own-addresses.ts";
 import type { Projection, ProjectOptions } from "./projection.ts";
 import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "./provider.ts";
 import { resolveIn } from "./resolve-in.ts";
@@ -22,10 +22,8 @@ export interface KubernetesProviderOptions {
   readonly namespaces: readonly string[];
   /** One list and watch over the whole cluster; `namespaces` is ignored. */
   readonly allNamespaces: boolean;
-  readonly allowLoopbackEndpoints: boolean;
+  readonly endpoints: EndpointRules;
   readonly logger: Logger;
-  /** Canonical addresses that are no pod's because they are the ingress's. Default: those of this machine. */
-  readonly ownAddresses?: ReadonlySet<string>;
   readonly clock?: Clock;
   /** In [0, 1), for jitter. */
   readonly random?: () => number;
@@ -54,7 +52,7 @@ class KubernetesProvider implements SandboxProvider {
     this.#clock = options.clock ?? systemClock;
     this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
-    this.#table = createSandboxTable({ logger: options.logger });
+    this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
     if (scopes.length === 0) throw new Error("Cannot watch sandboxes: no namespace is given");
     this.#unsynced = scopes.length;
@@ -95,6 +93,10 @@ class KubernetesProvider implements SandboxProvider {
     return this.#table.counts();
   }
 
+  namesakes(): number {
+    return this.#table.namesakes();
+  }
+
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#table.onGenerationEnd(listener);
   }
@@ -102,10 +104,8 @@ class KubernetesProvider implements SandboxProvider {
   #createReflectors(scopes: readonly (string | undefined)[]): readonly Reflector[] {
     const { client, providerType, logger, random, limits } = this.#options;
     const { group, plural, project, findVersion } = sandboxResourceOf(providerType, client, { clock: this.#clock });
-    const own = this.#options.ownAddresses ?? readOwnAddresses();
     const projectOptions: ProjectOptions = {
-      allowLoopback: this.#options.allowLoopbackEndpoints,
-      isOwnAddress: (address) => own.has(address),
+      endpoints: this.#options.endpoints,
       shareNamespace: (namespace) => this.#table.shareNamespace(namespace),
     };
     const warnings = createObjectWarnings(logger, this.#clock);

@@ -2,6 +2,7 @@ import { createHash } from "node:crypto";
 import { open } from "node:fs/promises";
 import type { Logger } from "../log.ts";
 import { fileSignature } from "../files/watch-path.ts";
+import type { EndpointRules } from "./endpoint-rules.ts";
 import type { SandboxKind } from "./provider-kinds.ts";
 import { isObject, quote } from "./projection.ts";
 import type { SandboxRecord } from "./provider.ts";
@@ -29,6 +30,7 @@ export interface ManifestFilesOptions {
   readonly kind: SandboxKind;
   /** Objects of other namespaces are passed over; empty: none are. */
   readonly namespaces: readonly string[];
+  readonly endpoints: EndpointRules;
   readonly logger: Logger;
   readonly shareNamespace: (namespace: string) => string;
   /** Resolves when the event loop has turned. */
@@ -105,7 +107,7 @@ export class ManifestFiles {
       if (!this.#isOurs(path, object)) continue;
       let lacksUid = false;
       const { record, warning } = this.#options.kind.project(object.value, {
-        allowLoopback: true,
+        endpoints: this.#options.endpoints,
         defaultNamespace: DEFAULT_NAMESPACE,
         missingUid: () => {
           lacksUid = true;

@@ -2,6 +2,7 @@ import { type Clock, sleep } from "../clock.ts";
 import type { ProviderType } from "../config.ts";
 import type { Logger } from "../log.ts";
 import { type PathSnapshot, type PathWatch, watchPath } from "../files/watch-path.ts";
+import type { EndpointRules } from "./endpoint-rules.ts";
 import { type ManifestEntry, ManifestFiles } from "./manifest-files.ts";
 import { sandboxKindOf } from "./provider-kinds.ts";
 import type {
@@ -22,6 +23,7 @@ export interface ManifestProviderOptions {
   readonly providerType: ProviderType;
   /** Only these; empty: all. */
   readonly namespaces: readonly string[];
+  readonly endpoints: EndpointRules;
   readonly logger: Logger;
   readonly clock: Clock;
 }
@@ -55,11 +57,12 @@ class ManifestProvider implements SandboxProvider {
 
   constructor(options: ManifestProviderOptions) {
     this.#options = options;
-    this.#table = createSandboxTable({ logger: options.logger });
+    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
     this.#files = new ManifestFiles({
       kind: sandboxKindOf(options.providerType),
       namespaces: options.namespaces,
+      endpoints: options.endpoints,
       logger: options.logger,
       shareNamespace: (namespace) => this.#table.shareNamespace(namespace),
       pause: () => sleep(options.clock, 0),
@@ -94,6 +97,10 @@ class ManifestProvider implements SandboxProvider {
 
   counts(): SandboxCounts {
     return this.#table.counts();
+  }
+
+  namesakes(): number {
+    return this.#table.namesakes();
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {

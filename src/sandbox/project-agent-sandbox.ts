@@ -33,7 +33,7 @@ function readEndpoint(status: unknown, namespace: string, options: ProjectOption
   if (typeof fqdn !== "string") {
     return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is no text` };
   }
-  if (fqdn !== "") return parseServiceFqdn(fqdn, namespace);
+  if (fqdn !== "") return parseServiceFqdn(fqdn, namespace, options);
   const podIps: unknown = status["podIPs"] ?? [];
   if (!Array.isArray(podIps)) {
     return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is no array` };

@@ -1,11 +1,9 @@
+import type { EndpointRules } from "./endpoint-rules.ts";
 import type { SandboxRecord } from "./provider.ts";
 
 /** How the projections of both kinds judge what they read. */
 export interface ProjectOptions {
-  /** Whether a loopback address may be an endpoint: for manifests, tests and demos. */
-  readonly allowLoopback: boolean;
-  /** Whether a canonical address is one of the ingress itself; such an endpoint is refused. Default: none is. */
-  readonly isOwnAddress?: (address: string) => boolean;
+  readonly endpoints: EndpointRules;
   /** The namespace of an object that names none. Default: such an object has no usable identity. */
   readonly defaultNamespace?: string;
   /** The uid of an object that carries none. Default: such an object has no usable identity. */

@@ -64,6 +64,8 @@ export interface SandboxProvider {
   whenSynced(timeoutMs: number): Promise<boolean>;
   status(): ProviderStatus;
   counts(): SandboxCounts;
+  /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start: both are ambiguous. */
+  namesakes(): number;
   /** Registers the listener for the provider's life. */
   onGenerationEnd(listener: GenerationEndListener): void;
 }

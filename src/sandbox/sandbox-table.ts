@@ -1,4 +1,6 @@
+import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log.ts";
+import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
 import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord } from "./provider.ts";
 
@@ -23,6 +25,11 @@ export interface TableReplacement {
  */
 export interface SandboxTable {
   lookup(name: string): Resolution;
+  /**
+   * Looks several names of one sandbox up together. Where all that is found lies in one namespace, the first name in order
+   * wins; else it is ambiguous: otherwise rights in one namespace would be enough to take over another's traffic.
+   */
+  lookupFirst(names: readonly string[]): Resolution;
   /** Adds the record of an object or replaces it. */
   set(record: SandboxRecord): void;
   /** Forgets an object; one that is not there is no fault. */
@@ -33,6 +40,8 @@ export interface SandboxTable {
   beginReplace(scope: string | undefined): TableReplacement;
   /** Each record counts once: as ambiguous where its name is, else by its readiness. Kept, not counted. */
   counts(): SandboxCounts;
+  /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start. Each is said in the log. */
+  namesakes(): number;
   /** Every record, in no particular order, as the table is now. */
   records(): Iterable<SandboxRecord>;
   /**
@@ -47,9 +56,12 @@ export interface SandboxTable {
 /** Far more namespaces than clusters have; beyond it sharing starts anew, so that the pool stays bounded. */
 const SHARED_NAMESPACES_MAX = 10_000;
 
-/** @param options `logger`: hears of listeners that throw and of records outside a scope. Default: nobody does. */
-export function createSandboxTable(options: { readonly logger?: Logger } = {}): SandboxTable {
-  return new IndexedSandboxTable(options.logger ?? silentLogger);
+/**
+ * @param options `logger`: hears of listeners that throw, of records outside a scope, and of namesakes. Default: nobody does.
+ */
+export function createSandboxTable(options: { readonly logger?: Logger; readonly clock?: Clock } = {}): SandboxTable {
+  const logger = options.logger ?? silentLogger;
+  return new IndexedSandboxTable(logger, createNamesakes(logger, options.clock ?? systemClock));
 }
 
 const NOT_FOUND: Resolution = Object.freeze({ state: "not-found" });
@@ -59,10 +71,12 @@ class IndexedSandboxTable implements SandboxTable {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
   readonly #namespaces = new Map<string, string>();
+  readonly #namesakes: Namesakes;
   #index = new NameIndex();
 
-  constructor(logger: Logger) {
+  constructor(logger: Logger, namesakes: Namesakes) {
     this.#logger = logger;
+    this.#namesakes = namesakes;
   }
 
   lookup(name: string): Resolution {
@@ -71,8 +85,24 @@ class IndexedSandboxTable implements SandboxTable {
     return "uid" in slot ? { state: "found", record: slot } : AMBIGUOUS;
   }
 
+  lookupFirst(names: readonly string[]): Resolution {
+    let first: SandboxRecord | undefined;
+    for (const name of names) {
+      const resolution = this.lookup(name);
+      if (resolution.state === "ambiguous") return resolution;
+      if (resolution.state === "not-found") continue;
+      const { record } = resolution;
+      if (first !== undefined && record.namespace !== first.namespace) {
+        this.#namesakes.note(first, record);
+        return AMBIGUOUS;
+      }
+      first ??= record;
+    }
+    return first === undefined ? NOT_FOUND : { state: "found", record: first };
+  }
+
   set(record: SandboxRecord): void {
-    const previous = this.#index.put(record);
+    const previous = this.#put(record);
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
   }
 
@@ -118,6 +148,10 @@ class IndexedSandboxTable implements SandboxTable {
     return this.#index.counts();
   }
 
+  namesakes(): number {
+    return this.#namesakes.count();
+  }
+
   records(): Iterable<SandboxRecord> {
     return this.#index.records();
   }
@@ -138,6 +172,7 @@ class IndexedSandboxTable implements SandboxTable {
   #swap(next: NameIndex): readonly SandboxRecord[] {
     const old = this.#index;
     this.#index = next;
+    for (const [one, other] of next.namesakes()) this.#namesakes.note(one, other);
     const ended: SandboxRecord[] = [];
     for (const record of old.records()) {
       const successor = next.find(record.namespace, record.name);
@@ -154,8 +189,15 @@ class IndexedSandboxTable implements SandboxTable {
       if (successor === undefined) this.#index.delete(namespace, record.name);
       if (successor === undefined || !isSameGeneration(record, successor)) ended.push(record);
     }
-    for (const record of next.records()) this.#index.put(record);
+    for (const record of next.records()) this.#put(record);
     return ended;
+  }
+
+  #put(record: SandboxRecord): SandboxRecord | undefined {
+    const previous = this.#index.put(record);
+    const namesake = this.#index.findNamesake(record);
+    if (namesake !== undefined) this.#namesakes.note(namesake, record);
+    return previous;
   }
 
   #end(records: readonly SandboxRecord[]): void {

@@ -14,6 +14,7 @@ import { systemClock } from "../../src/clock.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
 import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest-provider.ts";
 import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
+import { endpointRules } from "../support/endpoint-rules.ts";
 import { eventually } from "../support/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
@@ -40,6 +41,7 @@ async function start(path: string, change: Partial<ManifestProviderOptions> = {}
   const lines: Line[] = [];
   const ended: SandboxRecord[] = [];
   const provider = createManifestProvider({
+    endpoints: endpointRules({ allowLoopback: true }),
     path,
     providerType: "batchsandbox",
     namespaces: [],

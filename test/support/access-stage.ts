@@ -6,6 +6,7 @@ import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.t
 import type { RouteForm, RouteSignature } from "../../src/route/route.ts";
 import { sandboxKindOf } from "../../src/sandbox/provider-kinds.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
+import { endpointRules } from "./endpoint-rules.ts";
 import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
 import { type RawAnswer, rawRequest } from "./raw-client.ts";
 import { agentSandbox, batchSandbox } from "./sandbox-objects.ts";
@@ -153,7 +154,7 @@ function buildRecords(providerType: ProviderType): SandboxRecord[] {
   return (["secured", "open", "pausing"] as const).map((name) => {
     const parts = { name, isReady: name !== "pausing", token: name === "open" ? undefined : ` ${ACCESS_TOKEN} ` };
     const object = providerType === "batchsandbox" ? buildBatchSandbox(parts) : buildAgentSandbox(parts);
-    const { record, warning } = project(object, { allowLoopback: true });
+    const { record, warning } = project(object, { endpoints: endpointRules({ allowLoopback: true }) });
     if (record === undefined) throw new Error(warning);
     return record;
   });

@@ -6,6 +6,7 @@ import { createKubernetesProvider } from "../../src/sandbox/kubernetes-provider.
 import { projectAgentSandbox } from "../../src/sandbox/project-agent-sandbox.ts";
 import { projectBatchSandbox } from "../../src/sandbox/project-batch-sandbox.ts";
 import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
+import { endpointRules } from "./endpoint-rules.ts";
 import { eventually } from "./eventually.ts";
 import type { KubeApiServer } from "./kube-api-server.ts";
 import { AGENT_SANDBOX, BATCH_SANDBOX, collectionPath } from "./kube-resources.ts";
@@ -37,13 +38,13 @@ export interface ProviderBench extends AsyncDisposable {
 export async function startProviderBench(options: ProviderBenchOptions): Promise<ProviderBench> {
   const { server, namespaces, providerType = "batchsandbox", allNamespaces = false } = options;
   const logger = createRecordingLogger();
-  const allowLoopbackEndpoints = options.allowLoopbackEndpoints ?? false;
+  const endpoints = endpointRules({ allowLoopback: options.allowLoopbackEndpoints ?? false });
   const provider = createKubernetesProvider({
     client: createKubeClient({ kubeconfig: options.kubeconfig, environment: {} }),
     providerType,
     namespaces,
     allNamespaces,
-    allowLoopbackEndpoints,
+    endpoints,
     logger,
     ...(options.limits !== undefined && { limits: options.limits }),
   });
@@ -59,7 +60,7 @@ export async function startProviderBench(options: ProviderBenchOptions): Promise
       const { items } = await server.request("GET", collectionPath(kind, namespace));
       const objects: readonly unknown[] = Array.isArray(items) ? items : [];
       for (const object of objects) {
-        const { record } = project(object, { allowLoopback: allowLoopbackEndpoints });
+        const { record } = project(object, { endpoints });
         if (record !== undefined) truth.set(record.name, record);
       }
     }

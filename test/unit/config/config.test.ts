@@ -21,6 +21,8 @@ test("parseConfig gives the documented defaults", () => {
     manifests: undefined,
     kubeconfig: undefined,
     allowLoopbackEndpoints: false,
+    endpointRanges: undefined,
+    clusterDomain: undefined,
     host: "::",
     isDefaultHost: true,
     port: 28888,
@@ -104,6 +106,9 @@ describe("parseConfig reads each flag", () => {
     ["--mode=uri", { mode: "uri" }],
     ["--manifests=/m", { manifests: "/m", allowLoopbackEndpoints: true }],
     ["--allow-loopback-endpoints", { allowLoopbackEndpoints: true }],
+    ["--endpoint-ranges=", { endpointRanges: undefined }],
+    ["--cluster-domain=", { clusterDomain: undefined }],
+    ["--cluster-domain=K8s.Example.org.", { clusterDomain: "k8s.example.org" }],
     ["--kubeconfig=/k", { kubeconfig: "/k" }],
     ["--host=0.0.0.0", { host: "0.0.0.0" }],
     ["--host=FD00::1", { host: "fd00::1" }],
@@ -245,4 +250,17 @@ test("FLAGS holds each name once, and defaults that parse", () => {
     (flag) => `--${flag.name}=${flag.default}`,
   );
   expect(parseConfig([...argv, NAMESPACE], {}).kind).toBe("run");
+});
+
+describe("parseConfig: --endpoint-ranges", () => {
+  test("parseConfig gives the ranges, and warns where they make --allow-loopback-endpoints useless", () => {
+    const { endpointRanges, warnings } = configOf([NAMESPACE, "--endpoint-ranges=10.244.0.0/16,fd00:10::/64"]);
+    expect(["10.244.1.1", "fd00:10::1", "10.245.0.1"].map((a) => endpointRanges?.has(a))).toEqual([true, true, false]);
+    expect(warnings).toEqual([]);
+    const loopback = [NAMESPACE, "--allow-loopback-endpoints"];
+    expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16"]).warnings).toEqual([
+      "--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address",
+    ]);
+    expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16,127.0.0.0/8"]).warnings).toEqual([]);
+  });
 });

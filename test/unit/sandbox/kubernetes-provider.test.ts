@@ -1,13 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { networkInterfaces } from "node:os";
 import { systemClock, type Clock } from "../../../src/clock.ts";
 import type { KubeClient } from "../../../src/kube/kube-client.ts";
 import { KubeError } from "../../../src/kube/kube-error.ts";
 import { isJsonObject } from "../../../src/kube/resource.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { createKubernetesProvider } from "../../../src/sandbox/kubernetes-provider.ts";
-import { readOwnAddresses } from "../../../src/sandbox/own-addresses.ts";
 import { batchSandbox } from "../../support/sandbox-objects.ts";
+import { endpointRules } from "../../support/endpoint-rules.ts";
 import { eventually } from "../../support/eventually.ts";
 
 const failing: KubeClient = { get: () => Promise.reject(new KubeError("unreachable", "away")) };
@@ -23,7 +22,7 @@ function createProvider(namespaces: readonly string[], options: { client: KubeCl
     providerType: "batchsandbox",
     namespaces,
     allNamespaces: false,
-    allowLoopbackEndpoints: false,
+    endpoints: endpointRules(),
     logger: silentLogger,
     clock,
   });
@@ -80,15 +79,5 @@ describe("createKubernetesProvider", () => {
     const provider = createFailing(["a"], { ...systemClock, monotonic: () => nowMs });
     nowMs = 6000;
     expect(provider.status()).toEqual({ synced: false, fault: undefined, ageMs: 5000 });
-  });
-});
-
-describe("readOwnAddresses", () => {
-  test("gives the machine's addresses without loopback, canonical", () => {
-    const own = readOwnAddresses();
-    for (const entry of Object.values(networkInterfaces()).flat()) {
-      if (entry?.family === "IPv4") expect(own.has(entry.address)).toBe(!entry.internal);
-    }
-    for (const address of own) expect(address).not.toMatch(/%|^127\.|^::1$/);
   });
 });

@@ -3,10 +3,11 @@ import { projectAgentSandbox } from "../../../src/sandbox/project-agent-sandbox.
 import { projectBatchSandbox } from "../../../src/sandbox/project-batch-sandbox.ts";
 import type { ProjectOptions } from "../../../src/sandbox/projection.ts";
 import { endpointFor, type SandboxRecord } from "../../../src/sandbox/provider.ts";
+import { endpointRules } from "../../support/endpoint-rules.ts";
 import { agentSandbox, batchSandbox } from "../../support/sandbox-objects.ts";
 import { createRandom, type Random } from "../../support/random.ts";
 
-const strict: ProjectOptions = { allowLoopback: false };
+const strict: ProjectOptions = { endpoints: endpointRules() };
 
 function recordOf(object: unknown, options = strict, project = projectBatchSandbox): SandboxRecord {
   const { record } = project(object, options);
@@ -128,7 +129,8 @@ describe("projectBatchSandbox: endpoints", () => {
   });
 
   test("projectBatchSandbox admits loopback where that is allowed, and never the rest or an address of the ingress", () => {
-    const options: ProjectOptions = { allowLoopback: true, isOwnAddress: (address) => address === "10.0.0.9" };
+    const endpoints = endpointRules({ allowLoopback: true, ownAddresses: () => new Set(["10.0.0.9"]) });
+    const options: ProjectOptions = { endpoints };
     expect(recordOf(batchSandbox({ endpoints: '["127.0.0.2"]' }), options)).toMatchObject({
       endpoint: "127.0.0.2",
       ready: true,
@@ -237,7 +239,7 @@ describe("projections: metadata", () => {
 
   test("projections fill in namespace and uid where the caller has them", () => {
     const options: ProjectOptions = {
-      allowLoopback: true,
+      endpoints: endpointRules(),
       defaultNamespace: "default",
       missingUid: (namespace, name) => `made-${namespace}-${name}`,
     };
@@ -253,7 +255,7 @@ describe("projectAgentSandbox", () => {
   test.each([
     [{ serviceFQDN: "sb.ns.svc.cluster.local", podIPs: ["10.0.0.1"] }, "sb.ns.svc.cluster.local"],
     [{ serviceFQDN: "sb.ns.svc" }, "sb.ns.svc"],
-    [{ serviceFQDN: "other.ns.svc.k8s.example.org" }, "other.ns.svc.k8s.example.org"],
+    [{ serviceFQDN: "other.ns.svc" }, "other.ns.svc"],
     [{ serviceFQDN: "", podIPs: ["10.0.0.1", "10.0.0.2"] }, "10.0.0.1"],
     [{ podIPs: ["fd00::7"] }, "[fd00::7]"],
   ])("projectAgentSandbox takes %j as %s", (status, endpoint) => {
@@ -275,6 +277,16 @@ describe("projectAgentSandbox", () => {
     ["sb.ns.svc/x"],
     ["u@sb.ns.svc"],
     ["SB.ns.svc"],
+    ["sb.ns.svc.localhost"],
+    ["sb.ns.svc.cluster.local.localhost"],
+    ["sb.ns.svc.cluster.localhost"],
+    ["sb.ns.svc.169-254-169-254.nip.io"],
+    ["sb.ns.svc.k8s.example.org"],
+    ["sb.ns.svc.cluster.local."],
+    ["sb.ns.svc.cluster"],
+    ["sb.ns.svccluster.local"],
+    ["-sb.ns.svc"],
+    [`${"s".repeat(64)}.ns.svc`],
     ["sb.ns.svc.127"],
     ["sb.ns.svc.0x7f"],
     ["127.0.0.1"],
@@ -286,6 +298,16 @@ describe("projectAgentSandbox", () => {
     const { record, warning } = project({ serviceFQDN, podIPs: ["10.0.0.1"], conditions: ready });
     expect(record).toMatchObject({ endpoint: "", ready: false });
     expect(warning).toContain("status.serviceFQDN");
+  });
+
+  test("projectAgentSandbox takes the cluster's own domain, and no other", () => {
+    const options: ProjectOptions = { endpoints: endpointRules({ clusterDomain: "k8s.example.org" }) };
+    const look = (serviceFQDN: string) =>
+      recordOf(agentSandbox({ serviceFQDN, conditions: ready }), options, projectAgentSandbox).endpoint;
+    expect(look("sb.ns.svc.k8s.example.org")).toBe("sb.ns.svc.k8s.example.org");
+    expect(look("sb.ns.svc")).toBe("sb.ns.svc");
+    expect(look("sb.ns.svc.cluster.local")).toBe("");
+    expect(look("sb.other.svc.k8s.example.org")).toBe("");
   });
 
   test.each([[["127.0.0.1"]], [["169.254.169.254"]], [[{ ip: "10.0.0.1" }]], ["10.0.0.1"], [["10.0.0.1:80"]]])(

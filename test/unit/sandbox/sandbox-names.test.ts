@@ -54,15 +54,29 @@ describe("resolveIn", () => {
     expect(resolveIn(table, "sandbox-1234", "batchsandbox").state).toBe("found");
   });
 
-  test("resolveIn passes over an ambiguous name when a later one is clear, and says ambiguous only when none is", () => {
-    const table = createSandboxTable();
-    table.set(sandboxRecord({ namespace: "a", name: "sandbox-1234", uid: "1" }));
-    expect(resolveIn(table, "1234", "agent-sandbox").state).toBe("found");
-    table.set(sandboxRecord({ namespace: "b", name: "sandbox-1234", uid: "2" }));
-    expect(resolveIn(table, "1234", "agent-sandbox").state).toBe("ambiguous");
-    const own = sandboxRecord({ namespace: "a", name: "1234", uid: "3" });
-    table.set(own);
-    expect(resolveIn(table, "1234", "agent-sandbox")).toEqual({ state: "found", record: own });
-    expect(resolveIn(table, "nobody", "agent-sandbox").state).toBe("not-found");
+  const foo = "foo";
+  const digits = "1234";
+  const caps = "My_Box";
+
+  // Each subset of the candidates, each candidate in team-a, in team-b, or in both.
+  test.each([foo, digits, caps])("resolveIn never crosses namespaces: every placement of the names of %s", (id) => {
+    const names = sandboxNameCandidates(id);
+    const placements = [[], ["team-a"], ["team-b"], ["team-a", "team-b"]] as const;
+    for (let code = 0; code < placements.length ** names.length; code += 1) {
+      const table = createSandboxTable();
+      const placed = names.map((name, at) => {
+        const namespaces = placements[Math.floor(code / placements.length ** at) % placements.length] ?? [];
+        for (const namespace of namespaces) table.set(sandboxRecord({ namespace, name, uid: `${namespace}/${name}` }));
+        return { name, namespaces };
+      });
+      const namespaces = new Set(placed.flatMap((place) => place.namespaces));
+      const [namespace, other] = namespaces;
+      const first = placed.find((place) => place.namespaces.length > 0)?.name;
+      const resolution = resolveIn(table, id, "agent-sandbox");
+      if (namespace === undefined) expect(resolution.state).toBe("not-found");
+      else if (other !== undefined) expect(resolution.state).toBe("ambiguous");
+      else expect(resolution).toMatchObject({ state: "found", record: { namespace, name: first } });
+      expect(table.namesakes() > 0).toBe(other !== undefined);
+    }
   });
 });
