@@ -13,6 +13,7 @@ import { listPlaces, nameFault } from "./fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
 import { createMetrics, type ProcessProbe } from "./metrics.ts";
+import { createDnsLookup } from "./proxy/dns-lookup.ts";
 import { createProxyServer } from "./proxy/proxy-server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/renew-publisher.ts";
@@ -120,6 +121,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
         residentBytes: () => readResidentBytes() ?? seams.process.residentBytes(),
         collect: () => seams.process.collectGarbage(),
       },
+      names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },
       connectionState: (address, port) => tcp.stateOf(address, port),
       instance: seams.instance,
     },

@@ -65,7 +65,9 @@ interface PreparedFetch {
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
-  const { request, route } = exchange.subject;
+  const { request, route, hostPort } = exchange.subject;
+  // The sandbox knows itself by the name that its resource has, whatever address that stands for.
+  if (exchange.dialled !== hostPort) request.headers.set("host", hostPort);
   const repeatability = repeatabilityOf(request.method, body);
   const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
   exchange.hold(lease);

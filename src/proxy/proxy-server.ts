@@ -17,6 +17,7 @@ import { RequestHandler } from "./handler.ts";
 import { createListener } from "./listener.ts";
 import { MemoryAccount } from "./memory-account.ts";
 import { MemoryGuard } from "./memory-guard.ts";
+import { createNameResolver, type NameResolverOptions } from "./name-resolver.ts";
 import { createReport } from "./report.ts";
 import { createRequestIds } from "./request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
@@ -68,6 +69,8 @@ export interface ProxyParts {
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
   readonly memory: ProxyMemory;
+  /** How names of sandboxes are looked up and judged. */
+  readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
   /** What the kernel says of connections to an address and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
   /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
@@ -157,7 +160,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     departures,
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
   };
-  const locator = createEndpointLocator({ clock, connectTimeoutMs: config.connectTimeoutMs });
+  const names = createNameResolver({
+    ...parts.names,
+    clock,
+    connectTimeoutMs: config.connectTimeoutMs,
+    isInUse: (name) => upstreams.isEndpointInUse(name),
+    onAddressGone: (name) => upstreams.endEndpoint(name),
+  });
+  const locator = createEndpointLocator(names);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -235,6 +245,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);
       upstreams.close(new IngressError("draining"));
       tunnels.terminateAll();
+      names.stop();
       watchdog.stop();
       tense?.cancel();
       await listener.stopNow();

@@ -133,6 +133,8 @@ export interface UpstreamPool {
   acquire(record: SandboxRecord, nowMs: number): Upstream;
   /** Ends the record's generation, where anything is known of it. */
   endGeneration(record: SandboxRecord): void;
+  /** Whether a generation whose endpoint is `name` has open exchanges. */
+  isEndpointInUse(name: string): boolean;
   /** Ends the generations whose endpoint is `name`: it names another address now. */
   endEndpoint(name: string): void;
   /** Forgets upstreams that have been idle for long. */
@@ -143,40 +145,57 @@ export interface UpstreamPool {
 
 export function createUpstreamPool(): UpstreamPool {
   const upstreams = new Map<string, Upstream>();
+  /** The same by endpoint. Names are looked up again while they are in use, so this must not cost a walk through all. */
+  const byEndpoint = new Map<string, Set<Upstream>>();
+
+  const add = (upstream: Upstream): void => {
+    upstreams.set(upstream.uid, upstream);
+    const sharing = byEndpoint.get(upstream.endpoint);
+    if (sharing === undefined) byEndpoint.set(upstream.endpoint, new Set([upstream]));
+    else sharing.add(upstream);
+  };
+  const remove = (upstream: Upstream): void => {
+    upstreams.delete(upstream.uid);
+    const sharing = byEndpoint.get(upstream.endpoint);
+    sharing?.delete(upstream);
+    if (sharing?.size === 0) byEndpoint.delete(upstream.endpoint);
+  };
   return {
     acquire(record, nowMs) {
       const known = upstreams.get(record.uid);
       if (known !== undefined) {
         if (known.endpoint === record.endpoint) return known;
+        remove(known);
         known.end(new IngressError("sandbox_replaced"));
       }
       const upstream = new Upstream(record, nowMs);
-      upstreams.set(record.uid, upstream);
+      add(upstream);
       return upstream;
     },
     endGeneration(record) {
       const known = upstreams.get(record.uid);
       if (known === undefined || known.endpoint !== record.endpoint) return;
-      upstreams.delete(record.uid);
+      remove(known);
       known.end(new IngressError("sandbox_replaced"));
     },
+    isEndpointInUse: (name) => [...(byEndpoint.get(name) ?? [])].some(({ share }) => share.requests > 0),
     endEndpoint(name) {
-      for (const [uid, upstream] of upstreams) {
-        if (upstream.endpoint !== name) continue;
-        upstreams.delete(uid);
+      for (const upstream of byEndpoint.get(name) ?? []) {
+        remove(upstream);
         upstream.end(new IngressError("sandbox_replaced"));
       }
     },
     sweep(nowMs) {
-      for (const [uid, upstream] of upstreams) {
+      for (const upstream of upstreams.values()) {
         if (upstream.share.requests > 0 || nowMs - upstream.lastUsedAt < UPSTREAM_IDLE_MS) continue;
-        upstreams.delete(uid);
+        remove(upstream);
         upstream.retire();
       }
     },
     close(error) {
       for (const upstream of upstreams.values()) upstream.end(error);
       upstreams.clear();
+      byEndpoint.clear();
     },
   };
 }

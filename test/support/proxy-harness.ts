@@ -4,7 +4,7 @@ import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../src/address.ts";
 import { systemClock } from "../../src/clock.ts";
 import { createTcpTable } from "../../src/host/tcp-table.ts";
-import type { AccessEntry } from "../../src/log.ts";
+import { type AccessEntry, silentLogger } from "../../src/log.ts";
 import { noProxyMetrics } from "../../src/metrics.ts";
 import {
   createProxyServer,
@@ -59,6 +59,13 @@ export function startProxy(
       access: createAccessChecker({ keys: () => keys, failures: createFailureLimiter({ clock: systemClock }) }),
       renew: noRenewPublisher,
       memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
+      names: {
+        // As Bun resolves such names; everything else does not exist.
+        lookup: (name) =>
+          Promise.resolve({ addresses: name.endsWith(".localhost") ? ["127.0.0.1"] : [], unanswered: undefined }),
+        judge: () => undefined,
+        logger: silentLogger,
+      },
       connectionState: (address, port) => tcp.stateOf(address, port),
       instance: "test",
       ...others,
