@@ -220,7 +220,8 @@ function formatMiB(bytes: number): string {
 }
 
 function checkSpec(spec: ImageSpec): string {
-  expectEqual("base", spec.base, BASE);
+  expectEqual("base", spec.base.replace(/:[^/]*$/, ""), BASE);
+  if (!/@sha256:[0-9a-f]{64}$/.test(spec.base)) throw new Error(`base ${spec.base} is not pinned by digest`);
   expectEqual("entry point", spec.entrypoint, ["./ingress"]);
   expectEqual("working folder", spec.workdir, "/");
   expectEqual("ports", spec.ports, [28_888, 28_889]);
