@@ -3,6 +3,8 @@
 # Gives npm and bash only: scripts/lib.sh fetches the Bun of .bun-version, with the integrity of scripts/bun-integrity.txt.
 FROM --platform=$BUILDPLATFORM node:22-bookworm@sha256:363e1587494626837fa7f9a23bdb453d13b0ff3c67c705c2805cfc69c2d2fad7 AS build
 WORKDIR /src
+# What is compiled in stands in this stage only.
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
 ARG TARGETARCH
 # Bun and the dependencies, in a layer that changes of the source leave as it is.
 COPY .bun-version bun.lock bunfig.toml package.json ./

@@ -91,7 +91,9 @@ function listShellScripts(): string[] {
 function findImageCheckObstacle(): string | undefined {
   if (process.platform !== "linux" || Bun.which("dpkg-deb") === null)
     return "it needs a Debian; get it with: a Debian container";
-  return IS_ROOT || IS_CI ? undefined : "it needs root; get it with: sudo ./scripts/image-check";
+  if (!IS_ROOT) return IS_CI ? undefined : "it needs root; get it with: sudo ./scripts/image-check";
+  const canMount = Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).success;
+  return canMount ? undefined : "it may not mount; get it with: a machine, or docker run --privileged";
 }
 
 interface StepResult {
