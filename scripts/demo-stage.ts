@@ -110,14 +110,6 @@ export function checkPortFree(host: string, port: number): void {
   }
 }
 
-/** A port that was free a moment ago. */
-export function findFreePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  const { port } = listener;
-  listener.stop(true);
-  return port;
-}
-
 export interface Sandboxes {
   readonly one: SampleSandbox;
   readonly two: SampleSandbox;

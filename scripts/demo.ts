@@ -2,7 +2,8 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runChecks } from "./demo-check.ts";
-import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
+import { checkPortFree, DemoError, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
+import { findFreePort } from "./lib/free-port.ts";
 import { startDemoCluster, type DemoCluster } from "./demo-kubernetes.ts";
 import { runDevLoop } from "./dev-loop.ts";
 

@@ -2,8 +2,9 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findFreePort, startSandboxes, type Sandboxes } from "./demo-stage.ts";
+import { startSandboxes, type Sandboxes } from "./demo-stage.ts";
 import { parseImageSpec, type ImageSpec } from "./dockerfile.ts";
+import { findFreePort } from "./lib/free-port.ts";
 import { createMemoryLimit, readPeakResidentBytes, type MemoryLimit } from "./memory-limit.ts";
 
 const ROOT = join(import.meta.dir, "..");

@@ -1,6 +1,7 @@
-import { type Subprocess, which } from "bun";
+import { which } from "bun";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { findFreePort } from "../demo-stage.ts";
+import { type ServerProcess, startServerProcess } from "../lib/server-process.ts";
 import { readNumbers, startHelper } from "./child-process.ts";
 import { type ReferenceProxy, REFERENCE_PROXIES } from "./reference-proxies.ts";
 import { ACCESS_KEYS, sandboxNames, type Stage, writeManifests } from "./stage.ts";
@@ -35,7 +36,6 @@ export interface Setup {
 /** A start takes a tenth of a second; 100,000 sandboxes in a manifest take several. */
 const START_MAX_MS = 120_000;
 const STOP_MAX_MS = 5_000;
-const POLL_INTERVAL_MS = 2;
 
 /** The programs that are needed and missing, with how to get them. */
 export function missingPrograms(): ReadonlyMap<string, string> {
@@ -68,15 +68,14 @@ export async function startContender(name: ContenderName, setup: Setup, stage: S
 async function startIngress(setup: Setup, stage: Stage): Promise<Running> {
   const { mode = "header", ingressFlags = [], sandboxes = 1 } = setup;
   const manifests = await writeManifests(stage.folder, sandboxNames(sandboxes));
-  const port = findFreePort();
-  const command = [
+  const command = ([port, adminPort]: readonly number[]): readonly string[] => [
     BINARY,
     `--manifests=${manifests}`,
     `--mode=${mode}`,
     "--host=127.0.0.1",
     `--port=${port}`,
     "--admin-host=127.0.0.1",
-    `--admin-port=${findFreePort()}`,
+    `--admin-port=${adminPort}`,
     "--access-log=off",
     "--log-level=error",
     "--shutdown-delay=0s",
@@ -85,17 +84,18 @@ async function startIngress(setup: Setup, stage: Stage): Promise<Running> {
     ...ingressFlags,
   ];
   const path = mode === "uri" ? `/bench/${stage.upstreamPort}/1k` : "/1k";
-  return startProgram("ingress", command, { port, path, stage });
+  return startProgram("ingress", command, { path, stage });
 }
 
 async function startReference(proxy: ReferenceProxy, setup: Setup, stage: Stage): Promise<Running> {
-  const port = findFreePort();
   const { folder, upstreamPort, sinkPort } = stage;
   const sandboxes = setup.routeAll === true ? sandboxNames(setup.sandboxes ?? 1) : [];
   const configPath = join(folder, proxy.configFile);
-  await Bun.write(configPath, proxy.buildConfig({ port, upstreamPort, sinkPort, sandboxes, folder }));
-  const environment = { ...proxy.environment, HOME: folder };
-  return startProgram(proxy.name, proxy.command(configPath), { port, path: "/1k", stage, environment });
+  const command = ([port = 0]: readonly number[]): readonly string[] => {
+    writeFileSync(configPath, proxy.buildConfig({ port, upstreamPort, sinkPort, sandboxes, folder }));
+    return proxy.command(configPath);
+  };
+  return startProgram(proxy.name, command, { path: "/1k", stage, environment: { ...proxy.environment, HOME: folder } });
 }
 
 async function startBare(stage: Stage): Promise<Running> {
@@ -110,33 +110,28 @@ async function startBare(stage: Stage): Promise<Running> {
 
 async function startProgram(
   name: ContenderName,
-  command: readonly string[],
+  command: (ports: readonly number[]) => readonly string[],
   options: {
-    readonly port: number;
     readonly path: string;
     readonly stage: Stage;
     readonly environment?: Readonly<Record<string, string>>;
   },
 ): Promise<Running> {
-  const { port, stage } = options;
-  const log = join(stage.folder, `${name}.log`);
-  const startedAt = performance.now();
-  const child = Bun.spawn([...command], {
-    stdin: "ignore",
-    stdout: Bun.file(log),
-    stderr: Bun.file(log),
+  const { path, stage } = options;
+  let startedAt = 0;
+  const server = await startServerProcess({
+    name,
+    ports: 2,
+    command: (ports) => {
+      startedAt = performance.now();
+      return command(ports);
+    },
+    isReady: ({ ports: [port] }) => answers(`http://127.0.0.1:${port}${path}`, stage),
     env: { ...process.env, ...options.environment },
+    startMaxMs: START_MAX_MS,
   });
-  const url = `http://127.0.0.1:${port}${options.path}`;
-  while (!(await answers(url, stage))) {
-    const isLate = performance.now() - startedAt > START_MAX_MS;
-    if (child.exitCode !== null || child.signalCode !== null || isLate) {
-      child.kill("SIGKILL");
-      throw new Error(`${name} did not start:\n${await Bun.file(log).text()}`);
-    }
-    await Bun.sleep(POLL_INTERVAL_MS);
-  }
-  return { name, pid: child.pid, port, startMs: performance.now() - startedAt, stop: () => stopProgram(child) };
+  const [port = 0] = server.ports;
+  return { name, pid: server.pid, port, startMs: performance.now() - startedAt, stop: () => stopProgram(server) };
 }
 
 async function answers(url: string, stage: Stage): Promise<boolean> {
@@ -149,7 +144,7 @@ async function answers(url: string, stage: Stage): Promise<boolean> {
   }
 }
 
-async function stopProgram(child: Subprocess): Promise<void> {
+async function stopProgram(child: ServerProcess): Promise<void> {
   child.kill("SIGTERM");
   const killer = setTimeout(() => child.kill("SIGKILL"), STOP_MAX_MS);
   await child.exited;

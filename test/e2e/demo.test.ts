@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { findFreePort } from "../../scripts/demo-stage.ts";
+import { findFreePort } from "../../scripts/lib/free-port.ts";
 import { buildBinary } from "../support/binary.ts";
 import { eventually } from "../support/eventually.ts";
 import { KUBE_BUILD_MAX_MS } from "../support/kube-binaries.ts";

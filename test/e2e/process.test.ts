@@ -1,6 +1,6 @@
 import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { findFreePort } from "../../scripts/demo-stage.ts";
+import { findFreePort } from "../../scripts/lib/free-port.ts";
 import { buildBinary } from "../support/binary.ts";
 import { eventually } from "../support/eventually.ts";
 import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";

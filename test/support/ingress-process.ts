@@ -1,5 +1,4 @@
-import { findFreePort } from "../../scripts/demo-stage.ts";
-import { eventually } from "./eventually.ts";
+import { startServerProcess } from "../../scripts/lib/server-process.ts";
 
 export interface IngressProcess extends AsyncDisposable {
   readonly pid: number;
@@ -41,48 +40,27 @@ export async function startIngressProcess(
   flags: readonly string[],
   options: IngressProcessOptions = {},
 ): Promise<IngressProcess> {
-  const port = findFreePort();
-  const adminPort = findFreePort();
-  const places = ["--host=127.0.0.1", `--port=${port}`, "--admin-host=127.0.0.1", `--admin-port=${adminPort}`];
-  const child = Bun.spawn([binary, ...places, ...flags], {
+  const server = await startServerProcess({
+    name: "the ingress",
+    ports: 2,
+    command: ([port, adminPort]) => {
+      const places = ["--host=127.0.0.1", `--port=${port}`, "--admin-host=127.0.0.1", `--admin-port=${adminPort}`];
+      return [binary, ...places, ...flags];
+    },
+    isReady: ({ ports: [port] }) => isAnswering(`http://127.0.0.1:${port}/status.ok`),
     env: { ...process.env, ...options.env },
     ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
-    stdin: "ignore",
-    stdout: "pipe",
-    stderr: "pipe",
   });
-  const output: string[] = [];
-  const drained = Promise.all([collect(child.stdout, output), collect(child.stderr, output)]);
-  const exited = Promise.all([child.exited, drained]).then(() => child.signalCode ?? child.exitCode ?? "unknown");
-  const origin = `http://127.0.0.1:${port}`;
-  const dispose = async () => {
-    child.kill("SIGKILL");
-    await exited;
-  };
-  try {
-    await eventually(async () => {
-      const ended = child.exitCode ?? child.signalCode;
-      return ended !== null || (await isAnswering(`${origin}/status.ok`));
-    });
-    if (child.exitCode !== null || child.signalCode !== null) throw new Error("it ended at once");
-  } catch (error) {
-    await dispose();
-    throw new Error(`Cannot start the ingress: ${output.join("")}`, { cause: error });
-  }
+  const [port, adminPort] = server.ports;
   return {
-    pid: child.pid,
-    origin,
+    pid: server.pid,
+    origin: `http://127.0.0.1:${port}`,
     adminOrigin: `http://127.0.0.1:${adminPort}`,
-    exited,
-    kill: (signal) => child.kill(signal),
-    readOutput: () => output.join(""),
-    [Symbol.asyncDispose]: dispose,
+    exited: server.exited,
+    kill: server.kill,
+    readOutput: server.readOutput,
+    [Symbol.asyncDispose]: () => server.stop(),
   };
-}
-
-async function collect(stream: ReadableStream<Uint8Array>, output: string[]): Promise<void> {
-  const decoder = new TextDecoder();
-  for await (const chunk of stream) output.push(decoder.decode(chunk, { stream: true }));
 }
 
 /** Whether a GET is answered with success. */

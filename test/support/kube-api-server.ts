@@ -1,11 +1,11 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
-import { closeSync, mkdirSync, openSync, readFileSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
+import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { type ServerProcess, startServerProcess } from "../../scripts/lib/server-process.ts";
 import { ensureKubeBinaries, type KubeBinaries } from "./kube-binaries.ts";
 
 export interface KubeApiServerOptions {
-  /** Where data, keys and logs go; the caller removes it. */
+  /** Where data and keys go; the caller removes it. */
   readonly dir: string;
   /** More flags for kube-apiserver. */
   readonly args?: readonly string[];
@@ -46,16 +46,13 @@ export interface KubeApiServer extends AsyncDisposable {
   stop(): Promise<void>;
 }
 
-/** Starting takes 4 s here; a machine that builds something else meanwhile may take several times that. */
-const START_MAX_MS = 60_000;
 const LOOPBACK = "127.0.0.1";
 
 /** Starts etcd and kube-apiserver and waits until both serve. Builds them first where they are missing. */
 export async function startKubeApiServer(options: KubeApiServerOptions): Promise<KubeApiServer> {
   const binaries = await ensureKubeBinaries(options.progress ?? ((line) => console.error(line)));
   mkdirSync(options.dir, { recursive: true });
-  const [etcdPort, peerPort, port] = await Promise.all([freePort(), freePort(), freePort()]);
-  const server = new LocalKubeApiServer(binaries, { ...options, etcdPort, peerPort, port });
+  const server = new LocalKubeApiServer(binaries, options);
   try {
     await server.start();
   } catch (error) {
@@ -65,74 +62,100 @@ export async function startKubeApiServer(options: KubeApiServerOptions): Promise
   return server;
 }
 
-interface Ports {
-  readonly etcdPort: number;
-  readonly peerPort: number;
-  readonly port: number;
-}
-
 class LocalKubeApiServer implements KubeApiServer {
-  readonly url: string;
-  readonly port: number;
   readonly caFile: string;
   readonly adminToken = randomBytes(16).toString("hex");
   readonly #binaries: KubeBinaries;
-  readonly #options: KubeApiServerOptions & Ports;
-  readonly #etcdUrl: string;
+  readonly #options: KubeApiServerOptions;
   readonly #guard = findGuard();
-  #etcd: Bun.Subprocess | undefined;
-  #apiServer: Bun.Subprocess | undefined;
+  #etcd: ServerProcess | undefined;
+  #apiServer: ServerProcess | undefined;
   #session: Bun.FetchSession | undefined;
 
-  constructor(binaries: KubeBinaries, options: KubeApiServerOptions & Ports) {
+  constructor(binaries: KubeBinaries, options: KubeApiServerOptions) {
     this.#binaries = binaries;
     this.#options = options;
-    this.port = options.port;
-    this.url = `https://${LOOPBACK}:${options.port}`;
-    this.#etcdUrl = `http://${LOOPBACK}:${options.etcdPort}`;
     this.caFile = join(options.dir, "certificates", "apiserver.crt");
   }
 
+  get port(): number {
+    return this.#apiServer?.ports[0] ?? 0;
+  }
+
+  get url(): string {
+    return urlOf(this.port);
+  }
+
+  get #etcdUrl(): string {
+    return `http://${LOOPBACK}:${this.#etcd?.ports[0]}`;
+  }
+
   async start(): Promise<void> {
-    const { dir, peerPort } = this.#options;
-    const peerUrl = `http://${LOOPBACK}:${peerPort}`;
-    this.#etcd = this.#spawn("etcd", this.#binaries.etcd, [
-      `--data-dir=${join(dir, "etcd")}`,
-      `--listen-client-urls=${this.#etcdUrl}`,
-      `--advertise-client-urls=${this.#etcdUrl}`,
-      `--listen-peer-urls=${peerUrl}`,
-      `--initial-advertise-peer-urls=${peerUrl}`,
-      `--initial-cluster=default=${peerUrl}`,
-      // The data need not outlive the machine.
-      "--unsafe-no-fsync",
-      "--log-level=warn",
-      "--quota-backend-bytes=4294967296",
-    ]);
+    const { dir } = this.#options;
+    this.#etcd = await startServerProcess({
+      name: "etcd",
+      ports: 2,
+      command: ([port, peerPort]) => {
+        const url = `http://${LOOPBACK}:${port}`;
+        const peerUrl = `http://${LOOPBACK}:${peerPort}`;
+        return [
+          ...this.#guard,
+          this.#binaries.etcd,
+          // Of its own for each port: a folder keeps the addresses that it was made with.
+          `--data-dir=${join(dir, `etcd-${port}`)}`,
+          `--listen-client-urls=${url}`,
+          `--advertise-client-urls=${url}`,
+          `--listen-peer-urls=${peerUrl}`,
+          `--initial-advertise-peer-urls=${peerUrl}`,
+          `--initial-cluster=default=${peerUrl}`,
+          // The data need not outlive the machine.
+          "--unsafe-no-fsync",
+          "--log-level=warn",
+          "--quota-backend-bytes=4294967296",
+        ];
+      },
+      isReady: async ({ ports: [port] }) => (await fetch(`http://${LOOPBACK}:${port}/health`, { proxy: false })).ok,
+    });
     const key = generateKeyPairSync("rsa", { modulusLength: 2048 });
     writeFileSync(join(dir, "service-account.key"), key.privateKey.export({ type: "pkcs8", format: "pem" }));
     writeFileSync(join(dir, "service-account.pub"), key.publicKey.export({ type: "spki", format: "pem" }));
     writeFileSync(join(dir, "tokens.csv"), `${this.adminToken},admin,admin,"system:masters"\n`);
-    await this.restart();
+    await this.#startApiServer(1);
   }
 
-  async restart(): Promise<void> {
-    const { dir, port, args = [] } = this.#options;
-    this.#apiServer = this.#spawn("kube-apiserver", this.#binaries.apiServer, [
-      `--etcd-servers=${this.#etcdUrl}`,
-      `--cert-dir=${join(dir, "certificates")}`,
-      `--bind-address=${LOOPBACK}`,
-      `--secure-port=${port}`,
-      `--token-auth-file=${join(dir, "tokens.csv")}`,
-      "--authorization-mode=RBAC",
-      `--service-account-issuer=${this.url}`,
-      `--service-account-key-file=${join(dir, "service-account.pub")}`,
-      `--service-account-signing-key-file=${join(dir, "service-account.key")}`,
-      "--service-cluster-ip-range=10.0.0.0/24",
-      // It waits for a controller that makes tokens, which does not run here.
-      "--disable-admission-plugins=ServiceAccount",
-      ...args,
-    ]);
-    await this.#waitUntilReady();
+  restart(): Promise<void> {
+    return this.#startApiServer([this.port]);
+  }
+
+  async #startApiServer(ports: number | readonly number[]): Promise<void> {
+    const { dir, args = [] } = this.#options;
+    this.#apiServer = await startServerProcess({
+      name: "kube-apiserver",
+      ports,
+      command: ([port = 0]) => [
+        ...this.#guard,
+        this.#binaries.apiServer,
+        `--etcd-servers=${this.#etcdUrl}`,
+        `--cert-dir=${join(dir, "certificates")}`,
+        `--bind-address=${LOOPBACK}`,
+        `--secure-port=${port}`,
+        `--token-auth-file=${join(dir, "tokens.csv")}`,
+        "--authorization-mode=RBAC",
+        `--service-account-issuer=${urlOf(port)}`,
+        `--service-account-key-file=${join(dir, "service-account.pub")}`,
+        `--service-account-signing-key-file=${join(dir, "service-account.key")}`,
+        "--service-cluster-ip-range=10.0.0.0/24",
+        // It waits for a controller that makes tokens, which does not run here.
+        "--disable-admission-plugins=ServiceAccount",
+        ...args,
+      ],
+      isReady: async ({ ports: [port = 0] }) => {
+        // A session of its own: the authority's file may not be complete yet.
+        const tls = { ca: readFileSync(this.caFile, "utf8") };
+        const headers = { Authorization: `Bearer ${this.adminToken}` };
+        return (await fetch(`${urlOf(port)}/readyz`, { headers, tls, proxy: false, keepalive: false })).ok;
+      },
+    });
   }
 
   async request(method: string, path: string, body?: unknown, options: KubeRequestOptions = {}): Promise<Json> {
@@ -173,8 +196,7 @@ class LocalKubeApiServer implements KubeApiServer {
   }
 
   async kill(): Promise<void> {
-    this.#apiServer?.kill("SIGKILL");
-    await this.#apiServer?.exited;
+    await this.#apiServer?.stop();
     this.#session?.close();
   }
 
@@ -194,10 +216,8 @@ class LocalKubeApiServer implements KubeApiServer {
 
   async stop(): Promise<void> {
     this.#session?.close();
-    for (const child of [this.#apiServer, this.#etcd]) {
-      child?.kill("SIGKILL");
-      await child?.exited;
-    }
+    await this.#apiServer?.stop();
+    await this.#etcd?.stop();
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -211,36 +231,10 @@ class LocalKubeApiServer implements KubeApiServer {
     if (!response.ok) throw new Error(`etcd ${method}: ${response.status} ${text.slice(0, 500)}`);
     return toJson(text);
   }
+}
 
-  #spawn(name: string, binary: string, args: readonly string[]): Bun.Subprocess {
-    const log = openSync(join(this.#options.dir, `${name}.log`), "a");
-    const child = Bun.spawn([...this.#guard, binary, ...args], { stdin: "ignore", stdout: log, stderr: log });
-    closeSync(log);
-    return child;
-  }
-
-  async #waitUntilReady(): Promise<void> {
-    const deadline = performance.now() + START_MAX_MS;
-    for (;;) {
-      try {
-        await this.#ask("GET", "/readyz", {});
-        return;
-      } catch (error) {
-        const hasDied = [this.#etcd, this.#apiServer].some((child) => child?.exitCode !== null);
-        if (hasDied || performance.now() > deadline) {
-          throw new Error(`Cannot start kube-apiserver: ${this.#lastLog()}`, { cause: error });
-        }
-      }
-      await Bun.sleep(50);
-    }
-  }
-
-  #lastLog(): string {
-    const lines = ["etcd", "kube-apiserver"].map((name) =>
-      readFileSync(join(this.#options.dir, `${name}.log`), "utf8"),
-    );
-    return lines.map((text) => text.trim().split("\n").slice(-3).join("\n")).join("\n");
-  }
+function urlOf(port: number): string {
+  return `https://${LOOPBACK}:${port}`;
 }
 
 /** With util-linux, a test that is killed leaves nothing running. */
@@ -254,17 +248,4 @@ function toJson(text: string): Json {
   const value: unknown = JSON.parse(text);
   if (typeof value !== "object" || value === null) throw new Error("expected a JSON object");
   return Object.fromEntries(Object.entries(value));
-}
-
-/** A port that was free a moment ago; both programs want to be told theirs. */
-export function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer();
-    server.once("error", reject);
-    server.listen(0, LOOPBACK, () => {
-      const address = server.address();
-      const port = typeof address === "object" && address !== null ? address.port : 0;
-      server.close(() => resolve(port));
-    });
-  });
 }

@@ -2,8 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { findFreePort } from "../../scripts/demo-stage.ts";
-import { eventually } from "./eventually.ts";
+import { startServerProcess } from "../../scripts/lib/server-process.ts";
 
 /** A server that people run in sandboxes, with the time after which it closes an idle connection. */
 export interface UpstreamServerKind {
@@ -159,31 +158,32 @@ export interface UpstreamServer {
 /** Starts a server of a kind and resolves when it listens; undefined where the machine lacks it. */
 export async function startUpstreamServer(kind: UpstreamServerKind): Promise<UpstreamServer | undefined> {
   const dir = mkdtempSync(join(tmpdir(), "ingress-upstream-"));
-  const port = findFreePort();
   const log = join(dir, "posts.log");
-  const command = kind.command({ dir, port, log });
-  if (command === undefined) {
+  if (kind.command({ dir, port: 0, log }) === undefined) {
     rmSync(dir, { recursive: true });
     return undefined;
   }
-  const env = { ...process.env, LOG: log, GOCACHE: join(dir, "cache"), GO111MODULE: "off" };
-  const child = Bun.spawn(command, { env, stdout: "ignore", stderr: "ignore", detached: true });
-  await eventually(
-    async () => {
+  const server = await startServerProcess({
+    name: kind.name,
+    ports: 1,
+    command: ([port = 0]) => kind.command({ dir, port, log }) ?? [],
+    isReady: async ({ ports: [port = 0] }) => {
       const socket = await Bun.connect({ hostname: "127.0.0.1", port, socket: { data() {} } });
       socket.end();
       return true;
     },
-    { maxMs: 120_000 },
-  );
+    env: { ...process.env, LOG: log, GOCACHE: join(dir, "cache"), GO111MODULE: "off" },
+    // `go run` and gunicorn have them.
+    hasChildren: true,
+    startMaxMs: 120_000,
+  });
+  const [port = 0] = server.ports;
   return {
     name: kind.name,
     port,
     seen: async () => (await Bun.file(log).text()).split("\n").filter((line) => line !== ""),
     async stop() {
-      // The whole group: `go run` and gunicorn have children.
-      process.kill(-child.pid, "SIGKILL");
-      await child.exited;
+      await server.stop();
       rmSync(dir, { recursive: true, force: true });
     },
   };
