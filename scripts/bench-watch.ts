@@ -7,7 +7,7 @@ import { createKubeClient } from "../src/kube/kube-client.ts";
 import { silentLogger } from "../src/log.ts";
 import { createKubernetesProvider } from "../src/sandbox/kubernetes-provider.ts";
 import type { SandboxProvider } from "../src/sandbox/provider.ts";
-import { startKubeApiServer, type KubeApiServer } from "../test/support/kube-api-server.ts";
+import { startKubeApiServer, type KubeApiServer } from "./lib/kube/kube-api-server.ts";
 import {
   BATCH_SANDBOX,
   createNamespace,
@@ -16,7 +16,7 @@ import {
   installCrd,
   patchObject,
   readyAt,
-} from "../test/support/kube-resources.ts";
+} from "./lib/kube/kube-resources.ts";
 
 /** Sandboxes in the large namespace; `--sandboxes N` changes it. */
 const SANDBOXES = 100_000;

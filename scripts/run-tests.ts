@@ -1,9 +1,9 @@
 // run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares what they need; all of them without a name.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "../test/support/kube-binaries.ts";
-import { runLimited } from "./run-limited.ts";
-import { selectSteps } from "./select-steps.ts";
+import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "./lib/kube/kube-binaries.ts";
+import { runLimited } from "./lib/steps/run-limited.ts";
+import { selectSteps } from "./lib/steps/select-steps.ts";
 import {
   countPlainStep,
   countTestRun,
@@ -12,7 +12,7 @@ import {
   parseSkipReasons,
   sumCounts,
   type Counts,
-} from "./test-report.ts";
+} from "./lib/steps/test-report.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const RESULTS = join(ROOT, ".cache/test-results");
@@ -82,7 +82,7 @@ const STEPS: readonly Step[] = [
 ];
 
 function listShellScripts(): string[] {
-  const scripts = [...new Bun.Glob("{scripts,.ci}/*").scanSync({ cwd: ROOT, dot: true })];
+  const scripts = [...new Bun.Glob("{scripts,.ci}/**").scanSync({ cwd: ROOT, dot: true })];
   return scripts
     .filter((path) => path.endsWith(".sh") || readFileSync(join(ROOT, path), "utf8").startsWith("#!/usr/bin/env bash"))
     .toSorted();

@@ -1,11 +1,11 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { cpSync, mkdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { startSampleSandbox } from "../../scripts/sample-sandbox.ts";
+import { startSampleSandbox } from "../../scripts/lib/demo/sample-sandbox.ts";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { isAnswering, runToEnd, startIngressProcess, type IngressProcess } from "../support/ingress-process.ts";
-import type { Json, KubeApiServer } from "../support/kube-api-server.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { isAnswering, runToEnd, startIngressProcess, type IngressProcess } from "../../scripts/lib/ingress-process.ts";
+import type { Json, KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
 import { hasKubeApiServer, useKubeApiServer } from "../support/kube-fixture.ts";
 import { requestToken } from "../support/kube-rbac.ts";
 import {
@@ -16,7 +16,7 @@ import {
   installCrd,
   readyAt,
   type KubeKind,
-} from "../support/kube-resources.ts";
+} from "../../scripts/lib/kube/kube-resources.ts";
 import { dig, renderKustomization } from "../support/kustomize.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../support/raw-websocket.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 

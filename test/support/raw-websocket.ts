@@ -1,7 +1,7 @@
 import { createHash, randomBytes } from "node:crypto";
 import type { Socket } from "node:net";
 
-import { openRaw } from "./raw-client.ts";
+import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 
 /** Opcodes of RFC 6455 §5.2. */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
 import { type AccessEntry, type AccessLogMode, createLogger, type LoggerOptions } from "../../../src/log.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NOW_MS = Date.UTC(2026, 5, 15, 1, 2, 3, 45);
 const ENTRY: AccessEntry = {

@@ -6,7 +6,7 @@ import { KubeError } from "../../../src/kube/kube-error.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { createKubernetesProvider } from "../../../src/sandbox/kubernetes-provider.ts";
 import { readOwnAddresses } from "../../../src/sandbox/own-addresses.ts";
-import { eventually } from "../../support/eventually.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
 
 const failing: KubeClient = { get: () => Promise.reject(new KubeError("unreachable", "away")) };
 

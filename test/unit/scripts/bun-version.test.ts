@@ -68,6 +68,7 @@ test("nothing that builds or tests repeats what .bun-version says", () => {
     ".ci/*",
     ".github/workflows/*",
     "scripts/*",
+    "scripts/lib/**",
     "*.toml",
     "tsconfig.json",
   ];

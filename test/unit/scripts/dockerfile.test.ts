@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { parseImageSpec } from "../../../scripts/dockerfile.ts";
+import { parseImageSpec } from "../../../scripts/lib/image/dockerfile.ts";
 
 const LAST_STAGE = `FROM base AS last
 COPY --from=build --chmod=0755 /src/x /x

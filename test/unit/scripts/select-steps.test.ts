@@ -1,5 +1,5 @@
 import { expect, test } from "bun:test";
-import { selectSteps } from "../../../scripts/select-steps.ts";
+import { selectSteps } from "../../../scripts/lib/steps/select-steps.ts";
 
 const STEPS = [
   { name: "lint" },

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { runIngress, type RunningIngress, type Sandboxes } from "./demo-stage.ts";
 import type { SampleSandbox } from "./sample-sandbox.ts";
 
-const LOGS = join(import.meta.dir, "../.cache");
+const LOGS = join(import.meta.dir, "../../../.cache");
 const UPLOAD_BYTES = 100_000_000;
 const UPLOAD_CHUNK_BYTES = 1_000_000;
 const FRAMES = 5;

@@ -2,7 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { startServerProcess } from "../../scripts/lib/server-process.ts";
+import { startServerProcess } from "../server-process.ts";
 
 /** A server that people run in sandboxes, with the time after which it closes an idle connection. */
 export interface UpstreamServerKind {

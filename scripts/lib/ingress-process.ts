@@ -1,4 +1,4 @@
-import { startServerProcess } from "../../scripts/lib/server-process.ts";
+import { startServerProcess } from "./server-process.ts";
 
 export interface IngressProcess extends AsyncDisposable {
   readonly pid: number;

@@ -2,15 +2,15 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { type BenchCase, CASES } from "./cases.ts";
-import { BINARY, type ContenderName, missingPrograms } from "./contenders.ts";
-import { type CaseResult, ratioOf } from "./measurement.ts";
-import { type RoundOptions, runCase } from "./rounds.ts";
-import { startStage } from "./stage.ts";
-import { checkTargets } from "./targets.ts";
-import { describeMachine, formatCase, formatMachine, formatRound, formatTargets } from "./tables.ts";
+import { type BenchCase, CASES } from "./lib/bench/cases.ts";
+import { BINARY, type ContenderName, missingPrograms } from "./lib/bench/contenders.ts";
+import { type CaseResult, ratioOf } from "./lib/bench/measurement.ts";
+import { type RoundOptions, runCase } from "./lib/bench/rounds.ts";
+import { startStage } from "./lib/bench/stage.ts";
+import { checkTargets } from "./lib/bench/targets.ts";
+import { describeMachine, formatCase, formatMachine, formatRound, formatTargets } from "./lib/bench/tables.ts";
 
-const ROOT = join(import.meta.dir, "../..");
+const ROOT = join(import.meta.dir, "..");
 const DEFAULT_JSON = join(ROOT, ".cache/bench/result.json");
 
 /**

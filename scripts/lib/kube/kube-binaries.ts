@@ -9,7 +9,7 @@ export interface KubeBinaries {
   readonly kustomize: readonly string[];
 }
 
-const ROOT = resolve(import.meta.dir, "../..");
+const ROOT = resolve(import.meta.dir, "../../..");
 /** A Go module whose go.mod and go.sum pin the programs and all that they are made of. */
 const MODULE_DIR = join(ROOT, "scripts", "kube-apiserver");
 /** They are built from nothing in about four minutes on two cores; a slow machine may take several times that. */

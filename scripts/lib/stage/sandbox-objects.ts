@@ -1,4 +1,4 @@
-import type { SandboxRecord } from "../../src/sandbox/provider.ts";
+import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 
 /** A record of a ready sandbox, changed as wanted. */
 export function sandboxRecord(change: Partial<SandboxRecord> = {}): SandboxRecord {

@@ -2,7 +2,7 @@ import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { startSampleSandbox, type SampleSandbox } from "./sample-sandbox.ts";
 
-const ROOT = join(import.meta.dir, "..");
+const ROOT = join(import.meta.dir, "../../..");
 const SAMPLES = join(ROOT, "deploy/samples");
 /** Of a start on a slow machine; a start takes a tenth of a second. */
 const START_MAX_MS = 30_000;

@@ -1,7 +1,7 @@
 import { generateKeyPairSync, randomBytes } from "node:crypto";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ServerProcess, startServerProcess } from "../../scripts/lib/server-process.ts";
+import { type ServerProcess, startServerProcess } from "../server-process.ts";
 import { ensureKubeBinaries, type KubeBinaries } from "./kube-binaries.ts";
 
 export interface KubeApiServerOptions {

@@ -1,9 +1,9 @@
-import { systemClock } from "../../src/clock.ts";
-import type { ProviderType } from "../../src/config.ts";
-import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
-import { resolveIn } from "../../src/sandbox/resolve-in.ts";
-import { createSandboxTable, type SandboxTable } from "../../src/sandbox/sandbox-table.ts";
-import { SyncLatch } from "../../src/sandbox/sync-latch.ts";
+import { systemClock } from "../../../src/clock.ts";
+import type { ProviderType } from "../../../src/config.ts";
+import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
+import { resolveIn } from "../../../src/sandbox/resolve-in.ts";
+import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/sandbox-table.ts";
+import { SyncLatch } from "../../../src/sandbox/sync-latch.ts";
 import { sandboxRecord } from "./sandbox-objects.ts";
 
 /** A provider whose records the test sets by hand: for what no real source does on demand. */

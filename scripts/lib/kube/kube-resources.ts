@@ -1,5 +1,5 @@
 import type { Json, KubeApiServer } from "./kube-api-server.ts";
-import { eventually } from "./eventually.ts";
+import { eventually } from "../eventually.ts";
 
 /** One of the two custom resources, as URLs and bodies need it. */
 export interface KubeKind {

@@ -1,17 +1,17 @@
-import { createAccessChecker } from "../../src/access/access-checker.ts";
-import { parseAccessKeys } from "../../src/access/access-keys.ts";
-import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
-import { parseAddressSet } from "../../src/address.ts";
-import { systemClock } from "../../src/clock.ts";
-import type { AccessEntry } from "../../src/log.ts";
-import { noProxyMetrics } from "../../src/metrics.ts";
+import { createAccessChecker } from "../../../src/access/access-checker.ts";
+import { parseAccessKeys } from "../../../src/access/access-keys.ts";
+import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { parseAddressSet } from "../../../src/address.ts";
+import { systemClock } from "../../../src/clock.ts";
+import type { AccessEntry } from "../../../src/log.ts";
+import { noProxyMetrics } from "../../../src/metrics.ts";
 import {
   createProxyServer,
   type ProxyConfig,
   type ProxyParts,
   type ProxyServer,
-} from "../../src/proxy/proxy-server.ts";
-import { noRenewPublisher } from "../../src/renew/renew-publisher.ts";
+} from "../../../src/proxy/proxy-server.ts";
+import { noRenewPublisher } from "../../../src/renew/renew-publisher.ts";
 import { createTableProvider, type TableProvider } from "./table-provider.ts";
 
 /** A running proxy, with records that the test sets. */

@@ -1,7 +1,7 @@
 import { mkdirSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { startKubeApiServer, type Json, type KubeApiServer } from "../test/support/kube-api-server.ts";
-import { canHaveKubeBinaries, KUBE_BINARIES_HINT } from "../test/support/kube-binaries.ts";
+import { startKubeApiServer, type Json, type KubeApiServer } from "../kube/kube-api-server.ts";
+import { canHaveKubeBinaries, KUBE_BINARIES_HINT } from "../kube/kube-binaries.ts";
 import {
   AGENT_SANDBOX,
   BATCH_SANDBOX,
@@ -9,7 +9,7 @@ import {
   createNamespace,
   installCrd,
   patchStatus,
-} from "../test/support/kube-resources.ts";
+} from "../kube/kube-resources.ts";
 import { DemoError } from "./demo-stage.ts";
 
 /** The namespace of `deploy/samples`. */
@@ -29,7 +29,7 @@ export async function startDemoCluster(manifests: string): Promise<DemoCluster> 
   if (!canHaveKubeBinaries()) {
     throw new DemoError(`neither Go nor a kube-apiserver is there; get one with: ${KUBE_BINARIES_HINT}`);
   }
-  const dir = join(import.meta.dir, "../.cache", `demo-kube-${process.pid}`);
+  const dir = join(import.meta.dir, "../../../.cache", `demo-kube-${process.pid}`);
   mkdirSync(dir, { recursive: true });
   let server: KubeApiServer | undefined;
   const stop = async () => {

@@ -1,12 +1,12 @@
 import { which } from "bun";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type ServerProcess, startServerProcess } from "../lib/server-process.ts";
+import { type ServerProcess, startServerProcess } from "../server-process.ts";
 import { readNumbers, startHelper } from "./child-process.ts";
 import { type ReferenceProxy, REFERENCE_PROXIES } from "./reference-proxies.ts";
 import { ACCESS_KEYS, sandboxNames, type Stage, writeManifests } from "./stage.ts";
 
-const ROOT = join(import.meta.dir, "../..");
+const ROOT = join(import.meta.dir, "../../..");
 /** What `scripts/bench` has just built; another for comparisons of two builds. */
 export const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress");
 

@@ -1,15 +1,14 @@
-import { expect } from "bun:test";
-import type { ProviderType } from "../../src/config.ts";
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { ReflectorLimits } from "../../src/kube/limits.ts";
-import { createKubernetesProvider } from "../../src/sandbox/kubernetes-provider.ts";
-import { projectAgentSandbox } from "../../src/sandbox/project-agent-sandbox.ts";
-import { projectBatchSandbox } from "../../src/sandbox/project-batch-sandbox.ts";
-import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
-import { eventually } from "./eventually.ts";
+import type { ProviderType } from "../../../src/config.ts";
+import { createKubeClient } from "../../../src/kube/kube-client.ts";
+import type { ReflectorLimits } from "../../../src/kube/limits.ts";
+import { createKubernetesProvider } from "../../../src/sandbox/kubernetes-provider.ts";
+import { projectAgentSandbox } from "../../../src/sandbox/project-agent-sandbox.ts";
+import { projectBatchSandbox } from "../../../src/sandbox/project-batch-sandbox.ts";
+import type { SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
+import { eventually } from "../eventually.ts";
 import type { KubeApiServer } from "./kube-api-server.ts";
 import { AGENT_SANDBOX, BATCH_SANDBOX, collectionPath } from "./kube-resources.ts";
-import { createRecordingLogger, type RecordingLogger } from "./recording-logger.ts";
+import { createRecordingLogger, type RecordingLogger } from "../stage/recording-logger.ts";
 
 export interface ProviderBenchOptions {
   readonly server: KubeApiServer;
@@ -71,7 +70,7 @@ export async function startProviderBench(options: ProviderBenchOptions): Promise
     logger,
     ended,
     async synced() {
-      expect(await provider.whenSynced(20_000)).toBe(true);
+      check("whenSynced", await provider.whenSynced(20_000), true);
     },
     look(name) {
       const resolution = provider.resolve(name);
@@ -82,9 +81,14 @@ export async function startProviderBench(options: ProviderBenchOptions): Promise
       eventually(async () => {
         const truth = await readTruth();
         const { ready, notReady, ambiguous } = provider.counts();
-        expect(ready + notReady + ambiguous).toBe(truth.size);
-        for (const [name, record] of truth) expect(provider.resolve(name)).toEqual({ state: "found", record });
+        check("count", ready + notReady + ambiguous, truth.size);
+        for (const [name, record] of truth) check(name, provider.resolve(name), { state: "found", record });
       }),
     [Symbol.asyncDispose]: () => provider.stop(),
   };
+}
+
+function check(what: string, seen: unknown, expected: unknown): void {
+  if (Bun.deepEquals(seen, expected)) return;
+  throw new Error(`${what} is ${Bun.inspect(seen)}, not ${Bun.inspect(expected)}`);
 }
