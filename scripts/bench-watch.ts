@@ -9,7 +9,7 @@ import { silentLogger } from "../src/log.ts";
 import { createEndpointRules } from "../src/sandbox/endpoint-rules.ts";
 import { createKubernetesProvider } from "../src/sandbox/kubernetes-provider.ts";
 import type { SandboxProvider } from "../src/sandbox/provider.ts";
-import { startKubeApiServer, type KubeApiServer } from "../test/support/kube-api-server.ts";
+import { startKubeApiServer, type KubeApiServer } from "./lib/kube/kube-api-server.ts";
 import {
   BATCH_SANDBOX,
   createNamespace,
@@ -18,7 +18,7 @@ import {
   installCrd,
   patchObject,
   readyAt,
-} from "../test/support/kube-resources.ts";
+} from "./lib/kube/kube-resources.ts";
 
 /** Sandboxes in the large namespace; `--sandboxes N` changes it. */
 const SANDBOXES = 100_000;

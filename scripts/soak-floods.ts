@@ -6,10 +6,10 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { isMainThread, Worker, workerData } from "node:worker_threads";
 
-import { eventually } from "../test/support/eventually.ts";
-import { isAnswering, startIngressProcess } from "../test/support/ingress-process.ts";
-import { acceptKey, buildFrame, openRawWebSocket, OPCODE } from "../test/support/raw-websocket.ts";
-import { batchSandbox } from "../test/support/sandbox-objects.ts";
+import { eventually } from "./lib/eventually.ts";
+import { isAnswering, startIngressProcess } from "./lib/ingress-process.ts";
+import { acceptKey, buildFrame, openRawWebSocket, OPCODE } from "./lib/stage/raw-websocket.ts";
+import { batchSandbox } from "./lib/stage/sandbox-objects.ts";
 
 /** What the others may wait at most for 99 of 100 requests, in milliseconds, on two cores. */
 const P99_MAX_MS = 250;

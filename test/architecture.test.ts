@@ -205,3 +205,32 @@ describe("src", () => {
     expect(code.match(/^(?:export )?(?:let|var) .*/gm)).toBeNull();
   });
 });
+
+describe("scripts", () => {
+  const ROOT = join(SRC, "..");
+  const scripts = [...new Glob("scripts/**/*.ts").scanSync(ROOT)].toSorted((a, b) => a.localeCompare(b));
+  const importsOf = (file: string): string[] =>
+    [...readFileSync(join(ROOT, file), "utf8").matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(
+      ([, path = ""]) => (path.startsWith(".") ? relative(ROOT, join(ROOT, dirname(file), path)) : path),
+    );
+
+  test("imports: there are commands in scripts/, and modules in scripts/lib/", () => {
+    expect(scripts.filter((file) => file.startsWith("scripts/lib/")).length).toBeGreaterThan(30);
+    expect(scripts.filter((file) => !/^scripts\/(?:lib\/.+|[a-z-]+)\.ts$/.test(file))).toEqual([]);
+  });
+
+  test.each(scripts)("imports: %s imports no test", (file) => {
+    const broken = importsOf(file).filter((path) => path.startsWith("test/") || path === "bun:test");
+    expect(broken).toEqual([]);
+  });
+
+  test.each(scripts)("imports: %s imports no command", (file) => {
+    expect(importsOf(file).filter((path) => /^scripts\/[^/]+$/.test(path))).toEqual([]);
+  });
+
+  test("imports: no test imports a command", () => {
+    const tests = [...new Glob("test/**/*.ts").scanSync(ROOT)];
+    const broken = tests.filter((file) => importsOf(file).some((path) => /^scripts\/[^/]+$/.test(path)));
+    expect(broken).toEqual([]);
+  });
+});

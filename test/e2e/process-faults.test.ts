@@ -1,8 +1,8 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { join } from "node:path";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { isAnswering, runToEnd, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { requirePart } from "../support/requires.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";

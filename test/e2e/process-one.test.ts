@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { readFileSync, readlinkSync } from "node:fs";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { requirePart } from "../support/requires.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
 import { join } from "node:path";
-import { findFreePort } from "../../scripts/demo-stage.ts";
+import { findFreePort } from "../../scripts/lib/free-port.ts";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { isAnswering, runToEnd, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";

@@ -8,7 +8,7 @@ import {
 } from "../../src/access-keys-source.ts";
 import { systemClock } from "../../src/clock.ts";
 import { type LogFields, silentLogger } from "../../src/log.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const sources: AccessKeysSource[] = [];

@@ -3,7 +3,7 @@ import { systemClock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config.ts";
 import { createIngress } from "../../src/ingress.ts";
 import { createLogger } from "../../src/log.ts";
-import { createTableProvider, type TableProvider } from "../support/table-provider.ts";
+import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const FLAGS = ["--host=127.0.0.1", "--port=0", "--admin-port=0", "--shutdown-delay=0", "--drain-timeout=0"];
 

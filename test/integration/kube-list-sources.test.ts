@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { endOfObjects, eventLine, statusBody } from "../support/fake-kube-api.ts";
 import { createReflectorBench, type ReflectorBench } from "../support/reflector-bench.ts";
 

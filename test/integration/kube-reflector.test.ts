@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { endOfObjects, eventLine, statusBody } from "../support/fake-kube-api.ts";
 import { createReflectorBench } from "../support/reflector-bench.ts";
-import { createRandom } from "../support/random.ts";
+import { createRandom } from "../../scripts/lib/stage/random.ts";
 
 describe("Reflector: list and watch", () => {
   test("lists in pages of 500, following continue, and watches from the list's version", async () => {

@@ -5,8 +5,8 @@ import { DEFAULT_REFLECTOR_LIMITS, type ReflectorLimits } from "../../src/kube/l
 import { listObjects } from "../../src/kube/list.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
 import { streamObjects } from "../../src/kube/watch.ts";
-import { eventually } from "../support/eventually.ts";
-import type { KubeApiServer } from "../support/kube-api-server.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import type { KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
 import { hasKubeApiServer, useKubeApiServer } from "../support/kube-fixture.ts";
 import {
   BATCH_SANDBOX,
@@ -15,10 +15,10 @@ import {
   deleteObject,
   installCrd,
   readyAt,
-} from "../support/kube-resources.ts";
-import { createRecordingLogger } from "../support/recording-logger.ts";
+} from "../../scripts/lib/kube/kube-resources.ts";
+import { createRecordingLogger } from "../../scripts/lib/stage/recording-logger.ts";
 import { createRecordingStore } from "../support/recording-store.ts";
-import { openTcpGate } from "../support/tcp-gate.ts";
+import { openTcpGate } from "../../scripts/lib/stage/tcp-gate.ts";
 
 setDefaultTimeout(60_000);
 

@@ -2,10 +2,10 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { systemClock } from "../../src/clock.ts";
 import { createLogger } from "../../src/log.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { startFaultUpstream, UPSTREAM_FAULTS } from "../support/fault-upstreams.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { openRaw } from "../support/raw-client.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 
 /** Stands in path, query, credentials, cookies, sub-protocol and body: a line of the log that has it is a leak. */
 const SECRET = "s3cr3t";

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { createLogger } from "../../src/log.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { openRaw } from "../support/raw-client.ts";
-import { sandboxRecord } from "../support/sandbox-objects.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
+import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 
 test("a connection that polls a sandbox which is not ready writes about a line a second", async () => {
   const lines: string[] = [];

@@ -14,8 +14,8 @@ import { systemClock } from "../../src/clock.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
 import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest-provider.ts";
 import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
-import { endpointRules } from "../support/endpoint-rules.ts";
-import { eventually } from "../support/eventually.ts";
+import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const providers: SandboxProvider[] = [];

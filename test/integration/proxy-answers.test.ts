@@ -3,13 +3,13 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { IngressErrorCode } from "../../src/errors.ts";
 import { systemClock } from "../../src/clock.ts";
 import { createTcpTable } from "../../src/host/tcp-table.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { headerValues, openRaw, rawRequest } from "../support/raw-client.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
-import { createTableProvider } from "../support/table-provider.ts";
+import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const hasPython = requirePart("python3", { get: "apt-get install python3" });
 

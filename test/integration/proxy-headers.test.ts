@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { parseAddressSet } from "../../src/address.ts";
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { headerValues, type RawAnswer, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { headerOf, type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 
 /** Header lines of the sandbox's answer, by path. */

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { headerValues, openRaw, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 /** A proxy before a sandbox that sends these bytes and no more, and the client's connection. */

@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 import { gzipSync } from "node:zlib";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { headerValues, openRaw, type RawAnswer, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { headerOf, type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 
 /** What the raw upstream answers, by path. */

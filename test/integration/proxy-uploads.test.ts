@@ -3,10 +3,10 @@ import { createHash } from "node:crypto";
 import { afterAll, describe, expect, test } from "bun:test";
 
 import { noRenewPublisher, type RenewPublisher } from "../../src/renew/renew-publisher.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { openRaw } from "../support/raw-client.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
 

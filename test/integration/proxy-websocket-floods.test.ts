@@ -1,10 +1,10 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { rawRequest } from "../support/raw-client.ts";
-import { buildFrame, openRawWebSocket, OPCODE, parseClose, readFrames } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { buildFrame, openRawWebSocket, OPCODE, parseClose, readFrames } from "../../scripts/lib/stage/raw-websocket.ts";
 import { startWebSocketSandbox, type WebSocketSandbox } from "../support/websocket-sandbox.ts";
 
 /** Frames of one flood: many more than a turn of the event loop may pass on. */

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import {
   buildFrame,
   closePayload,
@@ -9,7 +9,7 @@ import {
   OPCODE,
   parseClose,
   readFrames,
-} from "../support/raw-websocket.ts";
+} from "../../scripts/lib/stage/raw-websocket.ts";
 import { startWebSocketSandbox, type WebSocketSandbox } from "../support/websocket-sandbox.ts";
 
 /** More than the granularity of the watchdog's sweep, so that a side is asked twice in about two seconds. */

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../../scripts/lib/stage/raw-websocket.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const MIB = 1024 * 1024;

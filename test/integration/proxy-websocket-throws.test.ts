@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { noRenewPublisher } from "../../src/renew/renew-publisher.ts";
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import {
   buildFrame,
   closePayload,
@@ -11,9 +11,9 @@ import {
   OPCODE,
   parseClose,
   readFrames,
-} from "../support/raw-websocket.ts";
+} from "../../scripts/lib/stage/raw-websocket.ts";
 import { startWebSocketSandbox, type WebSocketSandbox } from "../support/websocket-sandbox.ts";
-import { createTableProvider } from "../support/table-provider.ts";
+import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 let sandbox: WebSocketSandbox;
 /** Renewing throws whenever the test says so: a fault of ours in the middle of a callback. */

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server, type Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import {
   acceptKey,
   buildFrame,
@@ -14,7 +14,7 @@ import {
   parseClose,
   type RawFrame,
   readFrames,
-} from "../support/raw-websocket.ts";
+} from "../../scripts/lib/stage/raw-websocket.ts";
 
 /** The sandbox's end of one tunnel. */
 interface SandboxEnd {

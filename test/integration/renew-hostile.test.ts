@@ -6,7 +6,7 @@ import { connectRedis, REDIS_REPLY_MAX_BYTES } from "../../src/renew/redis-clien
 import { parseRedisDsn } from "../../src/renew/redis-dsn.ts";
 import { RedisFault } from "../../src/renew/redis-fault.ts";
 import { readRedisDsnFile } from "../../src/renew/redis-dsn-file.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { hasRedis, startRedis } from "../support/redis-server.ts";
 import { startPublisher } from "../support/renew-harness.ts";
 import { tempDir } from "../support/temp-dir.ts";

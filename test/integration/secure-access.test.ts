@@ -13,9 +13,9 @@ import {
   SIGNATURE_KINDS,
   type Transport,
 } from "../support/access-stage.ts";
-import { eventually } from "../support/eventually.ts";
-import type { ProxyHarness } from "../support/proxy-harness.ts";
-import { headerValues, type RawAnswer } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import type { ProxyHarness } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, type RawAnswer } from "../../scripts/lib/stage/raw-client.ts";
 
 // The access table of the contract (§3) and the URI rules (§2), over real sockets: every cell, in every form, for both
 // providers, as plain requests and as WebSockets.

@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
 import { silentLogger } from "../../src/log.ts";
 import { type FolderListen, type PathSnapshot, type PathWatch, watchPath } from "../../src/files/watch-path.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const watches: PathWatch[] = [];

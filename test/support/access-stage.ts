@@ -6,11 +6,11 @@ import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.t
 import type { RouteForm, RouteSignature } from "../../src/route/route.ts";
 import { sandboxKindOf } from "../../src/sandbox/provider-kinds.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
-import { endpointRules } from "./endpoint-rules.ts";
-import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
-import { type RawAnswer, rawRequest } from "./raw-client.ts";
-import { agentSandbox, batchSandbox } from "./sandbox-objects.ts";
-import { createTableProvider, type TableProvider } from "./table-provider.ts";
+import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { agentSandbox, batchSandbox } from "../../scripts/lib/stage/sandbox-objects.ts";
+import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 /** As `--secure-access-keys` has it. */
 export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

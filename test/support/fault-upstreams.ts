@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
 import { type RawUpstream, type SeenRequest, startRawUpstream } from "./raw-upstream.ts";
-import { acceptKey } from "./raw-websocket.ts";
+import { acceptKey } from "../../scripts/lib/stage/raw-websocket.ts";
 
 /** What a broken or hostile sandbox does with a request. */
 export interface UpstreamFault {

@@ -1,12 +1,12 @@
 import { createKubeClient } from "../../src/kube/kube-client.ts";
 import type { ReflectorLimits } from "../../src/kube/limits.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
-import { eventually } from "./eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { eventLine, startFakeKubeApi, statusBody, type FakeKubeApi } from "./fake-kube-api.ts";
 import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
-import { createRecordingLogger, type RecordingLogger } from "./recording-logger.ts";
+import { createRecordingLogger, type RecordingLogger } from "../../scripts/lib/stage/recording-logger.ts";
 import { createRecordingStore, type RecordingStore } from "./recording-store.ts";
-import { createRandom } from "./random.ts";
+import { createRandom } from "../../scripts/lib/stage/random.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A reflector over a fake API server, and all that a test looks at. */

@@ -3,7 +3,7 @@ import type { RenewConfig } from "../../src/config.ts";
 import type { LogFields, Logger } from "../../src/log.ts";
 import { createRedisPublisher, type RedisPublisher } from "../../src/renew/redis-publisher.ts";
 import type { RedisServer } from "./redis-server.ts";
-import { sandboxRecord } from "./sandbox-objects.ts";
+import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 
 export const QUEUE_KEY = "opensandbox:renew:intent";
 

@@ -1,7 +1,7 @@
 import type { Socket } from "node:net";
 
 import { startRawUpstream } from "./raw-upstream.ts";
-import { acceptKey } from "./raw-websocket.ts";
+import { acceptKey } from "../../scripts/lib/stage/raw-websocket.ts";
 
 /** A sandbox that accepts every WebSocket and leaves the rest to the test. */
 export interface WebSocketSandbox extends AsyncDisposable {

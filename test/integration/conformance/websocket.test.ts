@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { type ProxyHarness, startProxy } from "../../support/proxy-harness.ts";
-import { buildFrame, closePayload, openRawWebSocket, OPCODE, parseClose } from "../../support/raw-websocket.ts";
+import { type ProxyHarness, startProxy } from "../../../scripts/lib/stage/proxy-harness.ts";
+import {
+  buildFrame,
+  closePayload,
+  openRawWebSocket,
+  OPCODE,
+  parseClose,
+} from "../../../scripts/lib/stage/raw-websocket.ts";
 
 /** An echo server of Bun's: what passes when a client talks to it directly has to pass through the ingress. */
 let echo: Bun.Server<undefined>;

@@ -8,7 +8,7 @@ import { buildErrorAnswer, type IngressError, type IngressErrorCode, toIngressEr
 import { formatLabelRoute, formatUriRoute } from "../../../src/route/format-route.ts";
 import { parseRoute } from "../../../src/route/parse-route.ts";
 import type { Route, RouteForm, RouteSignature } from "../../../src/route/route.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 
 const NOW_MS = 1_900_000_000_000;
 const NOW_B36 = (NOW_MS / 1000).toString(36);

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { AccessKeys, parseAccessKeys, parseAccessKeysFile, SECRET_MAX_BYTES } from "../../../src/access/access-keys.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const SEED = 7;
 

@@ -7,8 +7,8 @@ import {
   type FailureLimiter,
   type FailurePair,
 } from "../../../src/access/failure-limiter.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
-import { createRandom } from "../../support/random.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const PAIR: FailurePair = { sandboxUid: "uid-1", clientAddress: "203.0.113.7" };
 const SEED = 11;

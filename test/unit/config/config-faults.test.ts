@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { FLAGS, parseConfig } from "../../../src/config.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NAMESPACE = "--namespace=ns";
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { createLineSplitter } from "../../../src/kube/line-splitter.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 

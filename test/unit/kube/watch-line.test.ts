@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { KubeError } from "../../../src/kube/kube-error.ts";
 import { compareResourceVersions } from "../../../src/kube/resource.ts";
 import { parseWatchLine } from "../../../src/kube/watch.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const event = (type: string, object: unknown) => JSON.stringify({ type, object });
 

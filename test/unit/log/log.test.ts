@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
 import { type AccessEntry, type AccessLogMode, createLogger, type LoggerOptions } from "../../../src/log.ts";
 import { REFUSAL_KINDS_MAX } from "../../../src/log/refusal-sums.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
-import { createRandom } from "../../support/random.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NOW_MS = Date.UTC(2026, 5, 15, 1, 2, 3, 45);
 const ENTRY: AccessEntry = {

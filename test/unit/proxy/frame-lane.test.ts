@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { FrameLane, type LaneEnds } from "../../../src/proxy/frame-lane.ts";
 import type { FrameRate } from "../../../src/proxy/frame-rates.ts";
 import { FrameScheduler } from "../../../src/proxy/frame-scheduler.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 
 /** A loop whose turns the test makes. */
 function createLoop() {

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 
 import { type FrameKind, FrameQueue } from "../../../src/proxy/frame-queue.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const KINDS: readonly [FrameKind, ...FrameKind[]] = ["text", "binary", "ping", "pong"];
 const LENGTHS: readonly [number, ...number[]] = [0, 1, 2, 125, 1_023, 1_024, 1_025, 16_380, 16_384, 70_000];

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import type { NameAnswer } from "../../../src/proxy/dns-lookup.ts";
 import { LOOKUP_MAX_MS, LOOKUPS_MAX, LookupQueue } from "../../../src/proxy/lookup-queue.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 
 const ANSWER: NameAnswer = { addresses: ["10.0.0.7"], unanswered: undefined };
 

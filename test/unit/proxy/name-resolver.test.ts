@@ -12,10 +12,10 @@ import {
   RETRY_INTERVAL_MS,
   WAITERS_MAX,
 } from "../../../src/proxy/name-resolver.ts";
-import { endpointRules } from "../../support/endpoint-rules.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
-import { createRandom } from "../../support/random.ts";
-import { createRecordingLogger } from "../../support/recording-logger.ts";
+import { endpointRules } from "../../../scripts/lib/stage/endpoint-rules.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
+import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 
 const CONNECT_TIMEOUT_MS = 5_000;
 const NAME = "sb.ns.svc.cluster.local";

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { createTunnels, type OpenTunnel } from "../../../src/proxy/tunnels.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 
 const SPREAD_MS = 16_000;
 

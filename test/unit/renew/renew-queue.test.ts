@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { RENEW_QUEUE_MAX_INTENTS, RenewQueue, type QueuedIntent } from "../../../src/renew/renew-queue.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const intent = (number: number): QueuedIntent => ({ json: String(number), observedAtMs: number });
 

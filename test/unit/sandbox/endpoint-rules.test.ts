@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseAddressRanges } from "../../../src/address.ts";
-import { endpointRules } from "../../support/endpoint-rules.ts";
+import { endpointRules } from "../../../scripts/lib/stage/endpoint-rules.ts";
 
 describe("EndpointRules.judge", () => {
   test("EndpointRules.judge refuses the addresses of the API server, the node and the ingress, whatever is allowed", () => {

@@ -5,9 +5,9 @@ import { KubeError } from "../../../src/kube/kube-error.ts";
 import { isJsonObject } from "../../../src/kube/resource.ts";
 import { silentLogger } from "../../../src/log.ts";
 import { createKubernetesProvider } from "../../../src/sandbox/kubernetes-provider.ts";
-import { batchSandbox } from "../../support/sandbox-objects.ts";
-import { endpointRules } from "../../support/endpoint-rules.ts";
-import { eventually } from "../../support/eventually.ts";
+import { batchSandbox } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { endpointRules } from "../../../scripts/lib/stage/endpoint-rules.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
 
 const failing: KubeClient = { get: () => Promise.reject(new KubeError("unreachable", "away")) };
 

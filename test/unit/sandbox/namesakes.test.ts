@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
 import { createSandboxTable } from "../../../src/sandbox/sandbox-table.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
-import { createRecordingLogger } from "../../support/recording-logger.ts";
-import { sandboxRecord } from "../../support/sandbox-objects.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
+import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 
 function createBench() {
   const clock = createFakeClock();

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock, type Clock } from "../../../src/clock.ts";
 import { createObjectWarnings } from "../../../src/sandbox/object-warnings.ts";
-import { createRecordingLogger } from "../../support/recording-logger.ts";
+import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 
 describe("createObjectWarnings", () => {
   test("says a warning once for each object, and again when it changes or comes back", () => {

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { networkInterfaces } from "node:os";
 import { readEnvironmentAddresses, readOwnAddresses, trackOwnAddresses } from "../../../src/sandbox/own-addresses.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 
 describe("readOwnAddresses", () => {
   test("gives the machine's addresses without loopback, canonical", () => {

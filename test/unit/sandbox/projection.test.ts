@@ -3,9 +3,9 @@ import { projectAgentSandbox } from "../../../src/sandbox/project-agent-sandbox.
 import { projectBatchSandbox } from "../../../src/sandbox/project-batch-sandbox.ts";
 import type { ProjectOptions } from "../../../src/sandbox/projection.ts";
 import { endpointFor, type SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { endpointRules } from "../../support/endpoint-rules.ts";
-import { agentSandbox, batchSandbox } from "../../support/sandbox-objects.ts";
-import { createRandom, type Random } from "../../support/random.ts";
+import { endpointRules } from "../../../scripts/lib/stage/endpoint-rules.ts";
+import { agentSandbox, batchSandbox } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { createRandom, type Random } from "../../../scripts/lib/stage/random.ts";
 
 const strict: ProjectOptions = { endpoints: endpointRules() };
 

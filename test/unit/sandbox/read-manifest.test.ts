@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { ManifestError, readManifest } from "../../../src/sandbox/read-manifest.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const read = (text: string) => readManifest(text, { pause: () => Promise.resolve() });
 

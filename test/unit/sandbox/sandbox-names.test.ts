@@ -3,8 +3,8 @@ import { describe, expect, test } from "bun:test";
 import { resolveIn } from "../../../src/sandbox/resolve-in.ts";
 import { sandboxNameCandidates } from "../../../src/sandbox/sandbox-names.ts";
 import { createSandboxTable } from "../../../src/sandbox/sandbox-table.ts";
-import { sandboxRecord } from "../../support/sandbox-objects.ts";
-import { createRandom } from "../../support/random.ts";
+import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const hash = (id: string) => createHash("sha256").update(id).digest("hex").slice(0, 8);
 const uuid = "5f0c1a52-7a6d-4c3e-9d55-0a4f3c6f2b11";

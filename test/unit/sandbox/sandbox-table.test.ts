@@ -2,8 +2,8 @@ import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../../src/log.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/sandbox-table.ts";
-import { sandboxRecord } from "../../support/sandbox-objects.ts";
-import { createRandom } from "../../support/random.ts";
+import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
   const table = createSandboxTable();
