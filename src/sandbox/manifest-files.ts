@@ -6,7 +6,9 @@ import type { EndpointRules } from "./endpoint-rules.ts";
 import type { SandboxKind } from "./provider-kinds.ts";
 import { isObject, quote } from "./projection.ts";
 import type { SandboxRecord } from "./provider.ts";
-import { ManifestError, type ManifestObject, readManifest } from "./read-manifest.ts";
+import { ManifestError, type ManifestObject } from "./manifest-error.ts";
+import type { Pacer } from "./pacer.ts";
+import { readManifest } from "./read-manifest.ts";
 
 /** A sandbox in a manifest. */
 export interface ManifestEntry {
@@ -33,8 +35,7 @@ export interface ManifestFilesOptions {
   readonly endpoints: EndpointRules;
   readonly logger: Logger;
   readonly shareNamespace: (namespace: string) => string;
-  /** Resolves when the event loop has turned. */
-  readonly pause: () => Promise<void>;
+  readonly pacer: Pacer;
 }
 
 /** About 150,000 sandboxes: far beyond what anybody edits. What is larger is a mistake, and is not read. */
@@ -66,7 +67,7 @@ export class ManifestFiles {
       const known = this.#files.get(path);
       if (known?.signature === signature) continue;
       if (!(await this.#read(path, signature))) isWhole = false;
-      await this.#options.pause();
+      await this.#options.pacer.rest();
     }
     return isWhole;
   }
@@ -103,7 +104,10 @@ export class ManifestFiles {
 
   async #project(path: string, text: string): Promise<readonly ManifestEntry[]> {
     const entries: ManifestEntry[] = [];
-    for (const object of await readManifest(text, { pause: this.#options.pause })) {
+    const { pacer } = this.#options;
+    for (const object of await readManifest(text, { pacer })) {
+      const rest = pacer.rest();
+      if (rest !== undefined) await rest;
       if (!this.#isOurs(path, object)) continue;
       let lacksUid = false;
       const { record, warning } = this.#options.kind.project(object.value, {

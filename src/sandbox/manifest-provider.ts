@@ -1,9 +1,10 @@
-import { type Clock, sleep } from "../clock.ts";
+import type { Clock } from "../clock.ts";
 import type { ProviderType } from "../config.ts";
 import type { Logger } from "../log.ts";
 import { type PathSnapshot, type PathWatch, watchPath } from "../files/watch-path.ts";
 import type { EndpointRules } from "./endpoint-rules.ts";
 import { type ManifestEntry, ManifestFiles } from "./manifest-files.ts";
+import { createPacer, type Pacer, type SlicedWork } from "./pacer.ts";
 import { sandboxKindOf } from "./provider-kinds.ts";
 import type {
   GenerationEndListener,
@@ -14,7 +15,7 @@ import type {
   SandboxRecord,
 } from "./provider.ts";
 import { resolveIn } from "./resolve-in.ts";
-import { createSandboxTable, type SandboxTable } from "./sandbox-table.ts";
+import { createSandboxTable, type SandboxTable, type TableReplacement } from "./sandbox-table.ts";
 import { SyncLatch } from "./sync-latch.ts";
 
 export interface ManifestProviderOptions {
@@ -47,6 +48,7 @@ class ManifestProvider implements SandboxProvider {
   readonly #table: SandboxTable;
   readonly #files: ManifestFiles;
   readonly #synced: SyncLatch;
+  readonly #pacer: Pacer;
   /** `namespace/name` → the uid given to an object that has none, for as long as the object stays. */
   #madeUids = new Map<string, string>();
   /** What is wrong between files, so that each is said once while it lasts. */
@@ -59,13 +61,14 @@ class ManifestProvider implements SandboxProvider {
     this.#options = options;
     this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
+    this.#pacer = createPacer(options.clock);
     this.#files = new ManifestFiles({
       kind: sandboxKindOf(options.providerType),
       namespaces: options.namespaces,
       endpoints: options.endpoints,
       logger: options.logger,
       shareNamespace: (namespace) => this.#table.shareNamespace(namespace),
-      pause: () => sleep(options.clock, 0),
+      pacer: this.#pacer,
     });
   }
 
@@ -112,8 +115,11 @@ class ManifestProvider implements SandboxProvider {
     if (snapshot.state === "unreadable") return;
     const isWhole = await this.#files.update(snapshot.files);
     if (this.#isStopped) return;
-    const records = this.#assemble();
-    this.#table.replaceAll(undefined, records);
+    const records = await this.#pacer.run(this.#assemble());
+    const replacement = this.#table.beginReplace(undefined);
+    await this.#pacer.run(addAll(replacement, records));
+    if (this.#isStopped) return;
+    replacement.commit();
     this.#options.logger.info("manifests read", { path: this.#options.path, sandboxes: records.length });
     if (snapshot.state !== "missing" && isWhole) this.#synced.set();
   }
@@ -125,13 +131,14 @@ class ManifestProvider implements SandboxProvider {
   }
 
   /** The records of all files; of what claims the same name or uid, the first. */
-  #assemble(): readonly SandboxRecord[] {
+  *#assemble(): SlicedWork<readonly SandboxRecord[]> {
     const byName = new Map<string, ManifestEntry>();
     const byUid = new Map<string, ManifestEntry>();
     const madeUids = new Map<string, string>();
     const conflicts = new Set<string>();
     const records: SandboxRecord[] = [];
     for (const entry of this.#files.entries()) {
+      yield;
       const { record } = entry;
       const key = `${record.namespace}/${record.name}`;
       const namesake = byName.get(key);
@@ -162,6 +169,13 @@ class ManifestProvider implements SandboxProvider {
     this.#conflicts = conflicts;
     this.#madeUids = madeUids;
     return records;
+  }
+}
+
+function* addAll(replacement: TableReplacement, records: Iterable<SandboxRecord>): SlicedWork<void> {
+  for (const record of records) {
+    replacement.add(record);
+    yield;
   }
 }
 

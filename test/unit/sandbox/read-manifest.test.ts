@@ -1,8 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { ManifestError, readManifest } from "../../../src/sandbox/read-manifest.ts";
+import { systemClock } from "../../../src/clock.ts";
+import { ManifestError } from "../../../src/sandbox/manifest-error.ts";
+import { createPacer } from "../../../src/sandbox/pacer.ts";
+import { readManifest } from "../../../src/sandbox/read-manifest.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
-const read = (text: string) => readManifest(text, { pause: () => Promise.resolve() });
+const read = (text: string) =>
+  readManifest(text, { pacer: createPacer(systemClock, { pause: () => Promise.resolve() }) });
 
 async function failure(text: string): Promise<ManifestError> {
   try {
