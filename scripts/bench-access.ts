@@ -1,6 +1,6 @@
 /** What routing and access cost per request: `bun scripts/bench-access.ts`. Numbers, not verdicts: machines differ. */
-import { createAccessChecker } from "../src/access/access-checker.ts";
-import { parseAccessKeys } from "../src/access/access-keys.ts";
+import { createAccessChecker } from "../src/access/checker.ts";
+import { parseAccessKeys } from "../src/access/keys.ts";
 import { createFailureLimiter } from "../src/access/failure-limiter.ts";
 import { signRoute, verifySignature } from "../src/access/signature.ts";
 import { systemClock } from "../src/clock.ts";

@@ -1,7 +1,7 @@
 import { systemClock } from "../src/clock.ts";
-import { silentLogger } from "../src/log.ts";
+import { silentLogger } from "../src/log/logger.ts";
 import { createRedisPublisher } from "../src/renew/redis-publisher.ts";
-import { noRenewPublisher, type RenewPublisher, type SandboxUse } from "../src/renew/renew-publisher.ts";
+import { noRenewPublisher, type RenewPublisher, type SandboxUse } from "../src/renew/publisher.ts";
 
 // What renewing costs each request: the time of offer(), and the CPU of the whole process, publishing included.
 // `REDIS_DSN` names a Redis to publish to; without one, only the offering is measured.

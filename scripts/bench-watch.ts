@@ -4,10 +4,10 @@ import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { systemClock } from "../src/clock.ts";
-import { createKubeClient } from "../src/kube/kube-client.ts";
-import { silentLogger } from "../src/log.ts";
-import { createEndpointRules } from "../src/sandbox/endpoint-rules.ts";
-import { createKubernetesProvider } from "../src/sandbox/kubernetes-provider.ts";
+import { createKubeClient } from "../src/kube/client.ts";
+import { silentLogger } from "../src/log/logger.ts";
+import { createEndpointRules } from "../src/sandbox/projection/endpoint-rules.ts";
+import { createKubernetesProvider } from "../src/sandbox/kubernetes/provider.ts";
 import type { SandboxProvider } from "../src/sandbox/provider.ts";
 import { startKubeApiServer, type KubeApiServer } from "./lib/kube/kube-api-server.ts";
 import {

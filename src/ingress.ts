@@ -1,24 +1,25 @@
-import { createAccessChecker } from "./access/access-checker.ts";
+import { createAccessChecker } from "./access/checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
-import { createAccessKeysSource } from "./access-keys-source.ts";
+import { createAccessKeysSource } from "./access/keys-file.ts";
 import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config.ts";
+import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
-import { listPlaces, nameFault } from "./fault.ts";
+import { listPlaces, nameFault } from "./process/fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
-import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
-import { createMetrics, type ProcessProbe } from "./metrics.ts";
-import { createDnsLookup } from "./proxy/dns-lookup.ts";
-import { createProxyServer } from "./proxy/proxy-server.ts";
+import { createLogger, type Logger, type ProgramLogger } from "./log/logger.ts";
+import { createMetrics, type ProcessProbe } from "./metrics/metrics.ts";
+import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
+import { createAccessLog } from "./proxy/report/access-log.ts";
+import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
-import { noRenewPublisher } from "./renew/renew-publisher.ts";
-import { createEndpointRules, type EndpointRules } from "./sandbox/endpoint-rules.ts";
-import { createManifestProvider } from "./sandbox/manifest-provider.ts";
+import { noRenewPublisher } from "./renew/publisher.ts";
+import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
+import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
@@ -88,9 +89,7 @@ export interface IngressPorts {
 /** Puts the parts together. Touches neither network nor files before `start`. */
 export async function createIngress(config: Config, seams: IngressSeams): Promise<Ingress> {
   const { clock } = seams;
-  const logger =
-    seams.logger ??
-    createLogger({ level: config.logLevel, format: config.logFormat, accessLog: config.accessLog, clock });
+  const logger = seams.logger ?? createLogger({ level: config.logLevel, format: config.logFormat, clock });
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
   const endpoints = buildEndpointRules(config, seams);
@@ -111,7 +110,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     { ...config, ...plan },
     {
       clock,
-      accessLog: logger.accessLog,
+      accessLog: createAccessLog(config.accessLog, { logger, clock }),
       metrics,
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
@@ -271,8 +270,8 @@ async function createProvider(
   }
   // Loaded only where it is needed: the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
-    import("./kube/kube-client.ts"),
-    import("./sandbox/kubernetes-provider.ts"),
+    import("./kube/client.ts"),
+    import("./sandbox/kubernetes/provider.ts"),
   ]);
   const { allNamespaces } = config;
   const client = createKubeClient(

@@ -1,8 +1,8 @@
 // The process edge: the only file that touches `process`. What it needs before anything else is loaded stands first.
-import { replaceProcess } from "./replace-process.ts";
-import { planRestart, RESTART_MARKER } from "./runtime-settings.ts";
-import { setSignalMask } from "./signal-mask.ts";
-import { StopSignals } from "./stop-signals.ts";
+import { replaceProcess } from "./process/replace-process.ts";
+import { planRestart, RESTART_MARKER } from "./process/runtime-settings.ts";
+import { setSignalMask } from "./process/signal-mask.ts";
+import { StopSignals } from "./process/stop-signals.ts";
 
 /** Exit codes: 0 clean, 1 failure, 2 usage. */
 type ExitCode = 0 | 1 | 2;
@@ -31,7 +31,7 @@ const SIGNAL_TURNS = 2;
 await main();
 
 async function main(): Promise<void> {
-  const { parseConfig } = await import("./config.ts");
+  const { parseConfig } = await import("./config/parse-config.ts");
   const args = readArguments();
   const parsed = parseConfig(args, process.env);
   switch (parsed.kind) {
@@ -51,7 +51,7 @@ async function main(): Promise<void> {
   }
 }
 
-async function runIngress(config: import("./config.ts").Config): Promise<void> {
+async function runIngress(config: import("./config/parse-config.ts").Config): Promise<void> {
   const [{ createIngress }, { systemClock }] = await Promise.all([import("./ingress.ts"), import("./clock.ts")]);
   const startedAt = process.cpuUsage();
   const ingress = await createIngress(config, {

@@ -25,85 +25,68 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   address: { uses: [] },
   version: { uses: [] },
   lifecycle: { uses: [] },
-  // The operating system's own words, read and parsed.
+  process: { uses: [] },
+  log: { uses: ["clock"] },
   host: { uses: ["address"], types: ["clock", "log"] },
-  fault: { uses: [] },
-  "replace-process": { uses: [] },
-  "runtime-settings": { uses: [] },
-  "signal-mask": { uses: [] },
-  "stop-signals": { uses: [] },
-  log: { uses: ["clock"], types: ["errors", "metrics"] },
-  metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
   files: { uses: ["clock"], types: ["log"] },
 
-  // Pure: text and headers in, values out.
+  // Pure: text and headers in, values out. Only access/keys-file.ts reads a file.
   route: { uses: ["errors"] },
-  access: { uses: ["errors", "route", "address"], types: ["clock"] },
-  config: { uses: ["address", "access", "log", "renew"], types: ["route", "host"] },
+  access: { uses: ["errors", "route", "address", "files"], types: ["clock", "log"] },
 
   // Parts.
+  metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   kube: { uses: ["clock"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube"], types: ["config"] },
-  renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
+  sandbox: { uses: ["address", "clock", "files", "log", "kube"] },
+  renew: { uses: ["clock"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "fault", "route", "sandbox"],
-    types: ["access", "config", "host", "log", "metrics", "renew"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox"],
+    types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["address"], types: ["log"] },
-  "access-keys-source": { uses: ["access", "files"], types: ["clock", "log"] },
+
+  // The rooms' options, filled in from flags and environment.
+  config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },
   commands: { uses: ["access", "config", "route"] },
 
   // The whole.
   ingress: {
     uses: [
       "access",
-      "access-keys-source",
       "address",
       "admin",
       "clock",
       "config",
       "host",
-      "fault",
       "kube",
       "lifecycle",
       "log",
       "metrics",
+      "process",
       "proxy",
       "renew",
       "sandbox",
       "version",
     ],
   },
-  main: {
-    uses: [
-      "clock",
-      "commands",
-      "config",
-      "ingress",
-      "replace-process",
-      "runtime-settings",
-      "signal-mask",
-      "stop-signals",
-      "version",
-    ],
-  },
+  main: { uses: ["clock", "commands", "config", "ingress", "process", "version"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */
-const WITHOUT_KUBE = /^sandbox\/(?!kubernetes-)/;
+const WITHOUT_KUBE = /^sandbox\/(?!kubernetes\/)/;
 
 /** Each package is imported in one file. */
 const PACKAGES: Readonly<Record<string, string>> = {
-  "@kubernetes/client-node": "kube/kube-config.ts",
-  "@opentelemetry/api": "metrics.ts",
-  "@opentelemetry/exporter-metrics-otlp-http": "metrics.ts",
-  "@opentelemetry/exporter-prometheus": "metrics.ts",
-  "@opentelemetry/resources": "metrics.ts",
-  "@opentelemetry/sdk-metrics": "metrics.ts",
-  cac: "config.ts",
-  consola: "log.ts",
-  ws: "proxy/websocket-dial.ts",
-  yaml: "sandbox/read-manifest.ts",
+  "@kubernetes/client-node": "kube/credentials.ts",
+  "@opentelemetry/api": "metrics/metrics.ts",
+  "@opentelemetry/exporter-metrics-otlp-http": "metrics/metrics.ts",
+  "@opentelemetry/exporter-prometheus": "metrics/metrics.ts",
+  "@opentelemetry/resources": "metrics/metrics.ts",
+  "@opentelemetry/sdk-metrics": "metrics/metrics.ts",
+  cac: "config/parse-config.ts",
+  consola: "log/logger.ts",
+  ws: "proxy/websocket/dial.ts",
+  yaml: "sandbox/manifest/read.ts",
 };
 
 /** Members of the global `process`, and their like in `Bun`; a parameter may well be called `process`. */
@@ -178,10 +161,23 @@ describe("src", () => {
     expect(broken).toEqual([]);
   });
 
-  test("imports: there is no cycle", () => {
-    const next = new Map(
-      files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to) && !i.typeOnly)]),
+  test("rooms: each uses only rooms that stand before it, of whose types it knows, too", () => {
+    const order = Object.keys(ROOMS);
+    const upwards = Object.entries(ROOMS).flatMap(([room, { uses, types = [] }]) =>
+      [...uses, ...types]
+        .filter((used) => order.indexOf(used) >= order.indexOf(room))
+        .map((used) => `${room} → ${used}`),
     );
+    expect(upwards).toEqual([]);
+  });
+
+  test("rooms: no file stands beside a folder of its name", () => {
+    const folders = new Set(files.map((file) => dirname(file)));
+    expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);
+  });
+
+  test("imports: there is no cycle, of types either", () => {
+    const next = new Map(files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to))]));
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {
       if (path.includes(file)) throw new Error(`cycle: ${[...path, file].join(" → ")}`);

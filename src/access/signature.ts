@@ -1,6 +1,6 @@
 import { hash, timingSafeEqual } from "node:crypto";
 import type { RouteSignature } from "../route/route.ts";
-import type { AccessKeys } from "./access-keys.ts";
+import type { AccessKeys } from "./keys.ts";
 
 /** What a signature covers (OSEP-0011). */
 export interface SignedFields {

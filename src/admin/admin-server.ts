@@ -1,7 +1,7 @@
 import type { Server } from "bun";
 
 import { formatUrlHost } from "../address.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
 
 /** Seconds without a byte before a connection is closed: longer than the 15 to 60 s between two scrapes or probes. */

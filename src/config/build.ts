@@ -1,7 +1,8 @@
-import { parseAccessKeys } from "../access/access-keys.ts";
+import { parseAccessKeys } from "../access/keys.ts";
 import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
 import { parseClusterDomain } from "./cluster-domain.ts";
-import type { Config, RenewConfig } from "./config-type.ts";
+import type { Config } from "./config.ts";
+import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import type { FlagNameOf } from "./flags.ts";

@@ -1,5 +1,5 @@
 import { formatUrlHost, parseAddress } from "../address.ts";
-import type { OtlpConfig } from "./config-type.ts";
+import type { OtlpConfig } from "../metrics/otlp-config.ts";
 import { quote } from "./text.ts";
 
 /** The program's environment. */

@@ -2,7 +2,7 @@ import { type BigIntStats, watch } from "node:fs";
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { type Clock, sleep } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { FileSettler, type FileSight } from "./file-settler.ts";
 
 /** What is at a watched path, as far as it has come to rest. */

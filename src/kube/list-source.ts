@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { KubeError, KubeErrorKind } from "./kube-error.ts";
+import type { KubeError, KubeErrorKind } from "./errors.ts";
 
 /**
  * Where all objects of a resource can be had, the kindest to the API server first.

@@ -1,9 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { createDeadline } from "./deadline.ts";
-import type { KubeClient } from "./kube-client.ts";
-import { KubeError, toKubeError } from "./kube-error.ts";
-import { readKubeStream } from "./kube-stream.ts";
-import type { ReflectorLimits } from "./limits.ts";
+import type { KubeClient } from "./client.ts";
+import { KubeError, toKubeError } from "./errors.ts";
+import { readKubeStream } from "./stream.ts";
+import type { ReflectorLimits } from "./reflector-limits.ts";
 import { createListDecoder } from "./list-decoder.ts";
 import { buildResourcePath, isJsonObject, isKubeObject, type KubeObject, type KubeResource } from "./resource.ts";
 

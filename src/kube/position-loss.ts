@@ -1,4 +1,4 @@
-import type { KubeErrorKind } from "./kube-error.ts";
+import type { KubeErrorKind } from "./errors.ts";
 
 /**
  * Whether a watch that failed so can be made up for by watching again from the same position.

@@ -1,10 +1,10 @@
 import { sleep, type Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { BACKOFF_MAX_MS, createBackoff } from "./backoff.ts";
 import { createFaultLog } from "./fault-log.ts";
-import type { KubeClient } from "./kube-client.ts";
-import { explainFault, KubeError, toKubeError } from "./kube-error.ts";
-import { DEFAULT_REFLECTOR_LIMITS, type ReflectorLimits } from "./limits.ts";
+import type { KubeClient } from "./client.ts";
+import { explainFault, KubeError, toKubeError } from "./errors.ts";
+import { DEFAULT_REFLECTOR_LIMITS, type ReflectorLimits } from "./reflector-limits.ts";
 import { ListSources, type ListSource, type NextSource } from "./list-source.ts";
 import { listObjects, readCurrentVersion } from "./list.ts";
 import { positionAfter } from "./position-loss.ts";

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.ts";
-import { KubeError } from "./kube-error.ts";
+import { KubeError } from "./errors.ts";
 
 /** Finds out whether a watch works: it has lived for a moment, or brought something. To be accepted alone says nothing. */
 export interface WatchTrial {

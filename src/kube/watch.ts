@@ -1,9 +1,9 @@
 import type { Clock } from "../clock.ts";
 import { createDeadline, type Deadline } from "./deadline.ts";
-import type { KubeClient } from "./kube-client.ts";
-import { buildStatusError, KubeError } from "./kube-error.ts";
-import { readKubeStream } from "./kube-stream.ts";
-import type { ReflectorLimits } from "./limits.ts";
+import type { KubeClient } from "./client.ts";
+import { buildStatusError, KubeError } from "./errors.ts";
+import { readKubeStream } from "./stream.ts";
+import type { ReflectorLimits } from "./reflector-limits.ts";
 import { createLineSplitter, type LineSplitter } from "./line-splitter.ts";
 import {
   buildResourcePath,

@@ -2,7 +2,7 @@ import type { Clock } from "../clock.ts";
 import type { BuildInfo } from "../version.ts";
 import type { Labels } from "./cells.ts";
 import { createHostStats } from "./host-stats.ts";
-import type { MetricsSources, ProcessProbe } from "./metrics-type.ts";
+import type { MetricsSources, ProcessProbe } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
 /** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */

@@ -1,11 +1,11 @@
 import type { IngressErrorCode } from "../errors.ts";
+import type { RouteFormLabel } from "../route/route.ts";
 
 /** Why an upstream could not be reached, or that it was: contract §8 `connect_result`. */
 export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | "dns_error" | "canceled" | "other";
 /** Contract §8 `routing_result`. */
 export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
 export type ProxyType = "http" | "websocket";
-export type RouteFormLabel = "header" | "host" | "uri" | "none";
 
 /**
  * What the proxy reports while it works. Called once or a few times for each request, so an implementation only

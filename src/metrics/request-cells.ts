@@ -1,5 +1,6 @@
 import { type CounterCell, type HistogramCell, HistogramCells, type HistogramSpec } from "./cells.ts";
-import type { ProxyType, RouteFormLabel } from "./proxy-metrics.ts";
+import type { ProxyType } from "./proxy-metrics.ts";
+import type { RouteFormLabel } from "../route/route.ts";
 
 /** Stands for a method or a status outside of the sets below. */
 export const OTHER = "_OTHER";

@@ -1,29 +1,29 @@
 import type { Server } from "bun";
 
-import type { AccessChecker } from "../access/access.ts";
+import type { AccessChecker } from "../access/request.ts";
 import type { Clock } from "../clock.ts";
 import { IngressError, toIngressError } from "../errors.ts";
-import type { ProxyMetrics, RoutingResult } from "../metrics.ts";
-import type { RenewPublisher } from "../renew/renew-publisher.ts";
+import type { ProxyMetrics, RoutingResult } from "../metrics/metrics.ts";
+import type { RenewPublisher } from "../renew/publisher.ts";
 import { parseRoute } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../sandbox/provider.ts";
-import type { Admission } from "./admission.ts";
-import type { ClientAddress, ResolveClientAddress } from "./client-address.ts";
-import { Exchange, type ExchangeObserver } from "./exchange.ts";
-import type { ExchangeRegister } from "./exchange-register.ts";
-import { forwardRequest, type ForwardContext } from "./forward.ts";
-import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./headers.ts";
-import { hasToken } from "./list-field.ts";
-import { checkLoop, LOOP_HEADER } from "./loop-guard.ts";
-import { buildRefusal } from "./refusal.ts";
-import type { RequestReport } from "./report.ts";
-import { checkRequestFraming } from "./request-framing.ts";
-import { REQUEST_ID_HEADER, type TakeRequestId } from "./request-id.ts";
-import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request-target.ts";
-import type { TunnelData } from "./tunnel.ts";
-import type { UpstreamPool } from "./upstream.ts";
-import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket.ts";
+import type { Admission } from "./exchange/admission.ts";
+import type { ClientAddress, ResolveClientAddress } from "./request/client-address.ts";
+import { Exchange, type ExchangeObserver } from "./exchange/exchange.ts";
+import type { ExchangeRegister } from "./exchange/register.ts";
+import { forwardRequest, type ForwardContext } from "./http/forward.ts";
+import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./request/headers.ts";
+import { hasToken } from "./request/list-field.ts";
+import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
+import { buildRefusal } from "./report/refusal.ts";
+import type { RequestReport } from "./report/report.ts";
+import { checkRequestFraming } from "./request/framing.ts";
+import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
+import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
+import type { TunnelData } from "./websocket/tunnel.ts";
+import type { UpstreamPool } from "./upstream/upstream.ts";
+import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket/handshake.ts";
 
 /** Answered by the ingress itself on the traffic port, in both modes (contract §5). */
 const STATUS_PATH = "/status.ok";

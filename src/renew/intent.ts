@@ -1,5 +1,5 @@
-import type { QueuedIntent } from "./renew-queue.ts";
-import type { SandboxUse } from "./renew-publisher.ts";
+import type { QueuedIntent } from "./queue.ts";
+import type { SandboxUse } from "./publisher.ts";
 
 /**
  * The longest `request_uri`, in UTF-16 code units. The consumer only needs `sandbox_id` and `observed_at`; the path tells people

@@ -1,14 +1,14 @@
 import { sleep, type Clock } from "../clock.ts";
-import type { RenewConfig } from "../config.ts";
-import type { Logger } from "../log.ts";
+import type { RenewConfig } from "./renew-config.ts";
+import type { Logger } from "../log/logger.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import { buildIntent, INTENT_MAX_AGE_MS } from "./intent.ts";
 import { connectRedis, type RedisConnection } from "./redis-client.ts";
 import { readRedisDsnFile } from "./redis-dsn-file.ts";
 import { parseRedisDsn, type RedisTarget } from "./redis-dsn.ts";
 import { classifyRedisFault, type RedisFault } from "./redis-fault.ts";
-import type { RenewPublisher, SandboxUse } from "./renew-publisher.ts";
-import { RenewQueue, type QueuedIntent } from "./renew-queue.ts";
+import type { RenewPublisher, SandboxUse } from "./publisher.ts";
+import { RenewQueue, type QueuedIntent } from "./queue.ts";
 import { createThrottle, type Throttle } from "./throttle.ts";
 
 /** How many intents one LPUSH carries at most; one is in flight at a time, so this bounds what is unanswered (about 64 KB). */

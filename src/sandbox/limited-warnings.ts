@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 
 /** Lines in a window, and its length in milliseconds: a controller gone wrong must not fill the log. */
 const LINES_MAX = 20;

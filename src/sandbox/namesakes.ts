@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { createLimitedWarnings } from "./limited-warnings.ts";
 import type { SandboxRecord } from "./provider.ts";
 

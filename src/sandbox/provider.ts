@@ -1,3 +1,6 @@
+/** Which resource the sandboxes are: `--provider-type`. */
+export type ProviderType = "batchsandbox" | "agent-sandbox";
+
 /** The ports that a map-form endpoint annotation names: port → `host:port` to dial (contract §1). */
 export type PortEndpoints = ReadonlyMap<number, string>;
 

@@ -1,6 +1,6 @@
 import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "./manifest-error.ts";
 import type { SlicedWork } from "./pacer.ts";
-import { isObject } from "./projection.ts";
+import { isObject } from "./projection/projection.ts";
 
 /**
  * One resource, in characters: `JSON.parse` takes it at once, in 0.1 s at the worst (a map of nothing but keys). The API

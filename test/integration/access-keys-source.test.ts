@@ -5,9 +5,9 @@ import {
   ACCESS_KEYS_FILE_MAX_BYTES,
   createAccessKeysSource,
   type AccessKeysSource,
-} from "../../src/access-keys-source.ts";
+} from "../../src/access/keys-file.ts";
 import { systemClock } from "../../src/clock.ts";
-import { type LogFields, silentLogger } from "../../src/log.ts";
+import { type LogFields, silentLogger } from "../../src/log/logger.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

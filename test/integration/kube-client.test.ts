@@ -1,10 +1,10 @@
 import { beforeEach, afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { KubeConfigSource } from "../../src/kube/kube-config.ts";
-import { KubeError } from "../../src/kube/kube-error.ts";
-import { readKubeStream } from "../../src/kube/kube-stream.ts";
+import { createKubeClient } from "../../src/kube/client.ts";
+import type { KubeConfigSource } from "../../src/kube/credentials.ts";
+import { KubeError } from "../../src/kube/errors.ts";
+import { readKubeStream } from "../../src/kube/stream.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { createFakeClock } from "../../scripts/lib/stage/fake-clock.ts";
 import { startFakeKubeApi, type FakeKubeApi } from "../support/fake-kube-api.ts";

@@ -1,7 +1,7 @@
 import { beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { createKubeClient, type KubeClient } from "../../src/kube/kube-client.ts";
-import { DEFAULT_REFLECTOR_LIMITS, type ReflectorLimits } from "../../src/kube/limits.ts";
+import { createKubeClient, type KubeClient } from "../../src/kube/client.ts";
+import { DEFAULT_REFLECTOR_LIMITS, type ReflectorLimits } from "../../src/kube/reflector-limits.ts";
 import { listObjects } from "../../src/kube/list.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
 import { streamObjects } from "../../src/kube/watch.ts";

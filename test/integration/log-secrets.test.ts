@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { systemClock } from "../../src/clock.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLoggerWithAccess } from "../support/logger-with-access.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { startFaultUpstream, UPSTREAM_FAULTS } from "../support/fault-upstreams.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
@@ -14,7 +14,7 @@ const TOKEN = `${SECRET}-token`;
 let proxy: ProxyHarness;
 const lines: string[] = [];
 const write = async (chunk: string) => void lines.push(...chunk.split("\n").slice(0, -1));
-const logger = createLogger({ level: "debug", format: "text", accessLog: "all", clock: systemClock, write });
+const logger = createLoggerWithAccess({ level: "debug", format: "text", accessLog: "all", clock: systemClock, write });
 
 beforeAll(() => {
   proxy = startProxy({ responseTimeoutMs: 500, connectTimeoutMs: 300 }, { accessLog: logger.accessLog });

@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { createLogger } from "../../src/log.ts";
+import { createLoggerWithAccess } from "../support/logger-with-access.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
@@ -8,7 +8,13 @@ import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 test("a connection that polls a sandbox which is not ready writes about a line a second", async () => {
   const lines: string[] = [];
   const write = async (chunk: string) => void lines.push(...chunk.split("\n").slice(0, -1));
-  const logger = createLogger({ level: "info", format: "text", accessLog: "errors", clock: systemClock, write });
+  const logger = createLoggerWithAccess({
+    level: "info",
+    format: "text",
+    accessLog: "errors",
+    clock: systemClock,
+    write,
+  });
   await using proxy = startProxy({}, { accessLog: logger.accessLog });
   proxy.provider.set(sandboxRecord({ name: "poll", ready: false }));
   const startedMs = performance.now();

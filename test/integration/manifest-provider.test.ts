@@ -11,8 +11,8 @@ import {
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import type { LogFields, Logger } from "../../src/log.ts";
-import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest-provider.ts";
+import type { LogFields, Logger } from "../../src/log/logger.ts";
+import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest/provider.ts";
 import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
 import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 
-import type { RenewPublisher, SandboxUse } from "../../src/renew/renew-publisher.ts";
+import type { RenewPublisher, SandboxUse } from "../../src/renew/publisher.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";

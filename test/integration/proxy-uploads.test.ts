@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 
 import { afterAll, describe, expect, test } from "bun:test";
 
-import { noRenewPublisher, type RenewPublisher } from "../../src/renew/renew-publisher.ts";
+import { noRenewPublisher, type RenewPublisher } from "../../src/renew/publisher.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { noRenewPublisher } from "../../src/renew/renew-publisher.ts";
+import { noRenewPublisher } from "../../src/renew/publisher.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { FAILURE_BURST } from "../../src/access/failure-limiter.ts";
-import type { ProviderType } from "../../src/config.ts";
+import type { ProviderType } from "../../src/sandbox/provider.ts";
 import type { IngressErrorCode } from "../../src/errors.ts";
 import type { RouteForm } from "../../src/route/route.ts";
 import {

@@ -2,7 +2,7 @@ import { mkdirSync, readFileSync, renameSync, rmSync, symlinkSync, writeFileSync
 import { basename, join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { silentLogger } from "../../src/log.ts";
+import { silentLogger } from "../../src/log/logger.ts";
 import { type FolderListen, type PathSnapshot, type PathWatch, watchPath } from "../../src/files/watch-path.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";

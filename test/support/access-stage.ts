@@ -1,10 +1,10 @@
-import { parseAccessKeys } from "../../src/access/access-keys.ts";
+import { parseAccessKeys } from "../../src/access/keys.ts";
 import { signRoute } from "../../src/access/signature.ts";
 import { parseAddressSet } from "../../src/address.ts";
-import type { ProviderType } from "../../src/config.ts";
+import type { ProviderType } from "../../src/sandbox/provider.ts";
 import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
 import type { RouteForm, RouteSignature } from "../../src/route/route.ts";
-import { sandboxKindOf } from "../../src/sandbox/provider-kinds.ts";
+import { sandboxKindOf } from "../../src/sandbox/projection/kinds.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
 import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";

@@ -1,6 +1,6 @@
 import { systemClock } from "../../src/clock.ts";
-import { silentLogger } from "../../src/log.ts";
-import { createMetrics, type Metrics, type MetricsOptions } from "../../src/metrics.ts";
+import { silentLogger } from "../../src/log/logger.ts";
+import { createMetrics, type Metrics, type MetricsOptions } from "../../src/metrics/metrics.ts";
 
 /** Metrics of a made-up build and process. */
 export function createTestMetrics(options: Partial<MetricsOptions> = {}): Metrics {

@@ -1,5 +1,5 @@
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { ReflectorLimits } from "../../src/kube/limits.ts";
+import { createKubeClient } from "../../src/kube/client.ts";
+import type { ReflectorLimits } from "../../src/kube/reflector-limits.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { eventLine, startFakeKubeApi, statusBody, type FakeKubeApi } from "./fake-kube-api.ts";

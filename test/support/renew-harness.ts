@@ -1,6 +1,6 @@
 import { systemClock, type Clock } from "../../src/clock.ts";
-import type { RenewConfig } from "../../src/config.ts";
-import type { LogFields, Logger } from "../../src/log.ts";
+import type { RenewConfig } from "../../src/renew/renew-config.ts";
+import type { LogFields, Logger } from "../../src/log/logger.ts";
 import { createRedisPublisher, type RedisPublisher } from "../../src/renew/redis-publisher.ts";
 import type { RedisServer } from "./redis-server.ts";
 import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 
-import { FLAGS, type FlagSpec } from "../../src/config.ts";
+import { FLAGS, type FlagSpec } from "../../src/config/parse-config.ts";
 
 const readme = readFileSync(join(import.meta.dir, "../../README.md"), "utf8");
 

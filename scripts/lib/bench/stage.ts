@@ -1,7 +1,7 @@
 import { closeSync, ftruncateSync, mkdirSync, mkdtempSync, openSync, rmSync, utimesSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { parseAccessKeys } from "../../../src/access/access-keys.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
 import { signRoute } from "../../../src/access/signature.ts";
 import { formatLabelRoute } from "../../../src/route/format-route.ts";
 import { readNumbers, startHelper } from "./child-process.ts";

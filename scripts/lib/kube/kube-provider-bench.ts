@@ -1,9 +1,9 @@
-import type { ProviderType } from "../../../src/config.ts";
-import { createKubeClient } from "../../../src/kube/kube-client.ts";
-import type { ReflectorLimits } from "../../../src/kube/limits.ts";
-import { createKubernetesProvider } from "../../../src/sandbox/kubernetes-provider.ts";
-import { projectAgentSandbox } from "../../../src/sandbox/project-agent-sandbox.ts";
-import { projectBatchSandbox } from "../../../src/sandbox/project-batch-sandbox.ts";
+import type { ProviderType } from "../../../src/sandbox/provider.ts";
+import { createKubeClient } from "../../../src/kube/client.ts";
+import type { ReflectorLimits } from "../../../src/kube/reflector-limits.ts";
+import { createKubernetesProvider } from "../../../src/sandbox/kubernetes/provider.ts";
+import { projectAgentSandbox } from "../../../src/sandbox/projection/agent-sandbox.ts";
+import { projectBatchSandbox } from "../../../src/sandbox/projection/batch-sandbox.ts";
 import type { SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { endpointRules } from "../stage/endpoint-rules.ts";
 import { eventually } from "../eventually.ts";

@@ -3,7 +3,7 @@ import {
   createEndpointRules,
   type EndpointRules,
   type EndpointRulesOptions,
-} from "../../../src/sandbox/endpoint-rules.ts";
+} from "../../../src/sandbox/projection/endpoint-rules.ts";
 
 /** The rules for endpoints in an ordinary cluster, changed as wanted; the machine's own addresses are not looked up. */
 export function endpointRules(change: Partial<EndpointRulesOptions> = {}): EndpointRules {

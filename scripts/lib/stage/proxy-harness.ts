@@ -1,18 +1,15 @@
-import { createAccessChecker } from "../../../src/access/access-checker.ts";
-import { parseAccessKeys } from "../../../src/access/access-keys.ts";
+import { createAccessChecker } from "../../../src/access/checker.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
 import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../../src/address.ts";
 import { systemClock } from "../../../src/clock.ts";
 import { createTcpTable } from "../../../src/host/tcp-table.ts";
-import { type AccessEntry, silentLogger } from "../../../src/log.ts";
-import { noProxyMetrics } from "../../../src/metrics.ts";
-import {
-  createProxyServer,
-  type ProxyConfig,
-  type ProxyParts,
-  type ProxyServer,
-} from "../../../src/proxy/proxy-server.ts";
-import { noRenewPublisher } from "../../../src/renew/renew-publisher.ts";
+import { silentLogger } from "../../../src/log/logger.ts";
+import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
+import { noProxyMetrics } from "../../../src/metrics/metrics.ts";
+import { createProxyServer, type ProxyParts, type ProxyServer } from "../../../src/proxy/server.ts";
+import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
+import { noRenewPublisher } from "../../../src/renew/publisher.ts";
 import { createTableProvider, type TableProvider } from "./table-provider.ts";
 
 /** A running proxy, with records that the test sets. */

@@ -1,4 +1,4 @@
-import type { Logger, LogLevel } from "../../../src/log.ts";
+import type { Logger, LogLevel } from "../../../src/log/logger.ts";
 
 /** A logger that remembers. */
 export interface RecordingLogger extends Logger {

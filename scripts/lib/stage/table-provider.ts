@@ -1,8 +1,8 @@
 import { systemClock } from "../../../src/clock.ts";
-import type { ProviderType } from "../../../src/config.ts";
+import type { ProviderType } from "../../../src/sandbox/provider.ts";
 import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { resolveIn } from "../../../src/sandbox/resolve-in.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/sandbox-table.ts";
+import { resolveIn } from "../../../src/sandbox/look-up.ts";
+import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
 import { SyncLatch } from "../../../src/sandbox/sync-latch.ts";
 import { sandboxRecord } from "./sandbox-objects.ts";
 

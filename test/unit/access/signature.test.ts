@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { parseAccessKeys } from "../../../src/access/access-keys.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
 import { isSecretEqual } from "../../../src/access/secret-equal.ts";
 import { isExpired, signRoute, verifySignature } from "../../../src/access/signature.ts";
 import { SIGNATURE_VECTORS, type SignatureVector } from "../../support/vectors.ts";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { readClusterDomain } from "../../../src/config.ts";
+import { readClusterDomain } from "../../../src/config/parse-config.ts";
 
 describe("readClusterDomain", () => {
   test.each([

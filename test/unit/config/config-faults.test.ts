@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { FLAGS, parseConfig } from "../../../src/config.ts";
+import { FLAGS, parseConfig } from "../../../src/config/parse-config.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NAMESPACE = "--namespace=ns";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type Config, FLAGS, parseConfig } from "../../../src/config.ts";
+import { type Config, FLAGS, parseConfig } from "../../../src/config/parse-config.ts";
 
 const NAMESPACE = "--namespace=ns";
 

@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { FLAGS } from "../../../src/config.ts";
+import { FLAGS } from "../../../src/config/parse-config.ts";
 import { dig } from "../../support/kustomize.ts";
 
 const DEPLOY = join(import.meta.dir, "../../../deploy");

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { KubeError, type KubeErrorKind } from "../../../src/kube/kube-error.ts";
+import { KubeError, type KubeErrorKind } from "../../../src/kube/errors.ts";
 import { firstSource, nextSource, type ListSource } from "../../../src/kube/list-source.ts";
 
 const KINDS: readonly KubeErrorKind[] = [

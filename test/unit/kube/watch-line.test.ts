@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { KubeError } from "../../../src/kube/kube-error.ts";
+import { KubeError } from "../../../src/kube/errors.ts";
 import { compareResourceVersions } from "../../../src/kube/resource.ts";
 import { parseWatchLine } from "../../../src/kube/watch.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";

@@ -1,7 +1,10 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
-import { type AccessEntry, type AccessLogMode, createLogger, type LoggerOptions } from "../../../src/log.ts";
-import { REFUSAL_KINDS_MAX } from "../../../src/log/refusal-sums.ts";
+import type { LoggerOptions } from "../../../src/log/logger.ts";
+import type { AccessLogMode } from "../../../src/proxy/report/access-log.ts";
+import { createLoggerWithAccess } from "../../support/logger-with-access.ts";
+import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
+import { REFUSAL_KINDS_MAX } from "../../../src/proxy/report/refusal-sums.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
@@ -19,9 +22,9 @@ const ENTRY: AccessEntry = {
   clientAddress: "10.0.0.1",
 };
 
-function collect(options: Partial<LoggerOptions> = {}) {
+function collect(options: Partial<LoggerOptions & { readonly accessLog: AccessLogMode }> = {}) {
   let written = "";
-  const logger = createLogger({
+  const logger = createLoggerWithAccess({
     level: "info",
     format: "text",
     accessLog: "errors",

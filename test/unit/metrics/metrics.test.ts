@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import type { Metrics } from "../../../src/metrics.ts";
+import type { Metrics } from "../../../src/metrics/metrics.ts";
 import { createTestMetrics } from "../../support/metrics.ts";
 import { parsePrometheusText, type Sample } from "../../support/prometheus-text.ts";
 

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createSandboxTable } from "../../../src/sandbox/sandbox-table.ts";
+import { createSandboxTable } from "../../../src/sandbox/table.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";

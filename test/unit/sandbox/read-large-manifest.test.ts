@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { Composer, Parser } from "yaml";
 import { ManifestError } from "../../../src/sandbox/manifest-error.ts";
 import { createPacer } from "../../../src/sandbox/pacer.ts";
-import { readManifest } from "../../../src/sandbox/read-manifest.ts";
+import { readManifest } from "../../../src/sandbox/manifest/read.ts";
 import { splitDocuments } from "../../../src/sandbox/split-documents.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRandom, type Random } from "../../../scripts/lib/stage/random.ts";
