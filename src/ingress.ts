@@ -75,6 +75,11 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
+  const failures = createFailureLimiter({
+    clock,
+    onSandboxExhausted: ({ sandboxUid, untold }) =>
+      logger.warn("signatures of a sandbox are being guessed: new links to it get 429", { uid: sandboxUid, untold }),
+  });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
   const proxy = createProxyServer(config, {
@@ -82,7 +87,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     accessLog: logger.accessLog,
     metrics,
     provider,
-    access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
+    access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
     renew,
     instance: seams.instance,
   });
@@ -90,6 +95,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     sandboxCounts: () => provider.counts(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
+    accessFailures: () => failures.stats(),
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
   });
   const admin =

@@ -54,6 +54,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     websocketMaxMessageBytes: reader.size("websocket-max-message"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
+    endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
     otlp: readOtlp(env, warnings),
     warnings: Object.freeze(warnings),

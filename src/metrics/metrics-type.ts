@@ -15,6 +15,8 @@ export interface MetricsSources {
     readonly healthy: boolean;
   };
   readonly droppedLogLines?: () => number;
+  /** Signatures that failed, and the sandboxes whose budget of failures is used up now. */
+  readonly accessFailures?: () => { readonly failures: number; readonly exhaustedSandboxes: number };
 }
 
 /** The process's own use of resources: only the process edge can tell. */

@@ -165,12 +165,13 @@ function beginExchange(
   const record = resolve(route, context);
 
   // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-  const settledPath = context.access.check({
+  const { path: settledPath } = context.access.check({
     route,
     sandboxUid: record.uid,
     accessToken: record.accessToken,
     presentedToken: seen["opensandbox-secure-access"] ?? null,
     clientAddress: address.client,
+    peerAddress: address.peer,
     nowMs: context.clock.now(),
   });
   const path = collapseLeadingSlashes(settledPath);

@@ -2,7 +2,7 @@ import { createAccessChecker } from "../../src/access/access-checker.ts";
 import { parseAccessKeys } from "../../src/access/access-keys.ts";
 import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../src/address.ts";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import type { AccessEntry } from "../../src/log.ts";
 import { noProxyMetrics } from "../../src/metrics.ts";
 import {
@@ -37,12 +37,19 @@ const DEFAULTS: ProxyConfig = {
   websocketMaxMessageBytes: 64 * 1024 * 1024,
 };
 
-/** Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them. */
+/**
+ * Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them; `accessClock` is the one by which
+ * failed signatures are forgiven.
+ */
 export function startProxy(
   config: Partial<ProxyConfig> = {},
-  parts: Partial<ProxyParts> & { readonly provider?: TableProvider; readonly accessKeys?: string } = {},
+  parts: Partial<ProxyParts> & {
+    readonly provider?: TableProvider;
+    readonly accessKeys?: string;
+    readonly accessClock?: Clock;
+  } = {},
 ): ProxyHarness {
-  const { provider = createTableProvider(), accessKeys, ...others } = parts;
+  const { provider = createTableProvider(), accessKeys, accessClock = systemClock, ...others } = parts;
   const accessLog: AccessEntry[] = [];
   const keys = accessKeys === undefined ? undefined : parseAccessKeys(accessKeys);
   const server = createProxyServer(
@@ -51,7 +58,11 @@ export function startProxy(
       clock: systemClock,
       accessLog: { wants: () => true, log: (entry) => void accessLog.push(entry) },
       metrics: noProxyMetrics,
-      access: createAccessChecker({ keys: () => keys, failures: createFailureLimiter({ clock: systemClock }) }),
+      access: createAccessChecker({
+        keys: () => keys,
+        failures: createFailureLimiter({ clock: accessClock }),
+        clock: accessClock,
+      }),
       renew: noRenewPublisher,
       instance: "test",
       ...others,

@@ -25,6 +25,7 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     providerStatus: () => ({ synced: true, ageMs: 1.5 }),
     renewIntents: () => ({ published: 4, dropped: 5, throttled: 6, failed: 7, queued: 8, healthy: false }),
     droppedLogLines: () => 7,
+    accessFailures: () => ({ failures: 9, exhaustedSandboxes: 2 }),
   });
   for (const [method, status] of [
     ["GET", 200],
@@ -59,6 +60,8 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     "sandbox_table_age",
     "renew_intent_count_total",
     "log_dropped_count_total",
+    "access_failure_count_total",
+    "access_sandbox_throttled",
     "build_info",
     "process_cpu_time_total",
     "process_memory_usage_bytes",
@@ -96,6 +99,12 @@ test("Metrics shows an outage of Redis while intents still wait: attempts that f
   expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 0]]);
   metrics.observe({ renewIntents: () => ({ ...outage, healthy: true }) });
   expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 1]]);
+});
+
+test("Metrics shows guesses at signatures: those that failed, and the sandboxes whose budget is used up", async () => {
+  metrics.observe({ accessFailures: () => ({ failures: 1_009, exhaustedSandboxes: 1 }) });
+  expect(await valuesOf("opensandbox_ingress_access_failure_count_total")).toEqual([[{}, 1_009]]);
+  expect(await valuesOf("opensandbox_ingress_access_sandbox_throttled")).toEqual([[{}, 1]]);
 });
 
 test("Metrics counts what is open", async () => {
