@@ -34,8 +34,8 @@ export const SANDBOX_FAILURE_BURST = 1_000;
 export const SANDBOX_FAILURE_LEAK_MS = 100;
 
 /**
- * Clients, sites and sandboxes remembered, each. A full table of clients is about 20 MB of heap, which only an attack
- * can bring about. One sandbox cannot fill it: its budget lets through 1,000 failures and then 10 a second, and a client
+ * Clients, sites and sandboxes remembered, each. Three full tables are 35 MB of heap, which only an attack can bring
+ * about. One sandbox cannot fill it: its budget lets through 1,000 failures and then 10 a second, and a client
  * that failed once is forgotten after 6 s. Tens of attacked sandboxes can; then clients that failed least are forgotten first.
  */
 export const FAILURE_TABLE_MAX = 65_536;
