@@ -34,9 +34,17 @@ const ANSWERS = {
   // 401: whoever shows no valid credential learns nothing else (contract §3).
   signature_required: { status: 401, message: "access denied", uniform: true },
   token_mismatch: { status: 401, message: "access denied", uniform: true },
+  access_revoked: { status: 401, message: "access denied", uniform: true },
   access_expired: { status: 401, message: "access denied", uniform: true },
   signature_invalid: { status: 401, message: "access denied", uniform: true },
+  // Both read the same: who guesses does not learn whether others do.
   access_throttled: { status: 429, message: "too many failed access checks", retryAfterSeconds: 10, uniform: true },
+  access_throttled_sandbox: {
+    status: 429,
+    message: "too many failed access checks",
+    retryAfterSeconds: 10,
+    uniform: true,
+  },
 
   sandbox_not_found: { status: 404, message: "sandbox not found" },
 

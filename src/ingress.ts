@@ -101,6 +101,11 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
+  const failures = createFailureLimiter({
+    clock,
+    onSandboxExhausted: ({ sandboxUid, untold }) =>
+      logger.warn("signatures of a sandbox are being guessed: new links to it get 429", { uid: sandboxUid, untold }),
+  });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
@@ -113,7 +118,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       accessLog: createAccessLog(config.accessLog, { logger, clock }),
       metrics,
       provider,
-      access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
+      access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
       memory: {
         limitBytes: limit.bytes,
@@ -139,6 +144,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       const stats = descriptors.stats();
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
+    accessFailures: () => failures.stats(),
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
   });
   const admin =

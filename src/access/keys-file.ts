@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { type AccessKeys, parseAccessKeys, parseAccessKeysFile } from "./keys.ts";
+import { type AccessKeys, parseAccessKeys, parseAccessKeysFile, SECRET_SAFE_MIN_BYTES } from "./keys.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 import { type PathWatch, watchPath } from "../files/watch-path.ts";
@@ -38,13 +38,15 @@ export interface AccessKeysSourceOptions {
  * stay as they were and one line says why, since signed routes that were good a second ago should not fail for a slip.
  */
 export function createAccessKeysSource(options: AccessKeysSourceOptions): AccessKeysSource {
-  const { inline, file } = options;
+  const { inline, file, logger } = options;
   if (file !== undefined) return new FileAccessKeysSource(file, options);
   let keys: AccessKeys | undefined;
   return {
     current: () => keys,
     start: async () => {
-      if (inline !== undefined) keys = parseAccessKeys(inline);
+      if (inline === undefined) return;
+      keys = parseAccessKeys(inline);
+      warnOfWeakKeys(keys, logger);
     },
     stop() {},
   };
@@ -115,8 +117,16 @@ class FileAccessKeysSource implements AccessKeysSource {
     if (digest === this.#digest) return false;
     this.#keys = keys;
     this.#digest = digest;
+    warnOfWeakKeys(keys, this.#logger);
     return true;
   }
+}
+
+function warnOfWeakKeys(keys: AccessKeys, logger: Logger): void {
+  if (keys.weakIds.length === 0) return;
+  logger.warn(`secure access keys shorter than ${SECRET_SAFE_MIN_BYTES} bytes can be found from signed links`, {
+    keyIds: keys.weakIds.join(","),
+  });
 }
 
 async function readText(path: string): Promise<string> {

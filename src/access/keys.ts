@@ -7,12 +7,20 @@ import { isBase36Code } from "../route/route-syntax.ts";
 export const SECRET_MAX_BYTES = 1024;
 
 /**
+ * Least bytes of a secret that is not warned of: 128 bits, which nobody can try out. Who has a few signed links can try
+ * shorter secrets against them without asking us.
+ */
+export const SECRET_SAFE_MIN_BYTES = 16;
+
+/**
  * The keys that sign routes (OSEP-0011): key id → secret. At least one, at most 36. Immutable; the secrets are out of
  * reach of anything that prints or serializes an object.
  */
 export class AccessKeys {
   /** One character `[0-9a-z]` each, in the order given. */
   readonly ids: readonly string[];
+  /** The ids of secrets under `SECRET_SAFE_MIN_BYTES`, in the order given. */
+  readonly weakIds: readonly string[];
   readonly #secrets: ReadonlyMap<string, Uint8Array>;
   readonly #decoy: Uint8Array;
 
@@ -21,6 +29,7 @@ export class AccessKeys {
     const [decoy] = secrets.values();
     if (decoy === undefined) throw new Error("Cannot use access keys: there is none");
     this.ids = [...secrets.keys()];
+    this.weakIds = [...secrets].filter(([, secret]) => secret.length < SECRET_SAFE_MIN_BYTES).map(([id]) => id);
     this.#secrets = new Map(secrets);
     this.#decoy = decoy;
   }

@@ -60,6 +60,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     websocketFrameRate: reader.int("websocket-frame-rate"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
+    endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
     otlp: readOtlp(env, warnings),
     warnings: Object.freeze(warnings),

@@ -57,6 +57,8 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
   readonly secureAccessKeys: string | undefined;
   /** `--secure-access-keys-file`: watched; undefined: none. */
   readonly secureAccessKeysFile: string | undefined;
+  /** `--end-at-expiry`, false: whether what a signed route admitted ends when the route expires. */
+  readonly endAtExpiry: boolean;
 
   readonly renew: RenewConfig;
   /** Where metrics are pushed; undefined: they are not (contract §8). */

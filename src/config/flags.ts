@@ -280,6 +280,13 @@ export const FLAGS = [
     help: "File with these keys, one in a line or separated by commas; read again when it changes",
   },
   {
+    name: "end-at-expiry",
+    type: "bool",
+    default: "false",
+    group: "Secure access",
+    help: "End streams and WebSockets of a signed route when it expires; without it they go on",
+  },
+  {
     name: "renew-intent-enabled",
     type: "bool",
     default: "false",

@@ -147,6 +147,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       description: "Log lines lost to a reader that stalled",
       read: () => current().droppedLogLines?.(),
     },
+    {
+      name: "ingress.access.failure.count",
+      kind: "counter",
+      description: "Signatures of routes that were compared and are wrong",
+      read: () => current().accessFailures?.().failures,
+    },
+    {
+      name: "ingress.access.sandbox.throttled",
+      kind: "gauge",
+      description: "Sandboxes whose budget of wrong signatures is used up",
+      read: () => current().accessFailures?.().exhaustedSandboxes,
+    },
     ...listResourceInstruments(current),
   ];
 }

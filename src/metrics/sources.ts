@@ -31,6 +31,8 @@ export interface MetricsSources {
     | undefined;
   /** Exceptions and rejections that belong to no request. */
   readonly internalFaults?: () => number;
+  /** Signatures that failed, and the sandboxes whose budget of failures is used up now. */
+  readonly accessFailures?: () => { readonly failures: number; readonly exhaustedSandboxes: number };
 }
 
 /** The process's own use of resources: only the process edge can tell. */

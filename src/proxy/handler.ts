@@ -111,12 +111,13 @@ export class RequestHandler {
       const record = this.#resolve(route);
 
       // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-      const settledPath = context.access.check({
+      const { path: settledPath, grant } = context.access.check({
         route,
         sandboxUid: record.uid,
         accessToken: record.accessToken,
         presentedToken: seen["opensandbox-secure-access"] ?? null,
         clientAddress: address.client,
+        peerAddress: address.peer,
         nowMs: context.clock.now(),
       });
       const path = collapseLeadingSlashes(settledPath);
@@ -145,6 +146,7 @@ export class RequestHandler {
           isUpgrade: progress.isUpgrade,
           isLast: isLast(seen["connection"]),
           use,
+          grant,
           startedAt,
         },
         { upstream, client, register: context.register, observer: context.observer },

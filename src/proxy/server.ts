@@ -15,6 +15,7 @@ import { createEndpointLocator } from "./upstream/locator.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
 import { RequestHandler } from "./handler.ts";
 import { createListener } from "./listener.ts";
+import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
 import { createNameResolver, type NameResolverOptions } from "./upstream/name-resolver.ts";
@@ -116,6 +117,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
   );
+  const grants = new GrantCheck(register, { access: parts.access, provider, clock });
   const watchdog = new Watchdog(register, config, {
     clock,
     rearm: (request) => listener.timeout(request, CLIENT_IDLE_SECONDS),
@@ -125,6 +127,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       guard.look(nowMs);
       upstreams.sweep(nowMs);
       tunnels.sweep(nowMs);
+      grants.sweep(nowMs);
     },
   });
   const report = createReport({

@@ -2,7 +2,7 @@ import { createAccessChecker } from "../../../src/access/checker.ts";
 import { parseAccessKeys } from "../../../src/access/keys.ts";
 import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../../src/address.ts";
-import { systemClock } from "../../../src/clock.ts";
+import { type Clock, systemClock } from "../../../src/clock.ts";
 import { createTcpTable } from "../../../src/host/tcp-table.ts";
 import { silentLogger } from "../../../src/log/logger.ts";
 import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
@@ -38,12 +38,19 @@ const DEFAULTS: ProxyConfig = {
   websocketFrameRate: 4_000,
 };
 
-/** Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them. */
+/**
+ * Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them; `accessClock` is the one by which
+ * failed signatures are forgiven.
+ */
 export function startProxy(
   config: Partial<ProxyConfig> = {},
-  parts: Partial<ProxyParts> & { readonly provider?: TableProvider; readonly accessKeys?: string } = {},
+  parts: Partial<ProxyParts> & {
+    readonly provider?: TableProvider;
+    readonly accessKeys?: string;
+    readonly accessClock?: Clock;
+  } = {},
 ): ProxyHarness {
-  const { provider = createTableProvider(), accessKeys, ...others } = parts;
+  const { provider = createTableProvider(), accessKeys, accessClock = systemClock, ...others } = parts;
   const accessLog: AccessEntry[] = [];
   const keys = accessKeys === undefined ? undefined : parseAccessKeys(accessKeys);
   const tcp = createTcpTable({ clock: systemClock });
@@ -53,7 +60,11 @@ export function startProxy(
       clock: systemClock,
       accessLog: { wants: () => true, log: (entry) => void accessLog.push(entry) },
       metrics: noProxyMetrics,
-      access: createAccessChecker({ keys: () => keys, failures: createFailureLimiter({ clock: systemClock }) }),
+      access: createAccessChecker({
+        keys: () => keys,
+        failures: createFailureLimiter({ clock: accessClock }),
+        clock: accessClock,
+      }),
       renew: noRenewPublisher,
       memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
       names: {

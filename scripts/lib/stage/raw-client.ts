@@ -90,9 +90,9 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
 export async function rawRequest(
   port: number,
   request: string | Uint8Array,
-  options: { head?: boolean } = {},
+  options: { head?: boolean; host?: string } = {},
 ): Promise<RawAnswer> {
-  const connection = await openRaw(port);
+  const connection = await openRaw(port, options.host);
   try {
     connection.write(request);
     return await connection.readAnswer(options);

@@ -1,3 +1,4 @@
+import type { AccessGrant } from "../../access/request.ts";
 import { IngressError } from "../../errors.ts";
 import type { SandboxUse } from "../../renew/publisher.ts";
 import type { Route } from "../../route/route.ts";
@@ -45,6 +46,8 @@ export interface ExchangeSubject {
   readonly isLast: boolean;
   /** What is reported while it uses the sandbox (OSEP-0009); undefined: nothing is reported. */
   readonly use: SandboxUse | undefined;
+  /** What admitted the request: looked at again while it is open. */
+  readonly grant: AccessGrant;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
 }

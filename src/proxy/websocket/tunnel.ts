@@ -297,7 +297,9 @@ export class Tunnel {
     const sandboxCode = this.#closing ? CLOSE_CODES.abnormal : this.#farewell.sandbox;
     this.#closing = true;
     this.#clearLanes();
-    this.#relay?.client.close(this.#farewell.client, this.exchange.cutBy?.message ?? "");
+    const { cutBy } = this.exchange;
+    const clientCode = cutBy?.code === "access_revoked" ? CLOSE_CODES.policy : this.#farewell.client;
+    this.#relay?.client.close(clientCode, cutBy?.message ?? "");
     this.#sandbox.close(sandboxCode, "");
   }
 

@@ -47,6 +47,7 @@ test("parseConfig gives the documented defaults", () => {
     drainTimeoutMs: 20_000,
     secureAccessKeys: undefined,
     secureAccessKeysFile: undefined,
+    endAtExpiry: false,
     renew: {
       enabled: false,
       redisDsn: "redis://127.0.0.1:6379/0",
@@ -137,6 +138,7 @@ describe("parseConfig reads each flag", () => {
     ["--drain-timeout=10s", { drainTimeoutMs: 10_000 }],
     ["--secure-access-keys=a=MTIz", { secureAccessKeys: "a=MTIz" }],
     ["--secure-access-keys-file=/keys", { secureAccessKeysFile: "/keys" }],
+    ["--end-at-expiry", { endAtExpiry: true }],
   ])("%s", (flag, expected) => {
     expect(configOf([NAMESPACE, flag])).toMatchObject(expected);
   });

@@ -27,6 +27,7 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     droppedLogLines: () => 7,
     memory: () => ({ limit: 8, budget: 9, held: 10 }),
     descriptors: () => ({ open: 11, limit: 12, shortages: 13, exhaustions: 14, idleClosed: 15 }),
+    accessFailures: () => ({ failures: 9, exhaustedSandboxes: 2 }),
   });
   for (const [method, status] of [
     ["GET", 200],
@@ -68,6 +69,8 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     "process_descriptor_limit",
     "process_descriptor_shortage_count_total",
     "connections_idle_closed_count_total",
+    "access_failure_count_total",
+    "access_sandbox_throttled",
     "build_info",
     "process_cpu_time_total",
     "process_memory_usage_bytes",
@@ -121,6 +124,12 @@ test("Metrics tells of memory and descriptors what is known, and nothing else", 
     [{ pressure: "exhausted" }, 14],
   ]);
   expect(await valuesOf("opensandbox_ingress_connections_idle_closed_count_total")).toEqual([[{}, 15]]);
+});
+
+test("Metrics shows guesses at signatures: those that failed, and the sandboxes whose budget is used up", async () => {
+  metrics.observe({ accessFailures: () => ({ failures: 1_009, exhaustedSandboxes: 1 }) });
+  expect(await valuesOf("opensandbox_ingress_access_failure_count_total")).toEqual([[{}, 1_009]]);
+  expect(await valuesOf("opensandbox_ingress_access_sandbox_throttled")).toEqual([[{}, 1]]);
 });
 
 test("Metrics counts what is open", async () => {
