@@ -112,7 +112,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     collect: () => parts.memory.collect(),
     onEnded: () => metrics.endedForMemory(),
   });
-  const admission = new Admission(config, { register, departures, isMemoryShort: () => guard.isShort() });
+  const admission = new Admission(config, {
+    register,
+    departures,
+    isMemoryShort() {
+      guard.lookSoon(clock.monotonic());
+      return guard.isShort();
+    },
+  });
   const tunnels = createTunnels(
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
@@ -143,6 +150,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const answerBody: AnswerBodyContext = {
     monotonic,
     departures,
+    lookAtMemory: () => guard.lookSoon(clock.monotonic()),
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
   };
   const names = createNameResolver({

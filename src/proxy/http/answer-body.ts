@@ -21,6 +21,8 @@ const RATE_MIN_MS = 50;
 export interface AnswerBodyContext {
   readonly monotonic: () => number;
   readonly departures: Departures;
+  /** Looks how much memory is used, unless that was done a moment ago. */
+  readonly lookAtMemory: () => void;
   /** Calls back once, after so many ms. */
   readonly after: (delayMs: number, fire: () => void) => { cancel(): void };
 }
@@ -204,6 +206,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
+  context.lookAtMemory();
+  exchange.checkRoom();
   const flow = new BodyFlow(monotonic());
   exchange.download = flow;
   exchange.stream(status);
@@ -224,14 +228,17 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       async pull(controller) {
         try {
           flow.pull(monotonic());
+          exchange.noteTurn();
           const value = await next();
           const now = monotonic();
           if (value === undefined) {
             flow.finish();
+            exchange.noteTurn();
             departures.add(exchange);
             return controller.close();
           }
           flow.push(now);
+          exchange.noteTurn();
           exchange.countOut(value.byteLength, now);
           controller.enqueue(value);
         } catch (thrown) {
