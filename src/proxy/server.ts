@@ -186,7 +186,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   });
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
-      if (guard.isTense) guard.look(clock.monotonic());
+      const now = clock.monotonic();
+      guard.lookSoon(now);
+      tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
       lookWhileTense();
     });
   };

@@ -64,6 +64,11 @@ export class MemoryGuard {
     return this.#register.memory.isShort;
   }
 
+  /** Resident memory in bytes, as it was last looked at. */
+  get residentBytes(): number {
+    return this.#resident;
+  }
+
   /** Whether memory should be looked at more often than usual. */
   get isTense(): boolean {
     return this.#isResidentAbove(RESIDENT_SHORT / 2);
