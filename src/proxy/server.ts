@@ -66,7 +66,8 @@ export interface ProxyParts {
 export interface ProxyMemory {
   /** What the process may use in all, in bytes; 0: unknown. */
   readonly limitBytes: number;
-  residentBytes(): number;
+  /** Undefined: it cannot be read now. */
+  residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
 }

@@ -24,8 +24,8 @@ const COLLECT_INTERVAL_MS = 5_000;
 export interface MemoryGuardOptions {
   /** Memory that the process may use in all, in bytes; 0: unknown, only the account counts. */
   readonly limitBytes: number;
-  /** Resident memory of the process in bytes, now. */
-  residentBytes(): number;
+  /** Resident memory of the process in bytes, now; undefined: it cannot be read, for lack of a descriptor say. */
+  residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
   /** Told of each exchange that ends because memory is short. */
@@ -89,7 +89,7 @@ export class MemoryGuard {
 
   #sample(nowMs: number): void {
     this.#sampledAt = nowMs;
-    this.#resident = this.#options.residentBytes();
+    this.#resident = this.#options.residentBytes() ?? this.#resident;
     this.#register.memory.isResidentShort = this.#isResidentAbove(RESIDENT_SHORT);
   }
 
