@@ -144,6 +144,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     monotonic,
     departures,
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
+    streamEarlyNewline: config.streamEarlyNewline,
   };
   const names = createNameResolver({
     ...parts.names,
