@@ -153,6 +153,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     departures,
     lookAtMemory: () => guard.lookSoon(clock.monotonic()),
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
+    streamEarlyNewline: config.streamEarlyNewline,
   };
   const names = createNameResolver({
     ...parts.names,
