@@ -122,7 +122,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       renew,
       memory: {
         limitBytes: limit.bytes,
-        residentBytes: () => readResidentBytes() ?? seams.process.residentBytes(),
+        residentBytes: () => readResidentBytes(),
         collect: () => seams.process.collectGarbage(),
       },
       names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },

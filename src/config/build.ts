@@ -50,6 +50,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),
     streamIdleTimeoutMs: reader.duration("stream-idle-timeout"),
+    streamEarlyNewline: reader.bool("stream-early-newline"),
     clientIdleTimeoutMs: reader.duration("client-idle-timeout"),
     maxRequests: reader.int("max-requests"),
     maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),

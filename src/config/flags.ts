@@ -177,6 +177,13 @@ export const FLAGS = [
     help: "Cut a body or WebSocket that moves no byte for this time; 0 is never",
   },
   {
+    name: "stream-early-newline",
+    type: "bool",
+    default: "false",
+    group: "Limits and times",
+    help: "Begin an event stream that is silent for 100 ms with a line feed, so that its client has the head",
+  },
+  {
     name: "client-idle-timeout",
     ...DURATION,
     default: "60s",

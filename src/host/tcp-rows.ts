@@ -1,10 +1,20 @@
-/** What a table of sockets says, by remote address and port as `toTcpKey` spells them. */
+/** A connection as the kernel's table has it. */
+export interface TcpRow {
+  readonly kind: "established" | "connecting";
+  /** Of the socket (proc_pid_net(5)); 0: it is nobody's, the kernel ends it by itself or nobody has accepted it. */
+  readonly inode: number;
+}
+
+/** What tables of sockets say. */
 export interface TcpIndex {
-  readonly remotes: ReadonlyMap<string, "established" | "connecting">;
+  /** The connections to the remotes that are asked about, by address and port as `toTcpKey` spells them. */
+  readonly remotes: ReadonlyMap<string, readonly TcpRow[]>;
   /** Whether nothing is missing: no table, no row. */
   readonly isWhole: boolean;
   /** Whether there is any established connection in it. */
   readonly hasConnections: boolean;
+  /** Whether any row, of whatever state, has one of these inodes. Reads the tables again until one is found. */
+  hasInodeOf(inodes: ReadonlySet<number>): boolean;
 }
 
 /** States of a socket as the kernel prints them (include/net/tcp_states.h). */
@@ -25,19 +35,42 @@ const MAPPED_PREFIX = "0000000000000000FFFF0000";
 const LINE_FEED = 10;
 const SPACE = 32;
 const COLON = 58;
+const DIGIT_ZERO = 48;
+
+/** Fields from the state to the inode: queues, timer, retransmits, uid, timeout. */
+const INODE_FIELD = 6;
 
 /**
  * Indexes the tables of IPv4 and of IPv6, in this order; undefined: it cannot be read. An empty one is a system without
  * that family. Rows that are not as the kernel writes them count for nothing.
- * @param maxBytes A table of so many bytes has been cut.
+ * @param options.maxBytes A table of so many bytes has been cut.
+ * @param options.asked The remotes whose connections are kept, as `toTcpKey` spells them.
  */
-export function indexTcpTable(tables: readonly (Uint8Array | undefined)[], maxBytes: number): TcpIndex {
-  const remotes = new Map<string, "established" | "connecting">();
-  for (const [at, table] of tables.entries()) {
-    if (table !== undefined) indexRows(toBuffer(table), at === 0 ? IPV4_DIGITS : IPV6_DIGITS, remotes);
-  }
-  const isWhole = tables.every((table) => table !== undefined && table.length < maxBytes);
-  return { remotes, isWhole, hasConnections: new Set(remotes.values()).has("established") };
+export function indexTcpTable(
+  tables: readonly (Uint8Array | undefined)[],
+  options: { readonly maxBytes: number; readonly asked: ReadonlySet<string> },
+): TcpIndex {
+  const { maxBytes, asked } = options;
+  const remotes = new Map<string, TcpRow[]>();
+  let hasConnections = false;
+  findRow(tables, (rows, at) => {
+    const kind = kindOf(rows, at);
+    if (kind === undefined) return false;
+    hasConnections ||= kind === "established";
+    const key = keyOf(rows.toString("latin1", at.remote, at.state - 1));
+    if (!asked.has(key)) return false;
+    const row: TcpRow = { kind, inode: inodeOf(rows, at) };
+    const others = remotes.get(key);
+    if (others === undefined) remotes.set(key, [row]);
+    else others.push(row);
+    return false;
+  });
+  return {
+    remotes,
+    isWhole: tables.every((table) => table !== undefined && table.length < maxBytes),
+    hasConnections,
+    hasInodeOf: (inodes) => findRow(tables, (rows, at) => inodes.has(inodeOf(rows, at))),
+  };
 }
 
 /** The key of a canonical address (as `parseAddress` gives it: a mapped one is the IPv4 address) and a port. */
@@ -71,49 +104,69 @@ function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Where a row's remote address and its state begin, and where the row ends. */
+interface RowOffsets {
+  readonly remote: number;
+  readonly state: number;
+  readonly end: number;
+}
+
+/** Whether `isIt` says so of any row of the tables; it is asked until it does. */
+function findRow(
+  tables: readonly (Uint8Array | undefined)[],
+  isIt: (rows: Buffer, at: RowOffsets) => boolean,
+): boolean {
+  return tables.some((table, at) => {
+    return table !== undefined && findRowIn(toBuffer(table), at === 0 ? IPV4_DIGITS : IPV6_DIGITS, isIt);
+  });
+}
+
 /**
- * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The offsets from
- * the first colon are fixed, so that only the remote address becomes a string.
+ * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The offsets of the
+ * addresses and of the state from the first colon are fixed.
  */
-function indexRows(rows: Buffer, addressDigits: number, remotes: Map<string, "established" | "connecting">): void {
+function findRowIn(rows: Buffer, addressDigits: number, isIt: (rows: Buffer, at: RowOffsets) => boolean): boolean {
   const endpoint = addressDigits + 1 + PORT_DIGITS;
   let start = rows.indexOf(LINE_FEED) + 1;
   while (start > 0 && start < rows.length) {
-    const found = rows.indexOf(LINE_FEED, start);
-    const end = found < 0 ? rows.length : found;
+    const end = rows.indexOf(LINE_FEED, start);
+    // The last row may have been cut in its midst; without its line feed it does not count.
+    if (end < 0) return false;
     const remote = rows.indexOf(COLON, start) + 2 + endpoint + 1;
     const state = remote + endpoint + 1;
-    // The last row may have been cut in its midst; without its line feed it does not count.
     const isRow =
-      found >= 0 &&
-      state + 2 < end &&
-      rows[remote - 1] === SPACE &&
-      rows[state - 1] === SPACE &&
-      rows[state + 2] === SPACE;
-    const kind = isRow ? kindOf(rows, state, end) : undefined;
-    if (kind !== undefined) {
-      const key = keyOf(rows.toString("latin1", remote, remote + endpoint));
-      if (kind === "established" || !remotes.has(key)) remotes.set(key, kind);
-    }
+      state + 2 < end && rows[remote - 1] === SPACE && rows[state - 1] === SPACE && rows[state + 2] === SPACE;
+    if (isRow && isIt(rows, { remote, state, end })) return true;
     start = end + 1;
   }
+  return false;
 }
 
 function keyOf(remote: string): string {
   return remote.startsWith(MAPPED_PREFIX) ? remote.slice(MAPPED_PREFIX.length) : remote;
 }
 
-function kindOf(rows: Buffer, state: number, end: number): "established" | "connecting" | undefined {
-  const value = (digitOf(rows[state]) << 4) | digitOf(rows[state + 1]);
+function kindOf(rows: Buffer, at: RowOffsets): TcpRow["kind"] | undefined {
+  const value = (digitOf(rows[at.state]) << 4) | digitOf(rows[at.state + 1]);
   if (value === ESTABLISHED || value === CLOSE_WAIT) return "established";
   if (value === SYN_SENT) return "connecting";
-  return HALF_CLOSED.has(value) && isHeld(rows.toString("latin1", state, end)) ? "established" : undefined;
+  return HALF_CLOSED.has(value) && inodeOf(rows, at) !== 0 ? "established" : undefined;
 }
 
-/** Whether a process has the socket: one that the kernel ends by itself has the inode 0. */
-function isHeld(fromState: string): boolean {
-  const inode = fromState.trim().split(/ +/)[6];
-  return inode !== undefined && inode !== "0";
+/** 0 where the row has none. */
+function inodeOf(rows: Buffer, at: RowOffsets): number {
+  let offset = at.state;
+  for (let field = 0; field < INODE_FIELD; field++) {
+    while (offset < at.end && rows[offset] !== SPACE) offset++;
+    while (offset < at.end && rows[offset] === SPACE) offset++;
+  }
+  let inode = 0;
+  for (; offset < at.end; offset++) {
+    const digit = (rows[offset] ?? 0) - DIGIT_ZERO;
+    if (digit < 0 || digit > 9) break;
+    inode = inode * 10 + digit;
+  }
+  return inode;
 }
 
 /** The value of an upper-case hexadecimal digit; what is none gives a state that does not exist. */

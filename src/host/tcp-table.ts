@@ -3,6 +3,7 @@ import { endianness } from "node:os";
 import { parseAddress } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import { type ReadBytes, readBytes } from "./kernel-files.ts";
+import { type ReadOwnSockets, readOwnSockets } from "./own-sockets.ts";
 import { indexTcpTable, type TcpIndex, toTcpKey } from "./tcp-rows.ts";
 
 /** The sockets of this network namespace (proc_pid_net(5)): IPv4's, and those of IPv6 with IPv4-mapped addresses. */
@@ -18,7 +19,7 @@ export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
 export const TCP_LOOK_INTERVAL_MS = 1_000;
 
 /**
- * What the kernel says of our connections to an address and port, the best of them:
+ * What the kernel says of this process's connections to an address and port, the best of them:
  * - `established`: one stands, or stood and is still held by a process;
  * - `connecting`: all wait for the other side's first answer;
  * - `none`: there is none;
@@ -36,51 +37,83 @@ export interface TcpTable {
   stateOf(address: string, port: number): Promise<TcpState>;
 }
 
+/** What one look has found of the remotes that were asked about. Empty: it has failed. */
+type Look = ReadonlyMap<string, TcpState>;
+
+/** Those who share a look that has not begun. */
+interface Batch {
+  readonly asked: Set<string>;
+  readonly look: Promise<Look>;
+}
+
 /**
- * Sockets of other processes in the same network namespace count, too: a pod has its own, where only the ingress and a
- * sidecar call sandboxes, and finding the owner would mean to read a link for each of our descriptors. Where the host's
- * namespace is shared, a stranger's connection makes a request wait longer; it never cuts one.
+ * Other processes may share the network namespace: a sidecar, a sandbox's own helper. Their sockets do not count, where the
+ * system tells which are ours; where it does not, a stranger's connection makes a request wait longer, and never cuts one.
  */
-export function createTcpTable(options: { readonly clock: Clock; readonly read?: ReadBytes }): TcpTable {
-  const { clock, read = readBytes } = options;
+export function createTcpTable(options: {
+  readonly clock: Clock;
+  readonly read?: ReadBytes;
+  readonly ownSockets?: ReadOwnSockets;
+}): TcpTable {
+  const { clock, read = readBytes, ownSockets = readOwnSockets } = options;
   // The kernel prints addresses as numbers of the machine; no release of ours has big ones.
   const isReadable = endianness() === "LE";
   let lookedAt = Number.NEGATIVE_INFINITY;
-  let looking: Promise<TcpIndex> | undefined;
-  let next: Promise<TcpIndex> | undefined;
+  let looking: Promise<Look> | undefined;
+  let next: Batch | undefined;
 
-  const look = async (): Promise<TcpIndex> => {
+  const look = async (asked: ReadonlySet<string>): Promise<Look> => {
     // Where reading takes longer than the interval, there is still one at a time.
     await looking;
+    // From now on nobody adds to what is asked.
     next = undefined;
     lookedAt = clock.monotonic();
-    looking = readIndex(read).catch(() => indexTcpTable([undefined], TCP_TABLE_MAX_BYTES));
+    looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, TcpState>());
     return looking;
   };
-  const lookSoon = (): Promise<TcpIndex> => {
+  const createBatch = (): Batch => {
     const waitMs = lookedAt + TCP_LOOK_INTERVAL_MS - clock.monotonic();
-    // Not at once even then: those who ask in the same turn share the look.
-    return new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look())));
+    const asked = new Set<string>();
+    return {
+      asked,
+      // Not at once even then: those who ask in the same turn share the look.
+      look: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look(asked)))),
+    };
   };
   return {
     async stateOf(address, port) {
       const canonical = isReadable ? parseAddress(address) : undefined;
       if (canonical === undefined) return "unknown";
-      const index = await (next ??= lookSoon());
-      return stateIn(index, { address: canonical, port });
+      const key = toTcpKey(canonical, port);
+      next ??= createBatch();
+      next.asked.add(key);
+      return (await next.look).get(key) ?? "unknown";
     },
   };
 }
 
-async function readIndex(read: ReadBytes): Promise<TcpIndex> {
-  const tables = await Promise.all(TCP_FILES.map((file) => read(file, TCP_TABLE_MAX_BYTES)));
-  return indexTcpTable(tables, TCP_TABLE_MAX_BYTES);
+async function lookAt(
+  asked: ReadonlySet<string>,
+  from: { readonly read: ReadBytes; readonly ownSockets: ReadOwnSockets },
+): Promise<Look> {
+  const tables = await Promise.all(TCP_FILES.map((file) => from.read(file, TCP_TABLE_MAX_BYTES)));
+  const index = indexTcpTable(tables, { maxBytes: TCP_TABLE_MAX_BYTES, asked });
+  const own = index.remotes.size === 0 ? undefined : await from.ownSockets();
+  // Where none of ours is in the table, its numbers are not those of descriptors, as a sandboxed kernel may have it.
+  const counted = own !== undefined && index.hasInodeOf(own) ? own : undefined;
+  // Once for each remote, not for each who asks: both rows and askers of one may be thousands.
+  return new Map(Array.from(asked, (key) => [key, stateIn(index, { key, counted })]));
 }
 
-function stateIn(index: TcpIndex, to: { readonly address: string; readonly port: number }): TcpState {
-  const found = index.remotes.get(toTcpKey(to.address, to.port));
-  if (found === "established") return found;
+/** @param of.counted The sockets that count. Undefined: all do, because the system does not tell which are this process's. */
+function stateIn(
+  index: TcpIndex,
+  of: { readonly key: string; readonly counted: ReadonlySet<number> | undefined },
+): TcpState {
+  const { key, counted } = of;
+  const rows = (index.remotes.get(key) ?? []).filter((row) => counted === undefined || counted.has(row.inode));
+  if (rows.some((row) => row.kind === "established")) return "established";
   // A table without one connection is not the truth: the client who asks has one (seen in sandboxed kernels).
   if (!index.isWhole || !index.hasConnections) return "unknown";
-  return found ?? "none";
+  return rows.length > 0 ? "connecting" : "none";
 }

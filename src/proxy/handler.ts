@@ -157,9 +157,9 @@ export class RequestHandler {
 
       rewriteRequestHeaders(headers, seen, { address, host, prefix: route.prefix, requestId: progress.requestId });
 
-      return await (progress.isUpgrade
-        ? openTunnel(exchange, server, context.websocket)
-        : forwardRequest(exchange, context.forward));
+      if (progress.isUpgrade) return await openTunnel(exchange, server, context.websocket);
+      // It never rejects, and to wait for it here costs a short request a percent of its time.
+      return forwardRequest(exchange, context.forward);
     } catch (thrown) {
       return this.#refuse(request, progress, toIngressError(thrown));
     }

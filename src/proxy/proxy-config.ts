@@ -17,6 +17,8 @@ export interface ProxyConfig {
   readonly responseTimeoutMs: number;
   /** `--stream-idle-timeout`: cuts a body or tunnel that moved no byte for so long; 0 (default) means never. */
   readonly streamIdleTimeoutMs: number;
+  /** `--stream-early-newline`, false: whether an event stream that is silent at first begins with a line feed of ours. */
+  readonly streamEarlyNewline: boolean;
   /** `--client-idle-timeout`, 60 s: ends a request whose body brings no byte for so long; 0 means never. */
   readonly clientIdleTimeoutMs: number;
   /** `--max-requests`: in flight in all, tunnels included; 0 means no limit. Default 10000. */

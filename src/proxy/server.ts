@@ -66,7 +66,8 @@ export interface ProxyParts {
 export interface ProxyMemory {
   /** What the process may use in all, in bytes; 0: unknown. */
   readonly limitBytes: number;
-  residentBytes(): number;
+  /** Undefined: it cannot be read now. */
+  residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
 }
@@ -112,7 +113,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     collect: () => parts.memory.collect(),
     onEnded: () => metrics.endedForMemory(),
   });
-  const admission = new Admission(config, { register, departures, isMemoryShort: () => guard.isShort() });
+  const admission = new Admission(config, {
+    register,
+    departures,
+    isMemoryShort() {
+      guard.lookSoon(clock.monotonic());
+      return guard.isShort();
+    },
+  });
   const tunnels = createTunnels(
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
@@ -143,7 +151,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const answerBody: AnswerBodyContext = {
     monotonic,
     departures,
+    lookAtMemory: () => guard.lookSoon(clock.monotonic()),
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
+    streamEarlyNewline: config.streamEarlyNewline,
   };
   const names = createNameResolver({
     ...parts.names,
@@ -178,7 +188,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   });
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
-      if (guard.isTense) guard.look(clock.monotonic());
+      const now = clock.monotonic();
+      guard.lookSoon(now);
+      tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
       lookWhileTense();
     });
   };

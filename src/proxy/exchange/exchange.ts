@@ -67,6 +67,14 @@ export interface Releasable {
   release(): void;
 }
 
+const MIB = 1024 * 1024;
+
+/** What Bun and the allocator hold of an answer that its client does not read, in bytes: 2.1 to 2.4 MiB were measured. */
+const STALLED_DOWNLOAD_BYTES = 2.5 * MIB;
+
+/** What they hold of a request's body that the sandbox does not read, in bytes: 3.3 to 5 MiB were measured. */
+const STALLED_UPLOAD_BYTES = 5 * MIB;
+
 /** The status of an upgrade (RFC 9110 §15.2.2). */
 const SWITCHING_PROTOCOLS = 101;
 
@@ -76,6 +84,10 @@ export interface ExchangeRegistry {
   remove(exchange: Exchange): void;
   /** Changes what it holds of the memory account. False, and unchanged, where the account refuses. */
   tryHold(exchange: Exchange, bytes: number): boolean;
+  /** Whether a stream may begin that may come to hold `bytes`. */
+  hasRoomFor(exchange: Exchange, bytes: number): boolean;
+  /** Says how much an exchange holds because a receiver owes a read. */
+  setStalled(exchange: Exchange, bytes: number): void;
 }
 
 /** What an exchange works with, beside its subject. */
@@ -121,7 +133,7 @@ export class Exchange {
   upstreamSlot = 0;
   /** Bytes in the memory account: the account's own business. */
   accountedBytes = 0;
-  /** Bytes among them for what stalls: the memory guard's own business. */
+  /** Bytes among them that wait for a read: the account's own business. */
   stalledBytes = 0;
   readonly #register: ExchangeRegistry;
   readonly #observer: ExchangeObserver;
@@ -272,6 +284,20 @@ export class Exchange {
   tryHold(bytes: number): boolean {
     if (this.#state === "ended") return bytes === 0;
     return this.#register.tryHold(this, bytes);
+  }
+
+  /** Throws `memory_short` where no further answer may be streamed: each may come to hold `STALLED_DOWNLOAD_BYTES`. */
+  checkRoom(): void {
+    if (!this.#register.hasRoomFor(this, STALLED_DOWNLOAD_BYTES)) throw new IngressError("memory_short");
+  }
+
+  /** The turn of one of its streamed bodies has changed: what waits for a read is in the account. */
+  noteTurn(): void {
+    if (this.#state === "ended") return;
+    let bytes = 0;
+    if (this.download?.turn === "sink") bytes += STALLED_DOWNLOAD_BYTES;
+    if (this.upload?.turn === "sink") bytes += STALLED_UPLOAD_BYTES;
+    if (bytes !== this.stalledBytes) this.#register.setStalled(this, bytes);
   }
 
   /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */

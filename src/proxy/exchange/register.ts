@@ -63,6 +63,14 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     return this.memory.tryHold(exchange, bytes);
   }
 
+  hasRoomFor(exchange: Exchange, bytes: number): boolean {
+    return this.memory.hasRoomFor(exchange, bytes);
+  }
+
+  setStalled(exchange: Exchange, bytes: number): void {
+    this.memory.setStalled(exchange, bytes);
+  }
+
   counters(): RegisterCounters {
     return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
   }

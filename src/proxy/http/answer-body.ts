@@ -2,6 +2,7 @@ import { IngressError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
+import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
 
 /**
  * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
@@ -21,8 +22,12 @@ const RATE_MIN_MS = 50;
 export interface AnswerBodyContext {
   readonly monotonic: () => number;
   readonly departures: Departures;
+  /** Looks how much memory is used, unless that was done a moment ago. */
+  readonly lookAtMemory: () => void;
   /** Calls back once, after so many ms. */
   readonly after: (delayMs: number, fire: () => void) => { cancel(): void };
+  /** `--stream-early-newline`: an event stream that is silent at first begins with a line feed, and so its client has the head. */
+  readonly streamEarlyNewline: boolean;
 }
 
 /**
@@ -106,7 +111,7 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
   for (;;) {
     if (read instanceof Promise) {
       const pending: Promise<ManyRead> = read;
-      const looked = await raceTimer(pending, context);
+      const looked = await raceTimer(pending, RATE_MIN_MS, context);
       if (looked === undefined) {
         if (!pace.isLate(context.monotonic())) continue;
         exchange.tryHold(0);
@@ -149,10 +154,14 @@ class Pace {
   }
 }
 
-/** What `pending` gives, or undefined after `RATE_MIN_MS`, when it is time to look at the rate again. */
-async function raceTimer(pending: Promise<ManyRead>, context: AnswerBodyContext): Promise<ManyRead | undefined> {
+/** What `pending` gives, or undefined after so many ms. A `pending` that fails later is nobody's unhandled rejection. */
+async function raceTimer(
+  pending: Promise<ManyRead>,
+  delayMs: number,
+  context: AnswerBodyContext,
+): Promise<ManyRead | undefined> {
   const late = Promise.withResolvers<undefined>();
-  const timer = context.after(RATE_MIN_MS, () => late.resolve(undefined));
+  const timer = context.after(delayMs, () => late.resolve(undefined));
   try {
     return await Promise.race([pending, late.promise]);
   } finally {
@@ -204,10 +213,29 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
+  context.lookAtMemory();
+  exchange.checkRoom();
   const flow = new BodyFlow(monotonic());
   exchange.download = flow;
   exchange.stream(status);
   let pending = options.pending;
+  let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
+  const earlyNewline = async (): Promise<Uint8Array | undefined> => {
+    mayComeEarly = false;
+    const read = reader.readMany();
+    pending = Promise.resolve(read);
+    if (!(read instanceof Promise)) return undefined;
+    if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
+    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
+      done,
+      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
+    }));
+    // Where the client leaves nobody waits for it any more.
+    first.catch(ignoreTornStream);
+    pending = first;
+    return lineFeed();
+  };
   const next = async (): Promise<Uint8Array | undefined> => {
     for (;;) {
       const chunk = head.shift();
@@ -224,14 +252,25 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       async pull(controller) {
         try {
           flow.pull(monotonic());
+          exchange.noteTurn();
+          const early = mayComeEarly ? await earlyNewline() : undefined;
+          if (early !== undefined) {
+            // No sign of life of the sandbox, and no use of it.
+            flow.push(monotonic());
+            exchange.noteTurn();
+            exchange.bytesOut += early.byteLength;
+            return controller.enqueue(early);
+          }
           const value = await next();
           const now = monotonic();
           if (value === undefined) {
             flow.finish();
+            exchange.noteTurn();
             departures.add(exchange);
             return controller.close();
           }
           flow.push(now);
+          exchange.noteTurn();
           exchange.countOut(value.byteLength, now);
           controller.enqueue(value);
         } catch (thrown) {

@@ -64,13 +64,16 @@ function meterUpload(
     {
       async pull(controller) {
         flow.pull(monotonic());
+        exchange.noteTurn();
         const { done, value } = await reader.read();
         if (done) {
           flow.finish();
+          exchange.noteTurn();
           return controller.close();
         }
         const now = monotonic();
         flow.push(now);
+        exchange.noteTurn();
         exchange.countIn(value.byteLength, now);
         if (maxBodyBytes > 0 && exchange.bytesIn > maxBodyBytes) {
           const error = new IngressError("body_too_large");
@@ -81,6 +84,7 @@ function meterUpload(
       },
       cancel(reason) {
         flow.finish();
+        exchange.noteTurn();
         return reader.cancel(reason);
       },
     },

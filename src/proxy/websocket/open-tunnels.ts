@@ -16,6 +16,12 @@ export const TUNNEL_PING_INTERVAL_MS = 35_000;
 /** Pings of ours in one sweep: 10,000 tunnels that are silent since the same moment are asked over 10 s. */
 const SWEEP_MAX_PINGS = 1_000;
 
+/** Growth of resident memory, in bytes, while a tunnel alone is read, by which it is taken for one that never finishes a message. */
+const HIDDEN_GROWTH_BYTES = 3 * 1024 * 1024;
+
+/** A tunnel that has finished a message within so many milliseconds is always read. */
+const FINISHES_WITHIN_MS = 1_000;
+
 /** By this a pong that answers a ping of ours is told from every other; in bytes. */
 const PING_PAYLOAD_BYTES = 16;
 
@@ -29,6 +35,13 @@ export interface OpenTunnel {
   sweep(nowMs: number, options: { readonly intervalMs: number; readonly mayAsk: boolean }): number;
   /** Ends both connections without a closing handshake. */
   terminate(): void;
+  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  readonly finishedAt: number | undefined;
+  /** Reads neither side until `release`. */
+  hold(): void;
+  release(): void;
+  /** Ends it, because it holds too much memory. */
+  endForMemory(): void;
 }
 
 /** What tunnels share. */
@@ -47,6 +60,12 @@ export interface Tunnels extends TunnelSet {
   readonly size: number;
   /** Finds sides that have vanished. Called with the monotonic time, at least once a second. */
   sweep(nowMs: number): void;
+  /**
+   * Called every few tens of milliseconds while memory may become short (`isShort`), and once more afterwards. Bun does not show
+   * how much of a message it has that is not whole. So tunnels that finish none are read one after the other, and one that
+   * finishes none though memory grows meanwhile is ended.
+   */
+  restrain(nowMs: number, memory: { readonly isShort: boolean; readonly residentBytes: number }): void;
   /** Closes them as "going away", spread evenly over `spreadMs`; those that are opened meanwhile, at once. */
   closeAll(spreadMs: number): Promise<void>;
   /** Ends all at once, without a closing handshake. */
@@ -64,6 +83,17 @@ export function createTunnels(
   const open = new Set<OpenTunnel>();
   const rates = createFrameRates(options.frameRate);
   let isClosing = false;
+  let isRestrained = false;
+  /** While memory is short: the tunnels that wait for their turn to be read, the place of the next, and the one that is read. */
+  const waiting: OpenTunnel[] = [];
+  let turn = 0;
+  let reader: { readonly tunnel: OpenTunnel; readonly residentBytes: number } | undefined;
+  const judgeReader = (residentBytes: number): void => {
+    const judged = reader;
+    reader = undefined;
+    if (judged === undefined || residentBytes - judged.residentBytes < HIDDEN_GROWTH_BYTES) return;
+    if (open.has(judged.tunnel)) judged.tunnel.safely(() => judged.tunnel.endForMemory());
+  };
   return {
     scheduler: new FrameScheduler(seams.clock),
     rates,
@@ -85,6 +115,22 @@ export function createTunnels(
         tunnel.safely(() => (pings += tunnel.sweep(nowMs, { intervalMs, mayAsk: pings < SWEEP_MAX_PINGS })));
       }
       rates.sweep(nowMs);
+    },
+    restrain(nowMs, { isShort, residentBytes }) {
+      if (!isShort && !isRestrained) return;
+      isRestrained = isShort;
+      judgeReader(residentBytes);
+      for (const tunnel of open) {
+        const mayRead = !isShort || nowMs - (tunnel.finishedAt ?? Number.NEGATIVE_INFINITY) < FINISHES_WITHIN_MS;
+        tunnel.safely(() => (mayRead ? tunnel.release() : tunnel.hold()));
+        if (isShort && !mayRead) waiting.push(tunnel);
+      }
+      if (turn >= waiting.length) turn = 0;
+      const next = waiting[turn++];
+      waiting.length = 0;
+      if (next === undefined) return;
+      reader = { tunnel: next, residentBytes };
+      next.safely(() => next.release());
     },
     async closeAll(spreadMs) {
       isClosing = true;

@@ -136,6 +136,26 @@ export class Tunnel {
     this.#finishIfDone();
   }
 
+  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  get finishedAt(): number | undefined {
+    const { bytesIn, bytesOut, activeAt } = this.exchange;
+    return bytesIn + bytesOut > 0 ? activeAt : undefined;
+  }
+
+  /** Reads neither side until `release`. */
+  hold(): void {
+    if (!this.#closing && this.#relay?.isHeld === false) this.#relay.hold();
+  }
+
+  release(): void {
+    if (!this.#closing && this.#relay?.isHeld === true) this.#relay.release();
+  }
+
+  /** Ends it, because it holds too much memory. */
+  endForMemory(): void {
+    this.exchange.cut(new IngressError("memory_exceeded"));
+  }
+
   /** Closes both sides as "going away", behind what still waits for them: the ingress stops. */
   goAway(reason: string): void {
     if (this.#closing || this.#relay === undefined) return;
@@ -167,8 +187,8 @@ export class Tunnel {
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
     // Who is not read cannot show that it is there.
-    if (toSandbox.isPaused) peers.client.beat();
-    if (toClient.isPaused) peers.sandbox.beat();
+    if (toSandbox.isPaused || this.#relay.isHeld) peers.client.beat();
+    if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
     const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");
     if (verdicts.sandbox === "dead") return this.#endDead("sandbox");

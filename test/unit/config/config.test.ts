@@ -35,6 +35,7 @@ test("parseConfig gives the documented defaults", () => {
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
+    streamEarlyNewline: false,
     clientIdleTimeoutMs: 60_000,
     maxRequests: 10_000,
     maxRequestsPerSandbox: 1_000,
@@ -138,6 +139,7 @@ describe("parseConfig reads each flag", () => {
     ["--drain-timeout=10s", { drainTimeoutMs: 10_000 }],
     ["--secure-access-keys=a=MTIz", { secureAccessKeys: "a=MTIz" }],
     ["--secure-access-keys-file=/keys", { secureAccessKeysFile: "/keys" }],
+    ["--stream-early-newline", { streamEarlyNewline: true }],
     ["--end-at-expiry", { endAtExpiry: true }],
   ])("%s", (flag, expected) => {
     expect(configOf([NAMESPACE, flag])).toMatchObject(expected);

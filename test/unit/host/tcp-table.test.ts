@@ -1,8 +1,10 @@
 import { describe, expect, test } from "bun:test";
+import { closeSync, fstatSync, openSync, readdirSync, readlinkSync } from "node:fs";
 import { connect, createServer, type Server, type Socket } from "node:net";
 
 import { systemClock } from "../../../src/clock.ts";
 import type { ReadBytes } from "../../../src/host/kernel-files.ts";
+import { readOwnSockets, type ReadOwnSockets } from "../../../src/host/own-sockets.ts";
 import {
   createTcpTable,
   TCP_LOOK_INTERVAL_MS,
@@ -32,8 +34,11 @@ function readerOf(tcp: string | undefined, tcp6: string | undefined): ReadBytes 
   };
 }
 
+/** The inodes of the rows above. */
+const ownSockets: ReadOwnSockets = () => Promise.resolve(new Set([4711, 9]));
+
 function ask(read: ReadBytes, address: string, port: number): Promise<TcpState> {
-  return createTcpTable({ clock: systemClock, read }).stateOf(address, port);
+  return createTcpTable({ clock: systemClock, read, ownSockets }).stateOf(address, port);
 }
 
 async function listen(host: string): Promise<{ server: Server; port: number; accepted: Promise<Socket> }> {
@@ -86,19 +91,22 @@ describe("TcpTable.stateOf, of real sockets", () => {
 
   test("fetch to a server that accepts and never answers is established, to one that never accepts connecting", async () => {
     const quiet = await listen("127.0.0.1");
-    // Connects that the queue took are established; so the call that counts goes to an address of its own.
-    const script = `${PYTHON_LISTEN.replace('"127.0.0.1"', '"0.0.0.0"')}${PYTHON_FILL_QUEUE}\nprint(port, flush=True)\ntime.sleep(600)\n`;
+    // Some of the script's own connections are established: its queue took them.
+    const script = `${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}\nprint(port, flush=True)\ntime.sleep(600)\n`;
     await using full = startPython(script);
     const port = Number(await full.says());
     const abort = new AbortController();
     const table = createTcpTable({ clock: systemClock });
     const calls = [
       fetch(`http://127.0.0.1:${quiet.port}/`, { signal: abort.signal, proxy: false }),
-      fetch(`http://127.0.0.2:${port}/`, { signal: abort.signal, proxy: false }),
+      fetch(`http://127.0.0.1:${port}/`, { signal: abort.signal, proxy: false }),
     ].map((call) => call.catch(() => undefined));
     try {
       await eventually(async () => (await table.stateOf("127.0.0.1", quiet.port)) === "established");
-      await eventually(async () => (await table.stateOf("127.0.0.2", port)) === "connecting");
+      await eventually(async () => (await table.stateOf("127.0.0.1", port)) === "connecting");
+      // Without the process's descriptors the script's connections count as well.
+      const blind = createTcpTable({ clock: systemClock, ownSockets: () => Promise.resolve(undefined) });
+      expect(await blind.stateOf("127.0.0.1", port)).toBe("established");
     } finally {
       abort.abort();
       await Promise.all(calls);
@@ -118,6 +126,14 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     ["FIN_WAIT1 of a process with a long uid", row(LOCAL, to, "04", "9", "1000650000"), "established"],
     ["FIN_WAIT1 of nobody", row(LOCAL, to, "04", "0"), "none"],
     ["FIN_WAIT2 of nobody", row(LOCAL, to, "05", "0"), "none"],
+    ["ESTABLISHED of nobody", row(LOCAL, to, "01", "0"), "none"],
+    ["ESTABLISHED of another process", row(LOCAL, to, "01", "47110"), "none"],
+    ["SYN_SENT of another process", row(LOCAL, to, "02", "47110"), "none"],
+    ["CLOSE_WAIT of another process", row(LOCAL, to, "08", "471"), "none"],
+    ["FIN_WAIT2 of another process", row(LOCAL, to, "05", "47110"), "none"],
+    ["ESTABLISHED of another process, SYN_SENT", row(LOCAL, to, "01", "5") + row(LOCAL, to, "02"), "connecting"],
+    ["SYN_SENT of another process, ESTABLISHED", row(LOCAL, to, "02", "5") + row(LOCAL, to, "01"), "established"],
+    ["ESTABLISHED of another process, ESTABLISHED", row(LOCAL, to, "01", "5") + row(LOCAL, to, "01"), "established"],
     ["TIME_WAIT", row(LOCAL, to, "06", "0"), "none"],
     ["CLOSE", row(LOCAL, to, "07"), "none"],
     ["CLOSE_WAIT", row(LOCAL, to, "08"), "established"],
@@ -172,6 +188,41 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     expect(await ask(failing, "127.0.0.2", 80)).toBe("unknown");
   });
 
+  test.each<[string, ReadonlySet<number> | undefined, TcpState]>([
+    ["cannot be told", undefined, "established"],
+    ["have other numbers than the table", new Set([1, 2, 3]), "established"],
+    ["are others in the table", new Set([8]), "none"],
+  ])("a connection where the process's sockets %s", async (_, own, expected) => {
+    const rows = HEAD + row(LOCAL, "0300007F:0050", "0A", "8") + row(LOCAL, to, "01");
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    });
+    expect(await table.stateOf("127.0.0.2", 80)).toBe(expected);
+  });
+
+  test("unknown where finding the process's sockets throws", async () => {
+    const failing = () => Promise.reject(new Error("no"));
+    const read = readerOf(HEAD + row(LOCAL, to, "01"), HEAD);
+    const table = createTcpTable({ clock: systemClock, read, ownSockets: failing });
+    expect(await table.stateOf("127.0.0.2", 80)).toBe("unknown");
+  });
+
+  test("the process's sockets are found once a look, and only where the table has a remote that is asked about", async () => {
+    let finds = 0;
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + CLIENT + row(LOCAL, to, "01") + row(LOCAL, "0300007F:0050", "02"), HEAD),
+      ownSockets: () => (finds++, ownSockets()),
+    });
+    expect(await table.stateOf("127.0.0.4", 80)).toBe("none");
+    expect(finds).toBe(0);
+    const asked = ["127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.4"].map((address) => table.stateOf(address, 80));
+    expect(await Promise.all(asked)).toEqual(["established", "connecting", "established", "none"]);
+    expect(finds).toBe(1);
+  });
+
   test("any text is survived", async () => {
     const random = createRandom(7);
     const rows = HEAD + CLIENT + row(LOCAL, to, "01") + row(LOCAL, to, "04", "0");
@@ -193,7 +244,7 @@ test("TcpTable reads once at a time, however long that takes", async () => {
     await new Promise<void>((resolve) => readings.push(resolve));
     return new TextEncoder().encode(HEAD + CLIENT);
   };
-  const table = createTcpTable({ clock, read });
+  const table = createTcpTable({ clock, read, ownSockets });
   const answers = [table.stateOf("127.0.0.2", 80)];
   clock.advance(0);
   await eventually(() => readings.length === 2);
@@ -217,7 +268,7 @@ test("TcpTable looks once for all who ask within a second, and after each of the
     if (!path.endsWith("6")) looks++;
     return Promise.resolve(new TextEncoder().encode(HEAD + CLIENT + rows));
   };
-  const table = createTcpTable({ clock, read });
+  const table = createTcpTable({ clock, read, ownSockets });
   const first = [table.stateOf("127.0.0.2", 80), table.stateOf("127.0.0.3", 80)];
   clock.advance(0);
   expect(await Promise.all(first)).toEqual(["none", "none"]);
@@ -232,4 +283,36 @@ test("TcpTable looks once for all who ask within a second, and after each of the
   clock.advance(1);
   expect(new Set(await Promise.all([...second, last]))).toEqual(new Set<TcpState>(["established"]));
   expect(looks).toBe(2);
+});
+
+/** Empty: the descriptor was the folder's own, and is closed. */
+function linkOf(descriptor: string): string {
+  try {
+    return readlinkSync(`/proc/self/fd/${descriptor}`);
+  } catch {
+    return "";
+  }
+}
+
+describe("readOwnSockets", () => {
+  test("has the sockets of this process as /proc/self/fd shows them, and no file", async () => {
+    const { server, port, accepted } = await listen("127.0.0.1");
+    const socket = connect({ host: "127.0.0.1", port });
+    const file = openSync(import.meta.path, "r");
+    try {
+      await accepted;
+      const links = readdirSync("/proc/self/fd").flatMap((name) => {
+        const inode = /^socket:\[(\d+)\]$/.exec(linkOf(name))?.[1];
+        return inode === undefined ? [] : [Number(inode)];
+      });
+      const own = await readOwnSockets();
+      expect(links.length).toBeGreaterThanOrEqual(3);
+      expect(own).toEqual(new Set(links));
+      expect(own?.has(fstatSync(file).ino)).toBe(false);
+    } finally {
+      closeSync(file);
+      socket.destroy();
+      server.close();
+    }
+  });
 });
