@@ -58,7 +58,7 @@ describe("a refused upgrade whose body never ends", () => {
     }
     await eventually(stage.isAllGone);
     expect(stage.proxy.server.counters()).toEqual(NOTHING_OPEN);
-    expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(Array<string>(5).fill("client_closed"));
+    expect(stage.proxy.accessLog.filter(({ code }) => code === "client_closed").length).toBe(5);
   });
 
   test.each([
