@@ -376,7 +376,11 @@ export class IngressError extends Error {
 
 /** All codes, in the order of the table. */
 export function listErrorCodes(): readonly IngressErrorCode[] {
-  return Object.keys(ANSWERS) as IngressErrorCode[];
+  return Object.keys(ANSWERS).filter(isErrorCode);
+}
+
+function isErrorCode(text: string): text is IngressErrorCode {
+  return Object.hasOwn(ANSWERS, text);
 }
 
 /** The row of a code. */
