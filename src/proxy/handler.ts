@@ -211,6 +211,8 @@ export class RequestHandler {
     return buildRefusal(request, error, {
       closeConnection: closes || this.#context.closesConnections(),
       requestId: progress.requestId,
+      route: progress.route,
+      countsAsUse: exchange !== undefined,
     });
   }
 }

@@ -50,7 +50,8 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     // An answer that is not passed on is torn.
     exchange.cut(error);
     exchange.end(error);
-    return buildRefusal(exchange.subject.request, error, answerOptions(exchange, context));
+    const { request, route } = exchange.subject;
+    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, countsAsUse: true });
   }
 }
 

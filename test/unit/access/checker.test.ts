@@ -4,7 +4,8 @@ import { parseAccessKeys, type AccessKeys } from "../../../src/access/keys.ts";
 import type { AccessRequest, Admission } from "../../../src/access/request.ts";
 import { createFailureLimiter, FAILURE_BURST, FAILURE_REFILL_MS } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
-import { buildErrorAnswer, type IngressError, type IngressErrorCode, toIngressError } from "../../../src/errors.ts";
+import { type IngressError, type IngressErrorCode, toIngressError } from "../../../src/errors.ts";
+import { buildRefusal } from "../../../src/proxy/report/refusal.ts";
 import { formatLabelRoute, formatUriRoute } from "../../../src/route/format-route.ts";
 import { parseRoute } from "../../../src/route/parse-route.ts";
 import type { Route, RouteForm, RouteSignature } from "../../../src/route/route.ts";
@@ -218,7 +219,9 @@ describe("AccessChecker's answers", () => {
     for (const [code, request] of refused) {
       const error = refusalOf(() => createChecker().checker.check(request));
       expect(error.code).toBe(code);
-      const answer = buildErrorAnswer(error);
+      const plain = new Request("http://x/");
+      const options = { closeConnection: false, requestId: "r", route: undefined, countsAsUse: false };
+      const answer = buildRefusal(plain, error, options);
       shown.add(JSON.stringify([answer.status, [...answer.headers], await answer.text()]));
     }
     expect(shown.size).toBe(1);
