@@ -139,7 +139,7 @@ describe("checkAnswerStatus, of every status that fits three digits", () => {
       socket.end(`HTTP/1.1 ${status} Any\r\nContent-Type: t/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
     });
     const wrong: string[] = [];
-    for (status = 100; status <= 999; status += status < 110 || (status > 590 && status < 610) ? 1 : 13) {
+    for (status = 100; status <= 999; status++) {
       const answer = await rawRequest(proxy.port, build("sb", sandbox.port));
       const expected = status >= 200 && status <= 599 ? status : 502;
       if (answer.status !== expected) wrong.push(`${status}: ${answer.status}`);

@@ -12,9 +12,9 @@ const requestOf = (port: number, options: { readonly method: string; readonly pa
   `${options.method} ${options.path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\n` +
   `Content-Length: ${options.body.length}\r\n\r\n${options.body}`;
 
-/** Takes one request at a time, as Python's plain server does; `/slow` is answered when a line comes on standard input. */
+/** Takes one request at a time, as Python's plain server does; `/slow` takes four seconds. */
 const SINGLE_THREADED = `
-import http.server, sys, time
+import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
     def do_POST(self):
         self.rfile.read(int(self.headers["Content-Length"]))
