@@ -21,6 +21,7 @@ import type { RequestReport } from "./report/report.ts";
 import { checkRequestFraming } from "./request/framing.ts";
 import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
+import type { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import type { UpstreamPool } from "./upstream/upstream.ts";
 import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket/handshake.ts";
@@ -45,6 +46,7 @@ export interface HandlerContext {
   readonly observer: ExchangeObserver;
   readonly report: RequestReport;
   readonly takeRequestId: TakeRequestId;
+  readonly unreadBodies: UnreadBodies;
   readonly forward: ForwardContext;
   readonly websocket: WebSocketContext;
   /** Whether an answer is to be the last of its connection, whatever its client asked for. */
@@ -161,7 +163,10 @@ export class RequestHandler {
       // It never rejects, and to wait for it here costs a short request a percent of its time.
       return forwardRequest(exchange, context.forward);
     } catch (thrown) {
-      return this.#refuse(request, progress, toIngressError(thrown));
+      const refusal = this.#refuse(request, progress, toIngressError(thrown));
+      const { unreadBodies } = this.#context;
+      if (unreadBodies.wants(request)) await unreadBodies.drop(request);
+      return refusal;
     }
   }
 

@@ -22,6 +22,7 @@ import { createNameResolver, type NameResolverOptions } from "./upstream/name-re
 import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
+import { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
@@ -173,6 +174,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
+    unreadBodies: new UnreadBodies(clock),
     forward: { requestBody, answerBody, clock, locator, closesConnections },
     websocket: {
       answerBody,
