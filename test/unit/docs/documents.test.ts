@@ -10,9 +10,9 @@ import { FLAGS, type FlagSpec } from "../../../src/config/flags.ts";
 const ROOT = join(import.meta.dir, "../../..");
 const README_MAX_LINES = 120;
 
-const documents = [...new Glob("{*,docs/*,deploy/**/*,.github/**/*}.md").scanSync({ cwd: ROOT, dot: true })].toSorted(
-  (a, b) => a.localeCompare(b),
-);
+const documents = ["*.md", "docs/*.md", "deploy/**/*.md", ".github/**/*.md"]
+  .flatMap((pattern) => [...new Glob(pattern).scanSync({ cwd: ROOT, dot: true })])
+  .toSorted((a, b) => a.localeCompare(b));
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
 
 /** The text without its code, where neither links nor headings are meant. */
