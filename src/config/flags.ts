@@ -16,14 +16,14 @@ export const FLAG_GROUPS = [
 ] as const;
 export type FlagGroup = (typeof FLAG_GROUPS)[number];
 
-/** One row of the table of flags: what parsing, `--help` and the README's table are made from. */
+/** One row of the table of flags: what parsing, `--help` and docs/flags.md are made from. */
 export interface FlagSpec {
   /** Without hyphens. */
   readonly name: string;
   readonly type: FlagType;
   /** As it would be written on the command line; empty: not set. Booleans: `false`. */
   readonly default: string;
-  /** What help and the README say of the default where it depends on the machine; absent: `default` itself. */
+  /** What help and docs/flags.md say of the default where it depends on the machine; absent: `default` itself. */
   readonly defaultText?: string;
   readonly group: FlagGroup;
   /** One sentence without its full stop. */

@@ -58,10 +58,12 @@ describe("documents", () => {
 
   test("docs/flags.md lists every flag with its default and meaning, in the order of --help, and no other", () => {
     const text = read("docs/flags.md").replaceAll(/\n {2}/g, " ");
-    const rows = [...text.matchAll(/^- `--([^`]*)`(?: \(default (.*?)\))?: (.*)\.$/gm)].map((row) => row.slice(1));
+    const rows = [...text.matchAll(/^- `--([^`]*)`(?: \(default (.*?)\))?: (.*)\.$/gm)].map(
+      ([, name = "", shown = "", help = ""]) => [name, shown, help],
+    );
     const expected = FLAGS.map((flag: FlagSpec) => [
       "valueName" in flag ? `${flag.name} <${flag.valueName}>` : flag.name,
-      formatDefault(flag) || undefined,
+      formatDefault(flag),
       flag.help,
     ]);
     expect(rows).toEqual(expected);
