@@ -13,7 +13,7 @@ interface AnswerSpec {
 
 /**
  * Code → answer, for every refusal there is. The one place that maps errors to statuses
- * (contract §5; RFC 9110 §15).
+ * (docs/contract.md §5; RFC 9110 §15).
  */
 const ANSWERS = {
   // 400: the request names no sandbox, or cannot be forwarded as it was sent.
@@ -31,7 +31,7 @@ const ANSWERS = {
   body_too_large: { status: 413, message: "request body too large" },
   websocket_version: { status: 426, message: "unsupported WebSocket version" },
 
-  // 401: whoever shows no valid credential learns nothing else (contract §3).
+  // 401: whoever shows no valid credential learns nothing else (docs/contract.md §3).
   signature_required: { status: 401, message: "access denied", uniform: true },
   token_mismatch: { status: 401, message: "access denied", uniform: true },
   access_revoked: { status: 401, message: "access denied", uniform: true },
@@ -117,7 +117,7 @@ export function toIngressError(thrown: unknown): IngressError {
   return thrown instanceof IngressError ? thrown : new IngressError("internal", undefined, { cause: thrown });
 }
 
-/** The answer to a refusal, in the contract's plain form (§5). */
+/** The answer to a refusal, in plain form (docs/contract.md §5). */
 export function buildErrorAnswer(error: IngressError): Response {
   const answer: AnswerSpec = ANSWERS[error.code];
   const headers = new Headers({

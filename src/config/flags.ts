@@ -55,7 +55,7 @@ const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
 const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
 const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
 
-/** Every flag there is (contract §6 for those that existing charts pass). */
+/** Every flag there is (docs/contract.md §6 for those that existing charts pass). */
 export const FLAGS = [
   {
     name: "namespace",
