@@ -44,7 +44,7 @@ export interface AnswerSpec {
   readonly reloads?: true;
 }
 
-/** Whoever shows no valid credential learns nothing else, not even which check failed (contract §3). */
+/** Whoever shows no valid credential learns nothing else, not even which check failed (docs/contract.md §3). */
 const DENIED = {
   status: 401,
   message: "access denied",
@@ -71,7 +71,7 @@ const THROTTLED = {
 
 /**
  * Code → answer, for every refusal there is. The one place that maps errors to statuses
- * (contract §5; RFC 9110 §15).
+ * (docs/contract.md §5; RFC 9110 §15).
  */
 const ANSWERS = {
   // 400: the request names no sandbox, or cannot be forwarded as it was sent.

@@ -171,6 +171,16 @@ describe("src", () => {
     expect(upwards).toEqual([]);
   });
 
+  test("rooms: docs/architecture.md shows this table", () => {
+    const text = readFileSync(join(SRC, "../docs/architecture.md"), "utf8").replaceAll(/\n {2}/g, " ");
+    const shown = /<!-- rooms -->\n([\s\S]*)<!-- \/rooms -->/.exec(text)?.[1]?.trim().split("\n");
+    const rows = Object.entries(ROOMS).map(([room, { uses, types = [] }]) => {
+      const ofTypes = types.length === 0 ? "" : `; types of ${types.join(", ")}`;
+      return `- \`${room}\`: uses ${uses.join(", ") || "nothing"}${ofTypes}.`;
+    });
+    expect(shown).toEqual(rows);
+  });
+
   test("rooms: no file stands beside a folder of its name", () => {
     const folders = new Set(files.map((file) => dirname(file)));
     expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);

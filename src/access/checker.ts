@@ -21,7 +21,7 @@ export interface AccessCheckerOptions {
 }
 
 /**
- * Creates the checker of the access table (contract §3, OSEP-0011).
+ * Creates the checker of the access table (docs/contract.md §3, OSEP-0011).
  *
  * Only the signature is guarded by the limiter, since it has 32 bits only: a token is as long as its maker wants, and
  * a client that shows the right one must get through whatever was tried before. A link that has verified before gets
@@ -112,7 +112,7 @@ class TableChecker implements AccessChecker {
 
 /**
  * The path to forward for a client that showed the token: what looks signed in the URI form is a credential, and goes,
- * only if it verifies (contract §2). Nothing is at stake here, so failures are not counted.
+ * only if it verifies (docs/contract.md §2). Nothing is at stake here, so failures are not counted.
  */
 function settlePath(route: Route, now: { readonly keys: AccessKeys | undefined; readonly nowMs: number }): string {
   if (route.path === route.signedPath || now.keys === undefined || !isSigned(route)) return route.path;

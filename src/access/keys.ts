@@ -46,7 +46,8 @@ export class AccessKeys {
 }
 
 /**
- * Parses `--secure-access-keys`: `a=<base64>,b=<base64>`, one to 36 keys (contract §3). Base64 is RFC 4648 §4, strict:
+ * Parses `--secure-access-keys`: `a=<base64>,b=<base64>`, one to 36 keys (docs/contract.md §3). Base64 is RFC 4648 §4,
+ * strict:
  * padded, no white space, no stray bits, as Go's standard decoder wants it. White space around an entry is dropped.
  *
  * Throws an Error that says which entry is wrong and how; it never carries anything that could be of a secret.

@@ -2,7 +2,7 @@ import type { Route } from "../route/route.ts";
 import type { Attempt } from "./failure-limiter.ts";
 import type { SecretDigest } from "./secret-digest.ts";
 
-/** What the access table needs to know of one request (contract §3). */
+/** What the access table needs to know of one request (docs/contract.md §3). */
 export interface AccessRequest extends Attempt {
   readonly route: Route;
   /** The sandbox's secure access token; an empty token means an open sandbox. */

@@ -51,7 +51,7 @@ export function verifySignature(
 }
 
 /**
- * Whether a signed route is over: it is valid up to and including the second that it names (contract §3).
+ * Whether a signed route is over: it is valid up to and including the second that it names (docs/contract.md §3).
  *
  * Exact for every uint64, without BigInt: numbers in base 36 without leading zeros compare by length, then as texts.
  */

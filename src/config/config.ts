@@ -61,7 +61,7 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
   readonly endAtExpiry: boolean;
 
   readonly renew: RenewConfig;
-  /** Where metrics are pushed; undefined: they are not (contract §8). */
+  /** Where metrics are pushed; undefined: they are not (docs/contract.md §8). */
   readonly otlp: OtlpConfig | undefined;
   /** Things to say once at start: accepted but ignored flags and the like. */
   readonly warnings: readonly string[];

@@ -16,14 +16,14 @@ export const FLAG_GROUPS = [
 ] as const;
 export type FlagGroup = (typeof FLAG_GROUPS)[number];
 
-/** One row of the table of flags: what parsing, `--help` and the README's table are made from. */
+/** One row of the table of flags: what parsing, `--help` and docs/flags.md are made from. */
 export interface FlagSpec {
   /** Without hyphens. */
   readonly name: string;
   readonly type: FlagType;
   /** As it would be written on the command line; empty: not set. Booleans: `false`. */
   readonly default: string;
-  /** What help and the README say of the default where it depends on the machine; absent: `default` itself. */
+  /** What help and docs/flags.md say of the default where it depends on the machine; absent: `default` itself. */
   readonly defaultText?: string;
   readonly group: FlagGroup;
   /** One sentence without its full stop. */
@@ -55,7 +55,7 @@ const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
 const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
 const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
 
-/** Every flag there is (contract §6 for those that existing charts pass). */
+/** Every flag there is (docs/contract.md §6 for those that existing charts pass). */
 export const FLAGS = [
   {
     name: "namespace",

@@ -8,7 +8,10 @@ import type { ProxyCells } from "./proxy-cells.ts";
 /** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */
 export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
 
-/** A counter or gauge whose numbers live elsewhere. Names and units are contract §8's, and its scheme for what it lacks. */
+/**
+ * A counter or gauge whose numbers live elsewhere. Names and units are docs/contract.md §8's, and its scheme for what
+ * it lacks.
+ */
 export interface InstrumentSpec {
   readonly name: string;
   /** `sum`: may fall, but adds up over processes. */
@@ -270,7 +273,7 @@ export function listProcessInstruments(options: {
   ];
 }
 
-/** What the reference tells of the machine. */
+/** What the Go ingress tells of the machine. */
 export function listHostInstruments(clock: Clock): readonly InstrumentSpec[] {
   const host = createHostStats(clock);
   return [

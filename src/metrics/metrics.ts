@@ -38,7 +38,7 @@ export {
   type RoutingResult,
 } from "./proxy-metrics.ts";
 
-/** The names of contract §8: dashboards made for the reference select by them. */
+/** The names of docs/contract.md §8: dashboards made for the Go ingress select by them. */
 const METER_NAME = "opensandbox/ingress";
 const PROMETHEUS_PREFIX = "opensandbox";
 /** Time that one push may take, retries included; less than the least interval would allow is not needed. */
@@ -126,7 +126,7 @@ function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf):
     headers: { ...otlp.headers },
     timeoutMillis: timeoutMs,
     concurrencyLimit: 1,
-    // `lowmemory` asks for delta where an instrument is synchronous. To the reference all counters are, so here too.
+    // `lowmemory` asks for delta where an instrument is synchronous. To the Go ingress all counters are, so here too.
     temporalityPreference: isCumulative
       ? AggregationTemporalityPreference.CUMULATIVE
       : AggregationTemporalityPreference.DELTA,

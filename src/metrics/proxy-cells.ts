@@ -3,7 +3,7 @@ import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec 
 import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
-/** OpenTelemetry's default bounds, which the reference has, in milliseconds. */
+/** OpenTelemetry's default bounds, which the Go ingress has, in milliseconds. */
 const REQUEST_BOUNDS_MS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
 /** A look-up is a matter of microseconds, or of seconds before the first sync. */
 const RESOLUTION_BOUNDS_MS = [

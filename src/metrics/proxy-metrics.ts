@@ -1,9 +1,9 @@
 import type { IngressErrorCode } from "../errors.ts";
 import type { RouteFormLabel } from "../route/route.ts";
 
-/** Why an upstream could not be reached, or that it was: contract §8 `connect_result`. */
+/** Why an upstream could not be reached, or that it was: docs/contract.md §8 `connect_result`. */
 export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | "dns_error" | "canceled" | "other";
-/** Contract §8 `routing_result`. */
+/** docs/contract.md §8 `routing_result`. */
 export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
 export type ProxyType = "http" | "websocket";
 
@@ -15,7 +15,8 @@ export interface ProxyMetrics {
   /** A request came in and was counted in flight. Every call is matched by one `requestEnded`. */
   requestStarted(): void;
   /**
-   * The answer ended, or the tunnel closed: a tunnel's duration is its whole life, as in the reference. Its hours are told
+   * The answer ended, or the tunnel closed: a tunnel's duration is its whole life, as in the Go ingress. Its hours are
+   * told
    * from the times of answers by `proxyType`.
    */
   requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;

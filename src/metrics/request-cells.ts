@@ -49,7 +49,7 @@ export class RequestCells {
   readonly #all: RequestCell[] = [];
 
   constructor(duration: HistogramSpec) {
-    // The reference's labels: without the route form.
+    // The Go ingress's labels: without the route form.
     this.durations = new HistogramCells(duration, durationLabels);
   }
 

@@ -26,7 +26,7 @@ import type { TunnelData } from "./websocket/tunnel.ts";
 import type { UpstreamPool } from "./upstream/upstream.ts";
 import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket/handshake.ts";
 
-/** Answered by the ingress itself on the traffic port, in both modes (contract §5). */
+/** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
 const STATUS_PATH = "/status.ok";
 
 /** What the handler works with. Everything in here outlives a request. */

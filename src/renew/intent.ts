@@ -7,7 +7,10 @@ import type { SandboxUse } from "./publisher.ts";
  */
 export const REQUEST_URI_MAX_LENGTH = 1024;
 
-/** An intent older than this is ignored by its consumer (contract: `observed_at` under 300 s old), so it is not sent. */
+/**
+ * An intent older than this is ignored by its consumer (docs/contract.md §4: `observed_at` under 300 s old), so it is
+ * not sent.
+ */
 export const INTENT_MAX_AGE_MS = 300_000;
 
 /** The list element for one use (OSEP-0009), observed at wall-clock time `observedAtMs`. */

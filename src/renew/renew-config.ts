@@ -1,4 +1,4 @@
-/** The `--renew-intent-*` flags (contract §4). */
+/** The `--renew-intent-*` flags (docs/contract.md §4). */
 export interface RenewConfig {
   readonly enabled: boolean;
   /** Carries a password: never logged. Without meaning where `redisDsnFile` is given. */

@@ -4,7 +4,8 @@ import { sandboxNameCandidates } from "./names.ts";
 import type { SandboxTable } from "./table.ts";
 
 /**
- * Looks a sandbox id up as its provider type wants it (contract §1). A BatchSandbox is named by its id; the names of an
+ * Looks a sandbox id up as its provider type wants it (docs/contract.md §1). A BatchSandbox is named by its id; the
+ * names of an
  * AgentSandbox are looked up together.
  */
 export function resolveIn(table: SandboxTable, sandboxId: string, providerType: ProviderType): Resolution {

@@ -10,7 +10,8 @@ const NAME_MAX_CHARS = 253;
 const PREFIX = "sandbox-";
 
 /**
- * The names under which an AgentSandbox with this id can exist, in the order in which to look (contract §1): its
+ * The names under which an AgentSandbox with this id can exist, in the order in which to look (docs/contract.md §1):
+ * its
  * DNS-1035 form, the id itself, the id behind `sandbox-`. Linear in the id's length, never empty, at most three.
  */
 export function sandboxNameCandidates(id: string): readonly string[] {

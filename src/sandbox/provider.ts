@@ -1,7 +1,7 @@
 /** Which resource the sandboxes are: `--provider-type`. */
 export type ProviderType = "batchsandbox" | "agent-sandbox";
 
-/** The ports that a map-form endpoint annotation names: port → `host:port` to dial (contract §1). */
+/** The ports that a map-form endpoint annotation names: port → `host:port` to dial (docs/contract.md §1). */
 export type PortEndpoints = ReadonlyMap<number, string>;
 
 /**
@@ -23,7 +23,10 @@ export interface SandboxRecord {
   readonly ports: PortEndpoints | undefined;
   /** Whether a request may be sent there: the resource says ready and an endpoint is known. */
   readonly ready: boolean;
-  /** Why not ready, for the client: the reference's words where it has some (contract §1). Empty when ready. */
+  /**
+   * Why not ready, for the client: the Go ingress's words where it has some (docs/contract.md §1). Empty when
+   * ready.
+   */
   readonly notReady: string;
   /** The secure access token, trimmed; empty: the sandbox is open. Never logged. */
   readonly accessToken: string;

@@ -125,6 +125,11 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
     // fetch rejects an answer that is shorter than promised, so this is only a guard.
     if (read.done) throw new IngressError("upstream_reset");
     read = reader.readMany();
+    // Also where each read comes quickly, since a sandbox may drip.
+    if (pace.isLate(context.monotonic())) {
+      exchange.tryHold(0);
+      return relayStream(answer, reader, { exchange, context, head: chunks, pending: Promise.resolve(read) });
+    }
   }
 }
 

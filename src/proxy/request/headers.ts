@@ -5,7 +5,7 @@ import { addPass, LOOP_HEADER } from "./loop-guard.ts";
 import { REQUEST_ID_HEADER } from "./request-id.ts";
 import { stripForwardedCredentials, stripHostCredentials, stripUrlCredentials } from "./route-credentials.ts";
 
-/** Meant for the ingress: removed before the sandbox sees the request (contract §2). */
+/** Meant for the ingress: removed before the sandbox sees the request (docs/contract.md §2). */
 export const PRIVATE_REQUEST_HEADERS = [
   "opensandbox-ingress-to",
   "open-sandbox-ingress",
@@ -39,7 +39,10 @@ const REMOVED_ANSWER_HEADERS = [
   "proxy-authentication-info",
 ] as const;
 
-/** Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass (contract §9). */
+/**
+ * Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass
+ * (docs/contract.md §9).
+ */
 const POLICY_PREFIX = "x-osb-";
 
 /** With `Forwarded` and `X-Real-IP` all that tells where a request comes from. */
@@ -56,7 +59,7 @@ const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   LOOP_HEADER,
 ]);
 
-/** The header that each proxied answer carries exactly once (contract §5). */
+/** The header that each proxied answer carries exactly once (docs/contract.md §5). */
 const POWERED_BY = "Reverse-Proxy-Server-PowerBy";
 const POWERED_BY_VALUE = "OpenSandbox-ingress";
 
@@ -176,7 +179,8 @@ function isRemoved(name: string, peerTrusted: boolean): boolean {
 
 /**
  * One list for what tells of the client's side. Nothing of vendors (`CF-Connecting-IP`, `X-Original-URL`): those contradict
- * nothing that we say, pass as any other end-to-end header (contract §2), and are believed only where somebody asked for it.
+ * nothing that we say, pass as any other end-to-end header (docs/contract.md §2), and are believed only where somebody
+ * asked for it.
  */
 function isForwardingHeader(name: string): boolean {
   return name.startsWith(FORWARDED_PREFIX) || name === "forwarded" || name === "x-real-ip";

@@ -13,7 +13,8 @@ import {
 } from "./projection.ts";
 
 /**
- * A Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, as a record (contract §1). Never throws, whatever `object` is.
+ * A Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, as a record (docs/contract.md §1). Never throws, whatever
+ * `object` is.
  *
  * The endpoint is the headless Service's name, else the first pod address: the Service is opt-in since v0.4.6.
  */

@@ -13,14 +13,14 @@ import {
   readMetadata,
 } from "./projection.ts";
 
-/** Contract §1. */
+/** docs/contract.md §1. */
 const ENDPOINTS_ANNOTATION = "sandbox.opensandbox.io/endpoints";
 
 /** The conditions that tell why a BatchSandbox is not ready, the most telling first. Absent means False. */
 const TELLING_CONDITIONS = ["PodFailed", "ResumeFailed", "PauseFailed", "Paused", "Progressing"] as const;
 
 /**
- * A BatchSandbox as a record (contract §1). Never throws, whatever `object` is.
+ * A BatchSandbox as a record (docs/contract.md §1). Never throws, whatever `object` is.
  *
  * The annotation is patched before the status, so for a moment either can be ahead: ready needs both. The endpoint is
  * kept while only the status says not ready, so that a flap of readiness does not end the generation.

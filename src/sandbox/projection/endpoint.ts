@@ -16,7 +16,8 @@ function refuse(refusal: string): EndpointReading {
 }
 
 /**
- * Reads the annotation `sandbox.opensandbox.io/endpoints` (contract §1): a JSON array of addresses, of which the first
+ * Reads the annotation `sandbox.opensandbox.io/endpoints` (docs/contract.md §1): a JSON array of addresses, of which
+ * the first
  * non-empty one counts, or a map `port → address:port`. What is empty in any way is no endpoint yet; anything else is
  * refused, the map form as a whole when one entry is bad.
  */

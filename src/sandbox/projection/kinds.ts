@@ -3,7 +3,7 @@ import { projectAgentSandbox } from "./agent-sandbox.ts";
 import { projectBatchSandbox } from "./batch-sandbox.ts";
 import type { Project } from "./projection.ts";
 
-/** The resource behind a `--provider-type` (contract §1). */
+/** The resource behind a `--provider-type` (docs/contract.md §1). */
 export interface SandboxKind {
   readonly group: string;
   /** The versions that can be read, the preferred one first. */

@@ -35,7 +35,7 @@ export interface SandboxMetadata {
   readonly fault: string | undefined;
 }
 
-/** Contract §1: a non-empty value, trimmed, makes the sandbox a secured one. */
+/** docs/contract.md §1: a non-empty value, trimmed, makes the sandbox a secured one. */
 const ACCESS_TOKEN_ANNOTATION = "opensandbox.io/secure-access-token";
 
 /** Kubernetes names: an RFC 1123 subdomain of at most 253 characters. */
@@ -141,7 +141,7 @@ export function buildRecord(
   };
 }
 
-/** The reference's words for a resource that says why it is not ready (contract §1). */
+/** The Go ingress's words for a resource that says why it is not ready (docs/contract.md §1). */
 export function describeNotReady(reason: string, message: string): string {
   return message === "" ? `not ready (${reason})` : `not ready (${reason}: ${message})`;
 }
