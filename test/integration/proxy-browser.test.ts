@@ -225,6 +225,7 @@ const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
     '</a>; rel=preload, <b>; title="</c>", <http://OWN/d>',
     '<PREFIX/a>; rel=preload, <b>; title="</c>", <http://in.testPREFIX/d>',
   ],
+  ["Link", `</a>; t="${'\\"'.repeat(30_000)}`, `<PREFIX/a>; t="${'\\"'.repeat(30_000)}`],
   ["Access-Control-Allow-Origin", "http://OWN", "http://in.test"],
   ["Access-Control-Allow-Origin", "*", "*"],
   ["Access-Control-Allow-Origin", "https://other.test", "https://other.test"],
@@ -240,7 +241,7 @@ const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
 ];
 
 describe("rewriteAnswerUrls", () => {
-  test.each(IN_URI_FORM)("rewriteAnswerUrls in the URI form: %s: %s", async (name, said, expected) => {
+  test.each(IN_URI_FORM)("rewriteAnswerUrls in the URI form: %s: %.60s", async (name, said, expected) => {
     const fill = (text: string): string => text.replaceAll("OWN", own).replaceAll("PREFIX", prefix);
     answerLines = [`${name}: ${fill(said)}`];
     expect(headerValues(await getByUri(`${prefix}/x`), name)).toEqual([fill(expected)]);

@@ -59,9 +59,10 @@ function rewriteRefresh(value: string, view: BrowserView): string {
   return head + quote + toClientUrl(url, view) + rest.slice(url.length);
 }
 
-/** The targets of `Link` (RFC 8288 §3): `<…>` at the beginning of each element. A quoted parameter is passed over. */
+/** The targets of `Link` (RFC 8288 §3): `<…>` at the beginning of each element. A quoted parameter is passed over;
+ * one without an end takes the rest, so that no text is looked through twice. */
 function rewriteLinks(value: string, view: BrowserView): string {
-  return value.replace(/"(?:[^"\\]|\\.)*"|<([^<>]*)>/g, (whole, target: string | undefined) =>
+  return value.replace(/"(?:[^"\\]|\\[^]?)*"?|<([^<>]*)>/g, (whole, target: string | undefined) =>
     target === undefined ? whole : `<${toClientUrl(target, view)}>`,
   );
 }
