@@ -47,6 +47,12 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     logFormat: reader.choice("log-format"),
     accessLog: reader.choice("access-log"),
     trustedProxies: reader.parse("trusted-proxies", parseAddressSet),
+    browser: Object.freeze({
+      hostHeader: reader.choice("host-header"),
+      originHeader: reader.choice("origin-header"),
+      uriPrefix: reader.choice("uri-prefix"),
+      cookieDomain: reader.choice("cookie-domain"),
+    }),
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),
     streamIdleTimeoutMs: reader.duration("stream-idle-timeout"),

@@ -5,6 +5,8 @@ import type { Clock } from "../clock.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { ProxyMetrics, RoutingResult } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
+import { type BrowserConfig, buildBrowserView } from "./browser/view.ts";
+import { rewriteOrigin } from "./browser/request-origin.ts";
 import { parseRoute } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../sandbox/provider.ts";
@@ -32,6 +34,7 @@ const STATUS_PATH = "/status.ok";
 /** What the handler works with. Everything in here outlives a request. */
 export interface HandlerContext {
   readonly mode: RouteMode;
+  readonly browser: BrowserConfig;
   readonly resolveClientAddress: ResolveClientAddress;
   /** `--max-body-size`, bytes; 0: no limit. */
   readonly maxBodyBytes: number;
@@ -122,12 +125,17 @@ export class RequestHandler {
         peerAddress: address.peer,
         nowMs: context.clock.now(),
       });
-      const path = collapseLeadingSlashes(settledPath);
-
       const hostPort = endpointFor(record, route.port);
       if (!record.ready || hostPort === undefined) {
         throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
       }
+
+      const isSigned = settledPath === route.signedPath;
+      const { policy } = record;
+      const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen };
+      const browser = buildBrowserView(source);
+      const stripped = collapseLeadingSlashes(settledPath);
+      const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
 
       const upstream = context.upstreams.acquire(record, startedAt);
       const client = address.isShared ? undefined : context.register.shareOfClient(address.client);
@@ -143,6 +151,7 @@ export class RequestHandler {
           query: target.query,
           bodyLength,
           hostPort,
+          browser,
           clientAddress: address.client,
           requestId: progress.requestId,
           isUpgrade: progress.isUpgrade,
@@ -157,7 +166,9 @@ export class RequestHandler {
       context.metrics.requestStarted();
       if (use !== undefined) context.renew.offer(use);
 
-      rewriteRequestHeaders(headers, seen, { address, host, prefix: route.prefix, requestId: progress.requestId });
+      const prefix = browser.keepsPrefix ? undefined : route.prefix;
+      rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
+      rewriteOrigin(headers, seen, browser);
 
       if (progress.isUpgrade) return await openTunnel(exchange, server, context.websocket);
       // It never rejects, and to wait for it here costs a short request a percent of its time.

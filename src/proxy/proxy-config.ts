@@ -1,5 +1,6 @@
 import type { AddressSet } from "../address.ts";
 import type { RouteMode } from "../route/route.ts";
+import type { BrowserConfig } from "./browser/view.ts";
 
 /** What an operator sets for the proxy. Durations are milliseconds, sizes bytes. */
 export interface ProxyConfig {
@@ -11,6 +12,8 @@ export interface ProxyConfig {
   readonly port: number;
   /** `--trusted-proxies`, private. */
   readonly trustedProxies: AddressSet;
+  /** `--host-header`, `--origin-header`, `--uri-prefix`, `--cookie-domain`. */
+  readonly browser: BrowserConfig;
   /** `--connect-timeout`, 5 s. */
   readonly connectTimeoutMs: number;
   /** `--response-timeout`: request sent to answer's head; 0 (default) means none. */

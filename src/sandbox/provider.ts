@@ -1,3 +1,5 @@
+import type { SandboxPolicy } from "./policy.ts";
+
 /** Which resource the sandboxes are: `--provider-type`. */
 export type ProviderType = "batchsandbox" | "agent-sandbox";
 
@@ -30,6 +32,11 @@ export interface SandboxRecord {
   readonly notReady: string;
   /** The secure access token, trimmed; empty: the sandbox is open. Never logged. */
   readonly accessToken: string;
+  /**
+   * What its annotations say about its traffic; undefined: nothing. No part of the generation: a change counts from the
+   * next request on and ends nothing.
+   */
+  readonly policy?: SandboxPolicy | undefined;
 }
 
 /** What a look-up of a sandbox id finds. A state of the world, hence a value and not an error. */

@@ -26,6 +26,7 @@ const DEFAULTS: ProxyConfig = {
   host: "127.0.0.1",
   port: 0,
   trustedProxies: parseAddressSet("none"),
+  browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
   connectTimeoutMs: 5_000,
   responseTimeoutMs: 0,
   streamIdleTimeoutMs: 0,

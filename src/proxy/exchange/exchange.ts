@@ -3,6 +3,7 @@ import { IngressError } from "../../errors.ts";
 import type { SandboxUse } from "../../renew/publisher.ts";
 import type { Route } from "../../route/route.ts";
 import { BodyFlow } from "./body-flow.ts";
+import type { BrowserView } from "../browser/view.ts";
 import type { ExchangeShare } from "./share.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
@@ -37,6 +38,8 @@ export interface ExchangeSubject {
   readonly bodyLength: number | undefined;
   /** `host:port` of the sandbox, as its record names it. */
   readonly hostPort: string;
+  /** How client and sandbox each see the application's address. */
+  readonly browser: BrowserView;
   readonly clientAddress: string;
   /** Whether the client asks for a WebSocket. */
   readonly isUpgrade: boolean;

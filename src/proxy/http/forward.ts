@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { checkAnswerStatus } from "./answer-status.ts";
 import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
@@ -40,7 +41,8 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.answered(context.clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    const seen = rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
     return relayed instanceof Response ? relayed : await relayed;
   } catch (thrown) {
@@ -66,9 +68,9 @@ interface PreparedFetch {
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
-  const { request, route, hostPort } = exchange.subject;
+  const { request, route, browser } = exchange.subject;
   // The sandbox knows itself by the name that its resource has, whatever address that stands for.
-  if (exchange.dialled !== hostPort) request.headers.set("host", hostPort);
+  if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
   const repeatability = repeatabilityOf(request.method, body);
   const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
   exchange.hold(lease);

@@ -77,8 +77,8 @@ export interface ForwardedContext {
   readonly address: ClientAddress;
   /** The Host as the client sent it; empty: there is none. */
   readonly host: string;
-  /** `/<id>/<port>` in the URI form, else empty. */
-  readonly prefix: string;
+  /** `/<id>/<port>` in the URI form, else empty; undefined: the path keeps it, and no prefix is told. */
+  readonly prefix: string | undefined;
   readonly requestId: string;
 }
 
@@ -121,14 +121,14 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
 }
 
 /**
- * Turns the sandbox's headers into the client's, in place.
+ * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
  * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
  * `LIST_ELEMENTS_MAX` connection options. The caller must tear the answer then.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
   options: { readonly closeConnection: boolean; readonly requestId: string },
-): void {
+): HeaderSnapshot {
   const seen: HeaderSnapshot = headers.toJSON();
   if (measureHead(seen) > ANSWER_HEAD_MAX_BYTES) {
     throw new IngressError("upstream_protocol", undefined, { cause: "the head of the answer is too large" });
@@ -145,6 +145,7 @@ export function rewriteResponseHeaders(
     headers.set(REQUEST_ID_HEADER, options.requestId);
   }
   if (options.closeConnection) headers.set("connection", "close");
+  return seen;
 }
 
 /** The bytes of a head, without its first line. */
@@ -205,6 +206,10 @@ function setForwarded(headers: Headers, told: (name: string) => string | undefin
   headers.set("x-forwarded-for", previous === "" ? peer : `${previous}, ${peer}`);
   if ((told("x-forwarded-host") ?? "") === "") headers.set("x-forwarded-host", stripHostCredentials(context.host));
   if ((told("x-forwarded-proto") ?? "") === "") headers.set("x-forwarded-proto", "http");
+  if (context.prefix === undefined) {
+    headers.delete("x-forwarded-prefix");
+    return;
+  }
   const prefix = joinPrefix(stripForwardedCredentials(told("x-forwarded-prefix") ?? ""), context.prefix);
   if (prefix !== "") headers.set("x-forwarded-prefix", prefix);
 }

@@ -3,6 +3,7 @@ import type { Server } from "bun";
 import type { Clock } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { type AnswerBodyContext, relayAnswer } from "../http/answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
@@ -83,7 +84,8 @@ export async function openTunnel(
     if (result.kind === "refused") return await relayRefusal(result.answer, exchange, context);
     const { headers } = result;
     try {
-      rewriteResponseHeaders(headers, { closeConnection: false, requestId: exchange.subject.requestId });
+      const { requestId, browser } = exchange.subject;
+      rewriteAnswerUrls(headers, rewriteResponseHeaders(headers, { closeConnection: false, requestId }), browser);
     } catch (thrown) {
       result.socket.terminate();
       throw thrown;
@@ -119,9 +121,10 @@ function upgradeClient(
 }
 
 function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  rewriteResponseHeaders(answer.headers, {
+  const seen = rewriteResponseHeaders(answer.headers, {
     closeConnection: exchange.subject.isLast || context.closesConnections(),
     requestId: exchange.subject.requestId,
   });
+  rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
   return relayAnswer(answer, exchange, context.answerBody);
 }

@@ -126,7 +126,12 @@ export class ManifestFiles {
       }
       if (warning !== undefined) {
         const fields = { ...where, namespace: record.namespace, name: record.name, reason: warning };
-        this.#options.logger.warn("a sandbox is not ready, since its resource is not as it should be", fields);
+        this.#options.logger.warn(
+          record.ready
+            ? "an annotation of a sandbox is not as it should be"
+            : "a sandbox is not ready, since its resource is not as it should be",
+          fields,
+        );
       }
       const { namespaces } = this.#options;
       if (namespaces.length > 0 && !namespaces.includes(record.namespace)) continue;

@@ -1,5 +1,6 @@
 import type { EndpointRules } from "./endpoint-rules.ts";
 import type { SandboxRecord } from "../provider.ts";
+import { readPolicy } from "./annotations.ts";
 
 /** How the projections of both kinds judge what they read. */
 export interface ProjectOptions {
@@ -122,6 +123,7 @@ export function buildRecord(
   options: { readonly readiness: ReadinessReading; readonly endpointMissing: string },
 ): Projection {
   const fault = metadata.fault ?? reading.refusal ?? options.readiness.fault;
+  const { policy, warning } = readPolicy(metadata.annotations);
   let reason = options.readiness.notReady;
   if (metadata.fault !== undefined) reason = "has invalid metadata";
   else if (reading.refusal !== undefined) reason = "has no usable endpoint";
@@ -136,8 +138,9 @@ export function buildRecord(
       ready: reason === "",
       notReady: reason === "" ? "" : `sandbox not ready: sandbox ${metadata.name} ${reason}`,
       accessToken: metadata.accessToken,
+      policy,
     },
-    warning: fault,
+    warning: fault === undefined || warning === undefined ? (fault ?? warning) : `${fault}; ${warning}`,
   };
 }
 

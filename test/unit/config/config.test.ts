@@ -32,6 +32,7 @@ test("parseConfig gives the documented defaults", () => {
     logLevel: "info",
     logFormat: "text",
     accessLog: "errors",
+    browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
@@ -174,6 +175,16 @@ describe("parseConfig reads each flag", () => {
     const { renew, warnings } = configOf([NAMESPACE, "--renew-intent-enabled", ...argv]);
     expect(renew).toMatchObject({ enabled: true, redisDsnFile: "/dsn", redisCaFile: "/ca" });
     expect(warnings).toEqual([]);
+  });
+
+  test("--host-header, --origin-header, --uri-prefix and --cookie-domain", () => {
+    const argv = ["--host-header=localhost", "--origin-header=upstream", "--uri-prefix=keep", "--cookie-domain=keep"];
+    expect(configOf([NAMESPACE, ...argv]).browser).toEqual({
+      hostHeader: "localhost",
+      originHeader: "upstream",
+      uriPrefix: "keep",
+      cookieDomain: "keep",
+    });
   });
 
   test("--trusted-proxies", () => {

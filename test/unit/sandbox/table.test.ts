@@ -66,6 +66,7 @@ describe("SandboxTable.onGenerationEnd", () => {
   test.each([
     ["ready", { ready: false, notReady: "not ready" }],
     ["token", { accessToken: "secret" }],
+    ["policy", { policy: { hostHeader: "preserve" } }],
   ] as const)("SandboxTable.onGenerationEnd is silent when only %s changes", (_, change) => {
     const { table, ended } = tableWithEnds();
     table.set(first);
