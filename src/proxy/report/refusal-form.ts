@@ -1,4 +1,4 @@
-/** How a refusal is written: plain text (contract §5), problem details (RFC 9457), or a page for people. */
+/** How a refusal is written: plain text (docs/contract.md §5), problem details (RFC 9457), or a page for people. */
 export type RefusalForm = "text" | "problem" | "page";
 
 /** Request headers that decide the form, for `Vary` (RFC 9110 §12.5.5). */
