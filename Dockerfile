@@ -1,19 +1,25 @@
 # syntax=docker/dockerfile:1
 
-# Which Bun image builds does not matter: scripts/build uses the Bun of .bun-version, and fetches it where the image's is another.
-ARG BUN_IMAGE_TAG=1
-
-FROM --platform=$BUILDPLATFORM oven/bun:${BUN_IMAGE_TAG} AS build
+# Gives npm and bash only: scripts/lib.sh fetches the Bun of .bun-version, with the integrity of scripts/bun-integrity.txt.
+FROM --platform=$BUILDPLATFORM node:22-bookworm@sha256:363e1587494626837fa7f9a23bdb453d13b0ff3c67c705c2805cfc69c2d2fad7 AS build
 WORKDIR /src
-COPY . .
+# What is compiled in stands in this stage only.
+ARG BUILDKIT_SBOM_SCAN_STAGE=true
 ARG TARGETARCH
+# Bun and the dependencies, in a layer that changes of the source leave as it is.
+COPY .bun-version bun.lock bunfig.toml package.json ./
+COPY scripts/lib.sh scripts/bun-integrity.txt scripts/fetch ./scripts/
+RUN ./scripts/fetch "linux-${TARGETARCH}"
+COPY tsconfig.json ./
+COPY scripts ./scripts
+COPY src ./src
 ARG VERSION
 ARG COMMIT
 ARG SOURCE_DATE_EPOCH
 RUN ./scripts/build --platform "linux-${TARGETARCH}" && mv "dist/ingress-linux-${TARGETARCH}" /ingress
 
 # glibc, certificates and time zones; no shell, no OpenSSL.
-FROM gcr.io/distroless/base-nossl-debian12
+FROM gcr.io/distroless/base-nossl-debian12:latest@sha256:36e60081779eefd6a7dc9796e6aafaecd632bc282a8ba76fdb7c8f89a75ea6c7
 LABEL org.opencontainers.image.title="OpenSandbox Ingress" \
       org.opencontainers.image.licenses="Apache-2.0"
 COPY --from=build --chmod=0755 /ingress /ingress

@@ -1,6 +1,6 @@
 /** What routing and access cost per request: `bun scripts/bench-access.ts`. Numbers, not verdicts: machines differ. */
-import { createAccessChecker } from "../src/access/access-checker.ts";
-import { parseAccessKeys } from "../src/access/access-keys.ts";
+import { createAccessChecker } from "../src/access/checker.ts";
+import { parseAccessKeys } from "../src/access/keys.ts";
 import { createFailureLimiter } from "../src/access/failure-limiter.ts";
 import { signRoute, verifySignature } from "../src/access/signature.ts";
 import { systemClock } from "../src/clock.ts";
@@ -26,8 +26,8 @@ const signed = { ...plain, signature };
 
 const failures = createFailureLimiter({ clock: systemClock });
 // An empty limiter answers without looking.
-failures.record({ sandboxUid: "another", clientAddress: "203.0.113.9" });
-const checker = createAccessChecker({ keys: () => keys, failures });
+failures.record({ sandboxUid: "another", clientAddress: "203.0.113.9", peerAddress: "203.0.113.9" });
+const checker = createAccessChecker({ keys: () => keys, failures, clock: systemClock });
 const headers = (value: string) => new Headers({ "OpenSandbox-Ingress-To": value, Accept: "*/*" });
 const none = new Headers({ Accept: "*/*" });
 const plainHeader = headers(formatLabelRoute(plain));
@@ -42,6 +42,7 @@ const request = {
   sandboxUid: plain.sandboxId,
   accessToken: token,
   presentedToken: null,
+  peerAddress: "10.0.0.1",
   nowMs: Date.now(),
 };
 

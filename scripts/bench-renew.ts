@@ -1,7 +1,7 @@
 import { systemClock } from "../src/clock.ts";
-import { silentLogger } from "../src/log.ts";
+import { silentLogger } from "../src/log/logger.ts";
 import { createRedisPublisher } from "../src/renew/redis-publisher.ts";
-import { noRenewPublisher, type RenewPublisher, type SandboxUse } from "../src/renew/renew-publisher.ts";
+import { noRenewPublisher, type RenewPublisher, type SandboxUse } from "../src/renew/publisher.ts";
 
 // What renewing costs each request: the time of offer(), and the CPU of the whole process, publishing included.
 // `REDIS_DSN` names a Redis to publish to; without one, only the offering is measured.
@@ -31,7 +31,8 @@ const uses: SandboxUse[] = Array.from({ length: SANDBOXES }, (_, index) => ({
 }));
 
 function publisherTo(redisDsn: string, minIntervalMs: number) {
-  const config = { enabled: true, redisDsn, redisCaFile: undefined, queueKey: "bench:renew", queueMaxLength: 1000 };
+  const files = { redisDsnFile: undefined, redisCaFile: undefined };
+  const config = { enabled: true, redisDsn, ...files, queueKey: "bench:renew", queueMaxLength: 1000 };
   return createRedisPublisher({ config: { ...config, minIntervalMs }, logger: silentLogger, clock: systemClock });
 }
 

@@ -3,11 +3,13 @@ import { heapStats } from "bun:jsc";
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { createKubeClient } from "../src/kube/kube-client.ts";
-import { silentLogger } from "../src/log.ts";
-import { createKubernetesProvider } from "../src/sandbox/kubernetes-provider.ts";
+import { systemClock } from "../src/clock.ts";
+import { createKubeClient } from "../src/kube/client.ts";
+import { silentLogger } from "../src/log/logger.ts";
+import { createEndpointRules } from "../src/sandbox/projection/endpoint-rules.ts";
+import { createKubernetesProvider } from "../src/sandbox/kubernetes/provider.ts";
 import type { SandboxProvider } from "../src/sandbox/provider.ts";
-import { startKubeApiServer, type KubeApiServer } from "../test/support/kube-api-server.ts";
+import { startKubeApiServer, type KubeApiServer } from "./lib/kube/kube-api-server.ts";
 import {
   BATCH_SANDBOX,
   createNamespace,
@@ -16,7 +18,7 @@ import {
   installCrd,
   patchObject,
   readyAt,
-} from "../test/support/kube-resources.ts";
+} from "./lib/kube/kube-resources.ts";
 
 /** Sandboxes in the large namespace; `--sandboxes N` changes it. */
 const SANDBOXES = 100_000;
@@ -55,7 +57,7 @@ function createProvider(kubeconfig: string, namespace: string): SandboxProvider 
     providerType: "batchsandbox",
     namespaces: [namespace],
     allNamespaces: false,
-    allowLoopbackEndpoints: false,
+    endpoints: createEndpointRules({ clock: systemClock, clusterDomain: "cluster.local", allowLoopback: false }),
     logger: silentLogger,
   });
 }

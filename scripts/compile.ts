@@ -16,7 +16,12 @@ const TARGETS: Readonly<Record<string, Bun.Build.CompileTarget>> = {
  * Part of the binary, where neither flags nor BUN_OPTIONS take them back: no code from strings, which also refuses preloads and
  * any module that is not compiled in, and no native add-ons.
  */
-const EXEC_ARGV = ["--disallow-code-generation-from-strings=strict", "--no-addons"];
+const EXEC_ARGV = [
+  "--disallow-code-generation-from-strings=strict",
+  "--no-addons",
+  // The default of --max-header-size; another value comes in BUN_OPTIONS, which wins.
+  "--max-http-header-size=65536",
+];
 
 function gitOutput(...args: string[]): string | undefined {
   try {

@@ -1,10 +1,11 @@
 // demo.ts: the demo once everything is built; `scripts/demo` calls it.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
-import { runChecks } from "./demo-check.ts";
-import { checkPortFree, DemoError, findFreePort, formatHost, runIngress, startSandboxes } from "./demo-stage.ts";
-import { startDemoCluster, type DemoCluster } from "./demo-kubernetes.ts";
-import { runDevLoop } from "./dev-loop.ts";
+import { runChecks } from "./lib/demo/demo-check.ts";
+import { checkPortFree, DemoError, formatHost, runIngress, startSandboxes } from "./lib/demo/demo-stage.ts";
+import { findFreePort } from "./lib/free-port.ts";
+import { startDemoCluster, type DemoCluster } from "./lib/demo/demo-kubernetes.ts";
+import { runDevLoop } from "./lib/demo/dev-loop.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const SOURCE = join(ROOT, "src");

@@ -2,9 +2,10 @@
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { findFreePort, startSandboxes, type Sandboxes } from "./demo-stage.ts";
-import { parseImageSpec, type ImageSpec } from "./dockerfile.ts";
-import { createMemoryLimit, readPeakResidentBytes, type MemoryLimit } from "./memory-limit.ts";
+import { startSandboxes, type Sandboxes } from "./lib/demo/demo-stage.ts";
+import { parseImageSpec, type ImageSpec } from "./lib/image/dockerfile.ts";
+import { findFreePort } from "./lib/free-port.ts";
+import { createMemoryLimit, readPeakResidentBytes, type MemoryLimit } from "./lib/image/memory-limit.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const BASE = "gcr.io/distroless/base-nossl-debian12";
@@ -94,7 +95,7 @@ function enterCommand(
   root: string,
   options: { user: string; cgroupProcs: string; command: readonly string[] },
 ): string[] {
-  const enter = join(ROOT, "scripts/image-enter.sh");
+  const enter = join(ROOT, "scripts/lib/image/image-enter.sh");
   const namespaces = ["unshare", "--mount", "--pid", "--fork", "--kill-child", "--propagation=private"];
   return [...namespaces, "bash", enter, root, options.user, options.cgroupProcs, ...options.command];
 }
@@ -220,7 +221,8 @@ function formatMiB(bytes: number): string {
 }
 
 function checkSpec(spec: ImageSpec): string {
-  expectEqual("base", spec.base, BASE);
+  expectEqual("base", spec.base.replace(/:[^/]*$/, ""), BASE);
+  if (!/@sha256:[0-9a-f]{64}$/.test(spec.base)) throw new Error(`base ${spec.base} is not pinned by digest`);
   expectEqual("entry point", spec.entrypoint, ["./ingress"]);
   expectEqual("working folder", spec.workdir, "/");
   expectEqual("ports", spec.ports, [28_888, 28_889]);

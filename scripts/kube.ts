@@ -1,9 +1,9 @@
 // kube.ts: what ./scripts/kube does once Bun is there.
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { startKubeApiServer } from "../test/support/kube-api-server.ts";
-import { canHaveKubeBinaries, ensureKubeBinaries, KUBE_BINARIES_HINT } from "../test/support/kube-binaries.ts";
-import { AGENT_SANDBOX, BATCH_SANDBOX, installCrd } from "../test/support/kube-resources.ts";
+import { startKubeApiServer } from "./lib/kube/kube-api-server.ts";
+import { canHaveKubeBinaries, ensureKubeBinaries, KUBE_BINARIES_HINT } from "./lib/kube/kube-binaries.ts";
+import { AGENT_SANDBOX, BATCH_SANDBOX, installCrd } from "./lib/kube/kube-resources.ts";
 
 if (!canHaveKubeBinaries()) {
   console.error(`kube: neither Go nor binaries are there; get them with: ${KUBE_BINARIES_HINT}`);

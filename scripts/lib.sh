@@ -37,41 +37,70 @@ has_pinned_version() {
   [ "$("$1" --version 2>/dev/null || true)" = "$BUN_VERSION" ]
 }
 
+# Prints the integrity that Bun's npm package for PLATFORM has to have.
+bun_integrity() {
+  local platform integrity
+  while read -r platform integrity; do
+    if [ "$platform" = "$1" ]; then
+      printf '%s\n' "$integrity"
+      return
+    fi
+  done <"$ROOT/scripts/bun-integrity.txt"
+  die "scripts/bun-integrity.txt has no line for $1"
+}
+
 # fetch_bun PLATFORM: puts Bun's executable for PLATFORM into the checkout's cache and prints its path.
-# It comes out of the platform's own npm package, so that no install script has to run.
+# It comes out of the platform's own npm package, so that no install script has to run, and only with the integrity of
+# scripts/bun-integrity.txt: it becomes part of the product.
 fetch_bun() {
-  local platform="$1" package="@oven/bun-$1@$BUN_VERSION"
+  local platform="$1" package="@oven/bun-$1" integrity
   local folder="$CACHE/bun-$BUN_VERSION-$platform"
   if [ ! -x "$folder/bin/bun" ]; then
+    # Within $(…) bash forgets `set -e`.
+    integrity="$(bun_integrity "$platform")" || exit 1
     mkdir -p "$CACHE"
     local staging
     staging="$(mktemp -d "$CACHE/fetch-bun.XXXXXX")"
-    printf '{"private":true}\n' >"$staging/package.json"
-    printf 'fetching %s\n' "$package" >&2
-    if ! fetch_package "$staging" "$package" >"$staging/log" 2>&1; then
+    printf 'fetching %s@%s\n' "$package" "$BUN_VERSION" >&2
+    if ! fetch_package "$staging" "$package" "$integrity" >"$staging/log" 2>&1; then
       tail -n 5 "$staging/log" >&2
       rm -rf "$staging"
-      die "cannot get Bun $BUN_VERSION: the npm package $package could not be fetched (see above); it needs npm or any Bun, and a reachable npm registry"
+      die "cannot get Bun $BUN_VERSION: the npm package $package could not be fetched with the integrity of scripts/bun-integrity.txt (see above); it needs npm or any Bun, and a reachable npm registry"
     fi
     local executable="$staging/node_modules/@oven/bun-$platform/bin/bun"
-    chmod +x "$executable"
-    mkdir -p "$folder/bin"
     # A rename, so that another script that does the same at this moment never sees half a file.
-    mv "$executable" "$folder/bin/bun"
+    if ! { chmod +x "$executable" && mkdir -p "$folder/bin" && mv "$executable" "$folder/bin/bun"; }; then
+      die "cannot put $executable into $folder"
+    fi
     rm -rf "$staging"
   fi
   printf '%s\n' "$folder/bin/bun"
 }
 
-# Force: npm refuses packages of another platform than this machine's, which cross builds need.
+# bun_for_container PLATFORM: fetch_bun by a container platform's name.
+bun_for_container() {
+  case "$1" in
+    linux-amd64) fetch_bun linux-x64 ;;
+    linux-arm64) fetch_bun linux-aarch64 ;;
+    *) die "unknown platform $1: linux-amd64 or linux-arm64" ;;
+  esac
+}
+
+# fetch_package FOLDER PACKAGE INTEGRITY: installs one package from a lockfile made here, so that the package manager refuses
+# any other bytes before it unpacks them.
 fetch_package() {
-  local staging="$1" package="$2"
-  if [ -n "${BUN:-}" ]; then
-    (cd "$staging" && "$BUN" add --exact --ignore-scripts --cpu='*' --os='*' "$package")
-  elif command -v npm >/dev/null; then
-    (cd "$staging" && npm install --location=project --force --ignore-scripts --no-audit --no-fund "$package")
+  local staging="$1" package="$2" integrity="$3" installer="${BUN:-}"
+  printf '{"private":true,"dependencies":{"%s":"%s"}}\n' "$package" "$BUN_VERSION" >"$staging/package.json"
+  if [ -z "$installer" ] && command -v npm >/dev/null; then
+    printf '{"lockfileVersion":3,"requires":true,"packages":{"":{"dependencies":{"%s":"%s"}},"node_modules/%s":{"version":"%s","integrity":"%s"}}}\n' \
+      "$package" "$BUN_VERSION" "$package" "$BUN_VERSION" "$integrity" >"$staging/package-lock.json"
+    # Force: npm refuses packages of another platform than this machine's, which cross builds need.
+    (cd "$staging" && npm ci --location=project --force --ignore-scripts --no-audit --no-fund)
   else
-    (cd "$staging" && bun add --exact --ignore-scripts "$package")
+    printf '{"lockfileVersion":1,"workspaces":{"":{"dependencies":{"%s":"%s"}}},"packages":{"%s":["%s@%s","",{},"%s"]}}\n' \
+      "$package" "$BUN_VERSION" "$package" "$package" "$BUN_VERSION" "$integrity" >"$staging/bun.lock"
+    # A cache of its own: what lies in the user's cache is not checked again.
+    (cd "$staging" && BUN_INSTALL_CACHE_DIR="$staging/cache" "${installer:-bun}" install --frozen-lockfile --ignore-scripts --cpu='*' --os='*')
   fi
 }
 
@@ -94,7 +123,7 @@ ensure_bun() {
   export BUN PATH
 }
 
-# Installs the dependencies exactly as locked.
+# Installs the dependencies exactly as locked. bunfig.toml turns their install scripts off.
 install_dependencies() {
   local log="$CACHE/install.log"
   mkdir -p "$CACHE"

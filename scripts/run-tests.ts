@@ -1,8 +1,9 @@
-// run-tests.ts: the steps of `scripts/test`, which prepares what they need.
+// run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares what they need; all of them without a name.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "../test/support/kube-binaries.ts";
-import { runLimited } from "./run-limited.ts";
+import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "./lib/kube/kube-binaries.ts";
+import { runLimited } from "./lib/steps/run-limited.ts";
+import { selectSteps } from "./lib/steps/select-steps.ts";
 import {
   countPlainStep,
   countTestRun,
@@ -11,7 +12,7 @@ import {
   parseSkipReasons,
   sumCounts,
   type Counts,
-} from "./test-report.ts";
+} from "./lib/steps/test-report.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const RESULTS = join(ROOT, ".cache/test-results");
@@ -22,7 +23,10 @@ const MINUTE_MS = 60_000;
 const PROXY_VARIABLES = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 interface Step {
+  /** As it is named on the command line and in reports. */
   readonly name: string;
+  /** Steps that run before it, also when only this one is named. */
+  readonly needs?: readonly string[];
   readonly command: readonly string[];
   /** Far above what it takes; a step that reaches it hangs. */
   readonly maxMs: number;
@@ -37,7 +41,7 @@ const STEPS: readonly Step[] = [
   { name: "format", command: [BUN, "fmt", "--check"], maxMs: MINUTE_MS },
   { name: "lint", command: ["node_modules/.bin/oxlint", "src", "test", "scripts"], maxMs: 3 * MINUTE_MS },
   {
-    name: "shell scripts",
+    name: "shell",
     command: ["shellcheck", "-x", "--source-path=SCRIPTDIR", ...listShellScripts()],
     maxMs: MINUTE_MS,
     skipReason:
@@ -46,17 +50,25 @@ const STEPS: readonly Step[] = [
   { name: "build", command: ["scripts/build"], maxMs: 3 * MINUTE_MS },
   // Where they cannot be had, the tests that need them say so.
   ...(canHaveKubeBinaries()
-    ? [{ name: "API server", command: ["scripts/kube", "--build"], maxMs: KUBE_BUILD_MAX_MS }]
+    ? [{ name: "api-server", command: ["scripts/kube", "--build"], maxMs: KUBE_BUILD_MAX_MS }]
     : []),
   {
-    name: "unit and integration tests",
-    command: [BUN, "test", "--isolate", "--path-ignore-patterns=test/e2e/**"],
+    name: "unit",
+    command: [BUN, "test", "--isolate", "./test/unit", "./test/architecture.test.ts"],
+    maxMs: 5 * MINUTE_MS,
+    isTestRun: true,
+  },
+  {
+    name: "integration",
+    command: [BUN, "test", "--isolate", "./test/integration"],
+    needs: ["api-server"],
     maxMs: 15 * MINUTE_MS,
     isTestRun: true,
   },
   {
-    name: "end-to-end tests",
+    name: "e2e",
     command: [BUN, "test", "--isolate", "./test/e2e"],
+    needs: ["build", "api-server"],
     maxMs: 25 * MINUTE_MS,
     isTestRun: true,
   },
@@ -70,7 +82,7 @@ const STEPS: readonly Step[] = [
 ];
 
 function listShellScripts(): string[] {
-  const scripts = [...new Bun.Glob("{scripts,.ci}/*").scanSync({ cwd: ROOT, dot: true })];
+  const scripts = [...new Bun.Glob("{scripts,.ci}/**").scanSync({ cwd: ROOT, dot: true })];
   return scripts
     .filter((path) => path.endsWith(".sh") || readFileSync(join(ROOT, path), "utf8").startsWith("#!/usr/bin/env bash"))
     .toSorted();
@@ -79,7 +91,9 @@ function listShellScripts(): string[] {
 function findImageCheckObstacle(): string | undefined {
   if (process.platform !== "linux" || Bun.which("dpkg-deb") === null)
     return "it needs a Debian; get it with: a Debian container";
-  return IS_ROOT || IS_CI ? undefined : "it needs root; get it with: sudo ./scripts/image-check";
+  if (!IS_ROOT) return IS_CI ? undefined : "it needs root; get it with: sudo ./scripts/image-check";
+  const canMount = Bun.spawnSync(["unshare", "--mount", "true"], { stderr: "ignore" }).success;
+  return canMount ? undefined : "it may not mount; get it with: a machine, or docker run --privileged";
 }
 
 interface StepResult {
@@ -94,9 +108,8 @@ async function runStep(step: Step): Promise<StepResult> {
     return { counts: { passed: 0, failed: 0, skipped: 1 }, reasons: [`${step.name}: ${step.skipReason}`] };
   }
   console.log(`\n=== ${step.name}`);
-  const slug = step.name.replaceAll(" ", "-");
-  const junitFile = join(RESULTS, `${slug}.xml`);
-  const skipsFile = join(RESULTS, `${slug}.skips`);
+  const junitFile = join(RESULTS, `${step.name}.xml`);
+  const skipsFile = join(RESULTS, `${step.name}.skips`);
   writeFileSync(skipsFile, "");
   const env: Record<string, string | undefined> = { ...process.env };
   if (step.isTestRun) {
@@ -120,11 +133,19 @@ async function runStep(step: Step): Promise<StepResult> {
   return { counts, reasons };
 }
 
-async function main(): Promise<number> {
+async function main(names: readonly string[]): Promise<number> {
+  let steps: readonly Step[];
+  try {
+    steps = selectSteps(STEPS, names);
+  } catch (error) {
+    console.error(`test: ${error instanceof Error ? error.message : String(error)}`);
+    console.log(formatCounts({ passed: 0, failed: 1, skipped: 0 }));
+    return 2;
+  }
   rmSync(RESULTS, { recursive: true, force: true });
   mkdirSync(RESULTS, { recursive: true });
   const results: StepResult[] = [];
-  for (const step of STEPS) {
+  for (const step of steps) {
     try {
       results.push(await runStep(step));
     } catch (error) {
@@ -143,4 +164,4 @@ async function main(): Promise<number> {
   return total.failed === 0 ? 0 : 1;
 }
 
-process.exitCode = await main();
+process.exitCode = await main(Bun.argv.slice(2));

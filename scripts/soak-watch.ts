@@ -3,10 +3,10 @@
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { eventually } from "../test/support/eventually.ts";
-import { startIngressProcess } from "../test/support/ingress-process.ts";
-import { startKubeApiServer, type KubeApiServer } from "../test/support/kube-api-server.ts";
-import { startProviderBench } from "../test/support/kube-provider-bench.ts";
+import { eventually } from "./lib/eventually.ts";
+import { startIngressProcess } from "./lib/ingress-process.ts";
+import { startKubeApiServer, type KubeApiServer } from "./lib/kube/kube-api-server.ts";
+import { startProviderBench } from "./lib/kube/kube-provider-bench.ts";
 import {
   BATCH_SANDBOX,
   createNamespace,
@@ -15,9 +15,9 @@ import {
   installCrd,
   patchObject,
   readyAt,
-} from "../test/support/kube-resources.ts";
-import { openTcpGate } from "../test/support/tcp-gate.ts";
-import { startSampleSandbox } from "./sample-sandbox.ts";
+} from "./lib/kube/kube-resources.ts";
+import { openTcpGate } from "./lib/stage/tcp-gate.ts";
+import { startSampleSandbox } from "./lib/demo/sample-sandbox.ts";
 
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
 const SANDBOXES = 50;

@@ -5,14 +5,14 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 
 import { parseDurationMs } from "../src/config/values.ts";
-import { createAddressSwap } from "../test/support/address-swap.ts";
-import { eventually } from "../test/support/eventually.ts";
-import { type IngressProcess, isAnswering, startIngressProcess } from "../test/support/ingress-process.ts";
-import { startProxy } from "../test/support/proxy-harness.ts";
-import { createRandom, type Random } from "../test/support/random.ts";
-import { openRaw, rawRequest } from "../test/support/raw-client.ts";
-import { batchSandbox } from "../test/support/sandbox-objects.ts";
-import { startUpstreamServer, UPSTREAM_SERVERS } from "../test/support/upstream-servers.ts";
+import { createAddressSwap } from "./lib/stage/address-swap.ts";
+import { eventually } from "./lib/eventually.ts";
+import { type IngressProcess, isAnswering, startIngressProcess } from "./lib/ingress-process.ts";
+import { startProxy } from "./lib/stage/proxy-harness.ts";
+import { createRandom, type Random } from "./lib/stage/random.ts";
+import { openRaw, rawRequest } from "./lib/stage/raw-client.ts";
+import { batchSandbox } from "./lib/stage/sandbox-objects.ts";
+import { startUpstreamServer, UPSTREAM_SERVERS } from "./lib/stage/upstream-servers.ts";
 
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
 const GIGABYTE = 1024 ** 3;

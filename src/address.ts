@@ -48,6 +48,13 @@ export function parseAddressSet(text: string): AddressSet {
   return { has: (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6") };
 }
 
+/** As `parseAddressSet`, for addresses and CIDR ranges only: neither `private` nor `none`. */
+export function parseAddressRanges(text: string): AddressSet {
+  const word = text.split(",").find((part) => /^(?:private|none)$/.test(part.trim()));
+  if (word === undefined) return parseAddressSet(text);
+  throw new Error(`Cannot parse address range "${word.trim()}": expected an address or a CIDR range`);
+}
+
 function addRange(list: BlockList, part: string): void {
   if (part === "private") {
     for (const range of PRIVATE_RANGES) addRange(list, range);
@@ -84,16 +91,28 @@ function rangesOf(...ranges: readonly string[]): BlockList {
   return list;
 }
 
-/** Where clouds serve credentials to a machine, beside 169.254.169.254: to whoever reaches them from it. */
+/**
+ * Where clouds serve credentials to a machine, outside the link-local ranges (169.254.169.254 of most clouds,
+ * 169.254.170.2 and .23 of AWS, 169.254.42.42 of Scaleway): to whoever reaches them from it. From the clouds' own
+ * documents and the data sources of cloud-init.
+ */
 const CLOUD_METADATA = [
   "100.100.100.200", // Alibaba Cloud, in RFC 6598's range
+  "fd00:100::100:200", // Alibaba Cloud
   "168.63.129.16", // Azure, a public address
-  "fd00:ec2::254", // AWS
+  "192.0.0.192", // Oracle Cloud Classic
+  "fd00:c1::a9fe:a9fe", // Oracle Cloud
+  "fd00:ec2::/32", // AWS: instance metadata, EKS Pod Identity (::23), DNS and time
   "fd20:ce::254", // Google Cloud
+  "fd00:42::42", // Scaleway
+  "fd00:a9fe:a9fe::1", // Akamai (Linode)
 ] as const;
 
-/** Behind these any IPv4 address may be, link-local ones too: IPv4-compatible (RFC 4291 §2.5.5.1), NAT64 (RFC 6052, RFC 8215). */
-const EMBEDDED_IPV4 = ["::/96", "64:ff9b::/96", "64:ff9b:1::/48"] as const;
+/**
+ * Behind these any IPv4 address may be, link-local ones too: IPv4-compatible (RFC 4291 §2.5.5.1), IPv4-translated
+ * (RFC 2765 §2.1), NAT64 (RFC 6052, RFC 8215), Teredo (RFC 4380 §4), 6to4 (RFC 3056 §2).
+ */
+const EMBEDDED_IPV4 = ["::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"] as const;
 
 /** First match wins. RFC 6890 and the IANA special-purpose registries; 255.255.255.255 is counted as multicast. */
 const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [

@@ -1,20 +1,25 @@
-import { createAccessChecker } from "./access/access-checker.ts";
+import { createAccessChecker } from "./access/checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
-import { createAccessKeysSource } from "./access-keys-source.ts";
+import { createAccessKeysSource } from "./access/keys-file.ts";
 import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config.ts";
+import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
-import { type MemoryLimit, readMemoryLimit } from "./host/memory-limit.ts";
+import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
+import { createTcpTable } from "./host/tcp-table.ts";
+import { listPlaces, nameFault } from "./process/fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
-import { createLogger, type Logger, type ProgramLogger } from "./log.ts";
-import { createMetrics, type ProcessProbe } from "./metrics.ts";
-import { createProxyServer } from "./proxy/proxy-server.ts";
+import { createLogger, type Logger, type ProgramLogger } from "./log/logger.ts";
+import { createMetrics, type ProcessProbe } from "./metrics/metrics.ts";
+import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
+import { createAccessLog } from "./proxy/report/access-log.ts";
+import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
-import { noRenewPublisher } from "./renew/renew-publisher.ts";
-import { createManifestProvider } from "./sandbox/manifest-provider.ts";
+import { noRenewPublisher } from "./renew/publisher.ts";
+import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
+import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
@@ -24,13 +29,25 @@ import { buildInfo, formatBuildInfo } from "./version.ts";
  * Kubernetes kills after 30.
  */
 const FLUSH_MAX_MS = 1_000;
+/** How many faults are logged: while the process drains, one cause can bring thousands. All of them are counted. */
+const FAULTS_LOGGED_MAX = 20;
+/** Places of a stack that are logged. */
+const FAULT_PLACES_MAX = 10;
+/** Said by the system where its kernel has no IPv6 (`ipv6.disable=1`), or no interface that has it. */
+const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
+const ANY_IPV4 = "0.0.0.0";
 
 /** Where the world is touched; tests put their own here. */
 export interface IngressSeams {
   readonly clock: Clock;
   readonly process: ProcessProbe;
-  /** Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. */
+  /**
+   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
+   * addresses at which no sandbox is.
+   */
   readonly environment: Readonly<Record<string, string | undefined>>;
+  /** The text of `/etc/resolv.conf`. Default: empty. */
+  readonly resolverConfig?: string;
   /** Part of the request ids of this process; differs between replicas and starts. */
   readonly instance: string;
   /** Default: this process's, from the system. */
@@ -44,7 +61,7 @@ export interface IngressSeams {
 /** The program: everything between the process edge and the parts. */
 export interface Ingress {
   /**
-   * Listens and begins to read sandboxes. Rejects when a port cannot be had or the access keys are bad; what is open
+   * Listens and begins to read sandboxes. Rejects when a port cannot be had or a file of secrets is bad; what is open
    * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
    */
   start(): Promise<IngressPorts>;
@@ -53,6 +70,11 @@ export interface Ingress {
    * drain time, cut the rest; flush, and close the admin port last. Idempotent.
    */
   drain(): Promise<void>;
+  /**
+   * Takes a fault that belongs to no request: counted, logged, and the ingress is not ready any more. To be drained by the
+   * caller, who ends the process.
+   */
+  reportFault(what: string, thrown: unknown): void;
   readonly lifecycle: Lifecycle;
   readonly logger: ProgramLogger;
 }
@@ -67,45 +89,62 @@ export interface IngressPorts {
 /** Puts the parts together. Touches neither network nor files before `start`. */
 export async function createIngress(config: Config, seams: IngressSeams): Promise<Ingress> {
   const { clock } = seams;
-  const logger =
-    seams.logger ??
-    createLogger({ level: config.logLevel, format: config.logFormat, accessLog: config.accessLog, clock });
+  const logger = seams.logger ?? createLogger({ level: config.logLevel, format: config.logFormat, clock });
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
-  const provider = seams.provider ?? (await createProvider(config, { clock, logger, environment: seams.environment }));
+  const endpoints = buildEndpointRules(config, seams);
+  const provider =
+    seams.provider ?? (await createProvider(config, { clock, logger, endpoints, environment: seams.environment }));
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
     logger,
     clock,
   });
+  const failures = createFailureLimiter({
+    clock,
+    onSandboxExhausted: ({ sandboxUid, untold }) =>
+      logger.warn("signatures of a sandbox are being guessed: new links to it get 429", { uid: sandboxUid, untold }),
+  });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
   const plan = resolveMemoryPlan(config, limit);
+  const tcp = createTcpTable({ clock });
   const proxy = createProxyServer(
     { ...config, ...plan },
     {
       clock,
-      accessLog: logger.accessLog,
+      accessLog: createAccessLog(config.accessLog, { logger, clock }),
       metrics,
       provider,
-      access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }) }),
+      access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
+      memory: {
+        limitBytes: limit.bytes,
+        residentBytes: () => readResidentBytes(),
+        collect: () => seams.process.collectGarbage(),
+      },
+      names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },
+      connectionState: (address, port) => tcp.stateOf(address, port),
       instance: seams.instance,
     },
   );
   const descriptors = createDescriptors({ clock, logger });
   descriptors.onLook((pressure) => proxy.relieve(pressure));
+  let faults = 0;
   metrics.observe({
+    internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
+    namesakes: () => provider.namesakes(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
-    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes }),
+    memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
     descriptors: () => {
       const stats = descriptors.stats();
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
+    accessFailures: () => failures.stats(),
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
   });
   const admin =
@@ -115,7 +154,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           host: config.adminHost,
           port: config.adminPort,
           metrics,
-          checks: () => readinessChecks(lifecycle, provider),
+          checks: () => [...readinessChecks(lifecycle, provider), faultCheck(faults)],
           logger,
         });
 
@@ -128,14 +167,15 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     // The admin port first and last: it tells what the rest is doing.
-    const adminPort = (await listen("admin", config, async () => await admin?.start()))?.port ?? 0;
+    const listen = createListening(config, logger);
+    const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
+    await renew.start();
     if (isDraining()) return { port: 0, adminPort };
-    const port = await listen("traffic", config, () => proxy.start());
+    const port = await listen("traffic", (host) => proxy.start(host));
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
-    await renew.start();
     void announceSync(provider, lifecycle, logger);
     return { port, adminPort };
   };
@@ -156,6 +196,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
 
   return {
     start,
+    reportFault(what, thrown) {
+      faults += 1;
+      if (faults > FAULTS_LOGGED_MAX) return;
+      // Not the message: it can hold what a client sent.
+      logger.error(what, { error: nameFault(thrown), at: listPlaces(thrown, FAULT_PLACES_MAX).join(" ") });
+    },
     drain: () => {
       lifecycle.advance("draining");
       return (draining ??= stopParts());
@@ -165,36 +211,75 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   };
 }
 
-/** Opens a port. Whatever the system says when that fails, the error names the flags that chose it. */
-async function listen<T>(which: "admin" | "traffic", config: Config, open: () => T | Promise<T>): Promise<T> {
-  const { host, port, flags } =
-    which === "admin"
-      ? { host: config.adminHost, port: config.adminPort, flags: "--admin-host, --admin-port" }
-      : { host: config.host, port: config.port, flags: "--host, --port" };
-  try {
-    return await open();
-  } catch (error) {
-    const reason = error instanceof Error ? error.message : String(error);
-    const place = `${formatUrlHost(host)}:${port}`;
-    throw new Error(`Cannot listen on ${place} (${flags}): ${reason}`, { cause: error });
-  }
+/**
+ * Opens ports. Whatever the system says when that fails, the error names the flags that chose the address. An address that
+ * nobody chose, `::`, gives way to `0.0.0.0` where the kernel has no IPv6; that is said once.
+ */
+function createListening(config: Config, logger: Logger) {
+  let hasWarned = false;
+  const flagsOf = {
+    admin: { host: config.adminHost, isDefault: config.isDefaultAdminHost, port: config.adminPort },
+    traffic: { host: config.host, isDefault: config.isDefaultHost, port: config.port },
+  };
+  return async <T>(which: "admin" | "traffic", open: (host: string) => T | Promise<T>): Promise<T> => {
+    const { host, isDefault, port } = flagsOf[which];
+    const flags = which === "admin" ? "--admin-host, --admin-port" : "--host, --port";
+    const attempt = async (address: string): Promise<T> => {
+      try {
+        return await open(address);
+      } catch (error) {
+        const place = `${formatUrlHost(address)}:${port}`;
+        throw new Error(`Cannot listen on ${place} (${flags}): ${messageOf(error)}`, { cause: error });
+      }
+    };
+    try {
+      return await attempt(host);
+    } catch (error) {
+      if (!isDefault || !NO_IPV6.test(messageOf(error))) throw error;
+      const listening = await attempt(ANY_IPV4);
+      if (!hasWarned) logger.warn(`no IPv6 here: listening on ${ANY_IPV4}, every IPv4 address, instead of ::`);
+      hasWarned = true;
+      return listening;
+    }
+  };
 }
+
+/** With the system's code, which not every message repeats. */
+function messageOf(error: unknown): string {
+  if (!(error instanceof Error)) return String(error);
+  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  return error.message.includes(code) ? error.message : `${error.message} (${code})`;
+}
+
+function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
+  return createEndpointRules({
+    clock,
+    environment,
+    clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
+    allowLoopback: config.allowLoopbackEndpoints,
+    ranges: config.endpointRanges,
+    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
+    ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
+  });
+}
+
+const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
 async function createProvider(
   config: Config,
-  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger },
+  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
 ): Promise<SandboxProvider> {
   const { providerType, namespaces } = config;
-  const { clock, logger, environment } = parts;
+  const { clock, logger, environment, endpoints } = parts;
   if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, clock, logger });
+    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
   }
   // Loaded only where it is needed: the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
-    import("./kube/kube-client.ts"),
-    import("./sandbox/kubernetes-provider.ts"),
+    import("./kube/client.ts"),
+    import("./sandbox/kubernetes/provider.ts"),
   ]);
-  const { allNamespaces, allowLoopbackEndpoints } = config;
+  const { allNamespaces } = config;
   const client = createKubeClient(
     { kubeconfig: config.kubeconfig, environment },
     { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
@@ -204,7 +289,7 @@ async function createProvider(
     providerType,
     namespaces,
     allNamespaces,
-    allowLoopbackEndpoints,
+    endpoints,
     logger,
     clock,
   });
@@ -228,6 +313,11 @@ function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): reado
     { name: "sandboxes-synced", ok: synced, detail: synced ? "" : (fault ?? "the first list is not complete") },
     { name: "serving", ok: isServing, detail: isServing ? "" : "shutting down" },
   ];
+}
+
+function faultCheck(faults: number): HealthCheck {
+  const ok = faults === 0;
+  return { name: "no-internal-fault", ok, detail: ok ? "" : "a bug was hit, the process is about to end" };
 }
 
 /** Milliseconds between two looks at a provider that is not synced; it logs its own faults. */

@@ -1,25 +1,37 @@
 // The process edge: the only file that touches `process`. What it needs before anything else is loaded stands first.
+import { replaceProcess } from "./process/replace-process.ts";
+import { planRestart, RESTART_MARKER } from "./process/runtime-settings.ts";
+import { setSignalMask } from "./process/signal-mask.ts";
+import { StopSignals } from "./process/stop-signals.ts";
 
 /** Exit codes: 0 clean, 1 failure, 2 usage. */
 type ExitCode = 0 | 1 | 2;
 
 /**
  * As process 1 of a container, SIGTERM is ignored until somebody handles it: so before anything that takes time.
- * The second signal ends the program at once.
+ * A second signal ends the program at once.
  */
 let onStopSignal: () => void = () => process.exit(0);
-let stopSignals = 0;
+const stopSignals = new StopSignals();
 for (const signal of ["SIGTERM", "SIGINT"] as const) {
   process.on(signal, () => {
-    if (++stopSignals > 1) process.exit(1);
-    onStopSignal();
+    const order = stopSignals.receive(signal, performance.now());
+    if (order === "exit") process.exit(1);
+    if (order === "drain") onStopSignal();
   });
 }
+const isRestarted = process.env[RESTART_MARKER] !== undefined;
+delete process.env[RESTART_MARKER];
+// What was sent while the program started itself again comes now.
+if (isRestarted) setSignalMask("release");
+
+/** Turns of the event loop after which the handler of a signal that has come has been called. */
+const SIGNAL_TURNS = 2;
 
 await main();
 
 async function main(): Promise<void> {
-  const { parseConfig } = await import("./config.ts");
+  const { parseConfig } = await import("./config/parse-config.ts");
   const args = readArguments();
   const parsed = parseConfig(args, process.env);
   switch (parsed.kind) {
@@ -34,12 +46,12 @@ async function main(): Promise<void> {
     case "faults":
       return finish(2, { stderr: `${parsed.faults.map((fault) => `${fault}\n`).join("")}${parsed.usage}` });
     case "run":
-      restartWithRuntimeSettings(args, parsed.config.maxHeaderBytes);
+      await restartWithRuntimeSettings(args, parsed.config.maxHeaderBytes);
       return runIngress(parsed.config);
   }
 }
 
-async function runIngress(config: import("./config.ts").Config): Promise<void> {
+async function runIngress(config: import("./config/parse-config.ts").Config): Promise<void> {
   const [{ createIngress }, { systemClock }] = await Promise.all([import("./ingress.ts"), import("./clock.ts")]);
   const startedAt = process.cpuUsage();
   const ingress = await createIngress(config, {
@@ -50,17 +62,26 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
         return (user + system) / 1000;
       },
       residentBytes: () => process.memoryUsage.rss(),
+      collectGarbage: () => Bun.gc(true),
     },
     environment: process.env,
-    instance: (Date.now() % 36 ** 6).toString(36) + process.pid.toString(36),
+    resolverConfig: await readResolverConfig(),
+    instance: crypto.randomUUID().slice(0, 8),
   });
   const { logger } = ingress;
-  // A fault in one place must not end everybody's connections; it is a bug, and must be seen.
-  process.on("uncaughtException", (error) => logger.error("uncaught exception", { error: describe(error) }));
-  process.on("unhandledRejection", (error) => logger.error("unhandled rejection", { error: describe(error) }));
-
   const stopped = Promise.withResolvers<void>();
-  onStopSignal = () => void ingress.drain().then(stopped.resolve, stopped.reject);
+  const stop = () => void ingress.drain().then(stopped.resolve, stopped.reject);
+  onStopSignal = stop;
+  let exitCode: ExitCode = 0;
+  // It belongs to no request, so nobody knows what is still right: what is open ends in order, and another process begins.
+  const onFault = (what: string, thrown: unknown) => {
+    exitCode = 1;
+    ingress.reportFault(what, thrown);
+    stop();
+  };
+  process.on("uncaughtException", (error) => onFault("uncaught exception", error));
+  process.on("unhandledRejection", (error) => onFault("unhandled rejection", error));
+
   try {
     // A drain that is over ends the program even where the start hangs, on a file system that does not answer say.
     await Promise.race([ingress.start().then(() => stopped.promise), stopped.promise]);
@@ -69,7 +90,13 @@ async function runIngress(config: import("./config.ts").Config): Promise<void> {
     await logger.flush();
     return finish(1);
   }
-  return finish(0);
+  return finish(exitCode);
+}
+
+/** Empty where there is no such file: names are then those of an ordinary cluster. */
+async function readResolverConfig(): Promise<string> {
+  const { readFile } = await import("node:fs/promises");
+  return readFile("/etc/resolv.conf", "utf8").catch(() => "");
 }
 
 async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {
@@ -83,31 +110,22 @@ async function runCommand(name: "sign" | "verify", args: readonly string[]): Pro
   return finish(result.exitCode, result);
 }
 
-/**
- * Bun reads these settings once, at its own start, so the program starts itself again with them, keeping its process id:
- * - the number of simultaneous `fetch`es, 256 by default: quiet event streams would soon hold them all;
- * - the life of a DNS answer, 30 s by default: a sandbox that restarts behind its name changes address;
- * - the size of a request's head, 16 KiB by default;
- * - how long freed memory is kept for the next request before the system has it back, 10 ms by default: faulting it in
- *   again is 4 % of a small request and 17 % of a megabyte. This one the operator may choose.
- * `BUN_OPTIONS` is replaced, not extended: nothing from outside gets to choose the runtime's options.
- */
-function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: number): void {
-  const settings: Readonly<Record<string, string>> = {
-    BUN_CONFIG_MAX_HTTP_REQUESTS: "65535",
-    BUN_CONFIG_DNS_TIME_TO_LIVE_SECONDS: "1",
-    BUN_OPTIONS: `--max-http-header-size=${maxHeaderBytes}`,
-    // Milliseconds: long enough to serve the next requests, short enough to be gone when they stop.
-    MIMALLOC_PURGE_DELAY: process.env["MIMALLOC_PURGE_DELAY"] ?? "1000",
-  };
-  if (Object.entries(settings).every(([name, value]) => process.env[name] === value)) return;
+/** Starts the program again, once, where the environment is not what the runtime needs; see `planRestart`. */
+async function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: number): Promise<void> {
+  const plan = planRestart(process.env, { maxHeaderBytes, isRestarted });
+  if (plan.kind === "go-on") return;
+  if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
+  const script = isCompiled() ? [] : [Bun.main];
+  const argv = [process.argv0, ...script, ...args];
+  setSignalMask("hold");
+  // What came before is handled first: its handler is called when the event loop turns, and ends the program.
+  for (let turn = 0; turn < SIGNAL_TURNS; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
+  replaceProcess({ path: process.execPath, argv, env: plan.env });
+  setSignalMask("release");
   const execve = process.execve?.bind(process);
   if (execve === undefined) return warnAboutSettings("this platform cannot replace a process");
-  const env: Record<string, string> = {};
-  for (const [name, value] of Object.entries(process.env)) if (value !== undefined) env[name] = value;
-  const script = isCompiled() ? [] : [Bun.main];
   try {
-    execve(process.execPath, [process.argv0, ...script, ...args], { ...env, ...settings });
+    execve(process.execPath, argv, plan.env);
   } catch (error) {
     warnAboutSettings(error instanceof Error ? error.message : String(error));
   }
@@ -115,7 +133,7 @@ function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: num
 
 function warnAboutSettings(reason: string): void {
   process.stderr.write(
-    `Cannot start again with the runtime's limits raised (${reason}): at most 256 requests at a time are forwarded.\n`,
+    `Cannot set the runtime's limits (${reason}): at most 256 requests at a time may be forwarded.\n`,
   );
 }
 
@@ -142,8 +160,4 @@ async function finish(
 function writeWhole(stream: NodeJS.WriteStream, text: string | undefined): Promise<void> {
   if (text === undefined || text === "") return Promise.resolve();
   return new Promise((resolve) => stream.write(text, () => resolve()));
-}
-
-function describe(error: unknown): string {
-  return error instanceof Error ? (error.stack ?? error.message) : String(error);
 }

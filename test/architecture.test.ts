@@ -25,34 +25,34 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   address: { uses: [] },
   version: { uses: [] },
   lifecycle: { uses: [] },
-  // The operating system's own words, read and parsed.
+  process: { uses: [] },
+  log: { uses: ["clock"] },
   host: { uses: ["address"], types: ["clock", "log"] },
-  log: { uses: ["clock"], types: ["errors", "metrics"] },
-  metrics: { uses: ["clock", "version"], types: ["errors", "log", "config"] },
   files: { uses: ["clock"], types: ["log"] },
 
-  // Pure: text and headers in, values out.
+  // Pure: text and headers in, values out. Only access/keys-file.ts reads a file.
   route: { uses: ["errors"] },
-  access: { uses: ["errors", "route", "address"], types: ["clock"] },
-  config: { uses: ["address", "access", "log", "renew"], types: ["route", "host"] },
+  access: { uses: ["errors", "route", "address", "files"], types: ["clock", "log"] },
 
   // Parts.
+  metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   kube: { uses: ["clock"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube"], types: ["config"] },
-  renew: { uses: ["clock"], types: ["config", "log", "sandbox"] },
+  sandbox: { uses: ["address", "clock", "files", "log", "kube"] },
+  renew: { uses: ["clock"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "route", "sandbox"],
-    types: ["access", "config", "host", "log", "metrics", "renew"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox"],
+    types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["address"], types: ["log"] },
-  "access-keys-source": { uses: ["access", "files"], types: ["clock", "log"] },
+
+  // The rooms' options, filled in from flags and environment.
+  config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },
   commands: { uses: ["access", "config", "route"] },
 
   // The whole.
   ingress: {
     uses: [
       "access",
-      "access-keys-source",
       "address",
       "admin",
       "clock",
@@ -62,31 +62,31 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "lifecycle",
       "log",
       "metrics",
+      "process",
       "proxy",
       "renew",
       "sandbox",
       "version",
     ],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "version"] },
+  main: { uses: ["clock", "commands", "config", "ingress", "process", "version"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */
-const WITHOUT_KUBE = /^sandbox\/(?!kubernetes-)/;
+const WITHOUT_KUBE = /^sandbox\/(?!kubernetes\/)/;
 
 /** Each package is imported in one file. */
 const PACKAGES: Readonly<Record<string, string>> = {
-  "@kubernetes/client-node": "kube/kube-config.ts",
-  "@opentelemetry/api": "metrics.ts",
-  "@opentelemetry/exporter-metrics-otlp-http": "metrics.ts",
-  "@opentelemetry/exporter-prometheus": "metrics.ts",
-  "@opentelemetry/resources": "metrics.ts",
-  "@opentelemetry/sdk-metrics": "metrics.ts",
-  "@redis/client": "renew/redis-client.ts",
-  cac: "config.ts",
-  consola: "log.ts",
-  ws: "proxy/websocket-dial.ts",
-  yaml: "sandbox/read-manifest.ts",
+  "@kubernetes/client-node": "kube/credentials.ts",
+  "@opentelemetry/api": "metrics/metrics.ts",
+  "@opentelemetry/exporter-metrics-otlp-http": "metrics/metrics.ts",
+  "@opentelemetry/exporter-prometheus": "metrics/metrics.ts",
+  "@opentelemetry/resources": "metrics/metrics.ts",
+  "@opentelemetry/sdk-metrics": "metrics/metrics.ts",
+  cac: "config/parse-config.ts",
+  consola: "log/logger.ts",
+  ws: "proxy/websocket/dial.ts",
+  yaml: "sandbox/manifest/read.ts",
 };
 
 /** Members of the global `process`, and their like in `Bun`; a parameter may well be called `process`. */
@@ -161,10 +161,33 @@ describe("src", () => {
     expect(broken).toEqual([]);
   });
 
-  test("imports: there is no cycle", () => {
-    const next = new Map(
-      files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to) && !i.typeOnly)]),
+  test("rooms: each uses only rooms that stand before it, of whose types it knows, too", () => {
+    const order = Object.keys(ROOMS);
+    const upwards = Object.entries(ROOMS).flatMap(([room, { uses, types = [] }]) =>
+      [...uses, ...types]
+        .filter((used) => order.indexOf(used) >= order.indexOf(room))
+        .map((used) => `${room} → ${used}`),
     );
+    expect(upwards).toEqual([]);
+  });
+
+  test("rooms: docs/architecture.md shows this table", () => {
+    const text = readFileSync(join(SRC, "../docs/architecture.md"), "utf8").replaceAll(/\n {2}/g, " ");
+    const shown = /<!-- rooms -->\n([\s\S]*)<!-- \/rooms -->/.exec(text)?.[1]?.trim().split("\n");
+    const rows = Object.entries(ROOMS).map(([room, { uses, types = [] }]) => {
+      const ofTypes = types.length === 0 ? "" : `; types of ${types.join(", ")}`;
+      return `- \`${room}\`: uses ${uses.join(", ") || "nothing"}${ofTypes}.`;
+    });
+    expect(shown).toEqual(rows);
+  });
+
+  test("rooms: no file stands beside a folder of its name", () => {
+    const folders = new Set(files.map((file) => dirname(file)));
+    expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);
+  });
+
+  test("imports: there is no cycle, of types either", () => {
+    const next = new Map(files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to))]));
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {
       if (path.includes(file)) throw new Error(`cycle: ${[...path, file].join(" → ")}`);
@@ -186,5 +209,34 @@ describe("src", () => {
     // Only the process edge touches the process, and nothing is kept at the level of a module that can change.
     expect(code.match(PROCESS_USE)).toBeNull();
     expect(code.match(/^(?:export )?(?:let|var) .*/gm)).toBeNull();
+  });
+});
+
+describe("scripts", () => {
+  const ROOT = join(SRC, "..");
+  const scripts = [...new Glob("scripts/**/*.ts").scanSync(ROOT)].toSorted((a, b) => a.localeCompare(b));
+  const importsOf = (file: string): string[] =>
+    [...readFileSync(join(ROOT, file), "utf8").matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/g)].map(
+      ([, path = ""]) => (path.startsWith(".") ? relative(ROOT, join(ROOT, dirname(file), path)) : path),
+    );
+
+  test("imports: there are commands in scripts/, and modules in scripts/lib/", () => {
+    expect(scripts.filter((file) => file.startsWith("scripts/lib/")).length).toBeGreaterThan(30);
+    expect(scripts.filter((file) => !/^scripts\/(?:lib\/.+|[a-z-]+)\.ts$/.test(file))).toEqual([]);
+  });
+
+  test.each(scripts)("imports: %s imports no test", (file) => {
+    const broken = importsOf(file).filter((path) => path.startsWith("test/") || path === "bun:test");
+    expect(broken).toEqual([]);
+  });
+
+  test.each(scripts)("imports: %s imports no command", (file) => {
+    expect(importsOf(file).filter((path) => /^scripts\/[^/]+$/.test(path))).toEqual([]);
+  });
+
+  test("imports: no test imports a command", () => {
+    const tests = [...new Glob("test/**/*.ts").scanSync(ROOT)];
+    const broken = tests.filter((file) => importsOf(file).some((path) => /^scripts\/[^/]+$/.test(path)));
+    expect(broken).toEqual([]);
   });
 });

@@ -1,128 +1,176 @@
 import type { Clock } from "../clock.ts";
-import { clientNetwork } from "./client-network.ts";
+import { clientNetworkOf } from "./client-network.ts";
+import { LeakyBuckets } from "./leaky-buckets.ts";
 
-/** Failed signature checks that a pair may make at once: a page of stale links must not lock its reader out. */
+/** Failed signature checks that a client may make at a sandbox at once: a page of stale links must not lock its reader out. */
 export const FAILURE_BURST = 20;
 
 /**
- * Milliseconds after which a pair may fail once more: ten failures a minute. At that rate a client needs four hundred
- * years to have tried one half of the 2^32 signatures of a route. Below the `Retry-After` of the refusal, 10 s, so
- * that a client that heeds it is heard again.
+ * Milliseconds after which a client may fail once more: ten failures a minute. Below the `Retry-After` of the refusal,
+ * 10 s, so that a client that heeds it is heard again. This slows one client only; who has many addresses is slowed by
+ * `SANDBOX_FAILURE_LEAK_MS`.
  */
 export const FAILURE_REFILL_MS = 6_000;
 
 /**
- * Pairs remembered. About 12 MB of heap when full, which only an attack can bring about: 65,536 pairs forgive 10,900 failures
- * a second by themselves, and a pair that has been forgiven is dropped.
+ * Failures that all clients of one IPv6 /48 may make at a sandbox at once: ten times what one client may. A /48 is one
+ * site (RFC 6177 §2), or a part of a mobile network where each subscriber has a /64: several readers with stale links
+ * must have room beside each other. But any hoster gives a whole one, 65,536 times a /64, to one customer.
  */
-export const FAILURE_PAIRS_MAX = 65_536;
+export const SITE_FAILURE_BURST = 10 * FAILURE_BURST;
 
-/** Who failed at what: the unit in which failures are counted. */
-export interface FailurePair {
+/** Milliseconds after which a /48 may fail once more: a hundred failures a minute, a sixth of what a sandbox takes from all. */
+export const SITE_FAILURE_LEAK_MS = FAILURE_REFILL_MS / 10;
+
+/** Failures that all clients together may make at a sandbox at once: fifty clients with stale links, each at its limit. */
+export const SANDBOX_FAILURE_BURST = 1_000;
+
+/**
+ * Milliseconds after which a sandbox takes one more failure: ten a second from all clients together, however many
+ * addresses they have. That is the real bound of guessing: half of the 2^32 signatures of one route take 2^31 / 10 s, or
+ * 6.8 years; a year of it finds one with a chance of 7 %. Each replica counts for itself, so that two halve the time;
+ * and who is content with any one of a thousand sandboxes may guess at each of them.
+ */
+export const SANDBOX_FAILURE_LEAK_MS = 100;
+
+/**
+ * Clients, sites and sandboxes remembered, each. Three full tables are 35 MB of heap, which only an attack can bring
+ * about. One sandbox cannot fill it: its budget lets through 1,000 failures and then 10 a second, and a client
+ * that failed once is forgotten after 6 s. Tens of attacked sandboxes can; then clients that failed least are forgotten first.
+ */
+export const FAILURE_TABLE_MAX = 65_536;
+
+/** Least time between two warnings, in milliseconds: an attack lasts, and each failure of it reaches the limit anew. */
+export const EXHAUSTED_WARNING_MS = 60_000;
+
+/** Who checks a signature at which sandbox: what failures are counted by. */
+export interface Attempt {
   /** The sandbox's `metadata.uid`. */
   readonly sandboxUid: string;
+  /** As the peer tells it, where it is one of `--trusted-proxies`. */
   readonly clientAddress: string;
+  /**
+   * Who is at the other end of the connection. A client that is told of by a peer has a budget of its own for each
+   * peer: who can name any client, like a pod that a range of `--trusted-proxies` holds by mistake, cannot use up the
+   * budget that this client has elsewhere.
+   */
+  readonly peerAddress: string;
 }
 
-/** Counts failed signature checks by pair of sandbox and client. Synchronous; never throws. */
+/** Whose budget is used up. `client`: the client's own, or that of its /48. */
+export type ThrottleScope = "client" | "sandbox";
+
+/** Told of a sandbox whose budget is used up. */
+export interface SandboxExhausted {
+  readonly sandboxUid: string;
+  /** How often the same happened, at any sandbox, since it was told of last. */
+  readonly untold: number;
+}
+
+export interface FailureStats {
+  /** Failed signature checks since the start. */
+  readonly failures: number;
+  /** Sandboxes whose budget is used up now. */
+  readonly exhaustedSandboxes: number;
+  /** What is remembered now: at most `maxEntries` each. */
+  readonly clients: number;
+  readonly sites: number;
+  readonly sandboxes: number;
+}
+
+/** Counts failed signature checks. Synchronous; never throws. */
 export interface FailureLimiter {
-  /** Whether the pair has failed so often that its next signature must not even be compared. */
-  isThrottled(pair: FailurePair): boolean;
-  /** Counts one failure of the pair. */
-  record(pair: FailurePair): void;
-  /** How many pairs are remembered: at most `maxPairs`. */
-  size(): number;
+  /** Whose budget is used up, so that a signature that is not known must not even be compared; undefined: nobody's. */
+  throttleOf(attempt: Attempt): ThrottleScope | undefined;
+  /** Counts one failure, for the client, its /48 and the sandbox. */
+  record(attempt: Attempt): void;
+  /** Takes a look at each sandbox that failed of late: for metrics. */
+  stats(): FailureStats;
 }
 
 export interface FailureLimiterOptions {
-  /** Only its monotonic time is used: a step of the wall clock neither forgives nor locks out. */
+  /** Only its monotonic time is used. */
   readonly clock: Clock;
-  /** Default: `FAILURE_PAIRS_MAX`. At least 1. */
-  readonly maxPairs?: number;
+  /** Clients, sites and sandboxes remembered, each. Default: `FAILURE_TABLE_MAX`. At least 1. */
+  readonly maxEntries?: number;
+  /** Called when a sandbox's budget is used up, at most once in `EXHAUSTED_WARNING_MS`. What it throws is dropped. */
+  readonly onSandboxExhausted?: (event: SandboxExhausted) => void;
 }
 
-/**
- * Creates a limiter in bounded memory: a leaky bucket for each pair, kept as the time at which it will have leaked
- * empty.
- *
- * When the table is full, the pair that is closest to being forgiven makes room. So nobody is throttled for what
- * others did, a new pair is always counted, and who wants a pair forgotten early must bring all others in the table
- * above it: as many failures as the whole table forgives in the meantime, of which each is a guess spent elsewhere.
- */
+/** Creates a limiter in bounded memory; see `LeakyBuckets` for what a full table does. */
 export function createFailureLimiter(options: FailureLimiterOptions): FailureLimiter {
-  return new LeakyFailureLimiter(options.clock, options.maxPairs ?? FAILURE_PAIRS_MAX);
+  return new LeakyFailureLimiter(options);
 }
 
 class LeakyFailureLimiter implements FailureLimiter {
-  readonly #clock: Clock;
-  readonly #maxPairs: number;
-  /** Pair → monotonic time at which nothing of its failures is left. */
-  readonly #forgivenAtMs = new Map<string, number>();
-  /** The same pairs by that time in units of `FAILURE_REFILL_MS`: at most `FAILURE_BURST + 2` slots are in use. */
-  readonly #slots = new Map<number, Set<string>>();
+  readonly #options: FailureLimiterOptions;
+  readonly #clients: LeakyBuckets;
+  readonly #sites: LeakyBuckets;
+  readonly #sandboxes: LeakyBuckets;
+  #failures = 0;
+  #untold = 0;
+  /** Monotonic time of the last warning. */
+  #toldAtMs = Number.NEGATIVE_INFINITY;
 
-  constructor(clock: Clock, maxPairs: number) {
-    this.#clock = clock;
-    this.#maxPairs = maxPairs;
+  constructor(options: FailureLimiterOptions) {
+    const { clock, maxEntries: maxBuckets = FAILURE_TABLE_MAX } = options;
+    this.#options = options;
+    this.#clients = new LeakyBuckets({ clock, maxBuckets, burst: FAILURE_BURST, leakMs: FAILURE_REFILL_MS });
+    this.#sites = new LeakyBuckets({ clock, maxBuckets, burst: SITE_FAILURE_BURST, leakMs: SITE_FAILURE_LEAK_MS });
+    this.#sandboxes = new LeakyBuckets({
+      clock,
+      maxBuckets,
+      burst: SANDBOX_FAILURE_BURST,
+      leakMs: SANDBOX_FAILURE_LEAK_MS,
+    });
   }
 
-  isThrottled(pair: FailurePair): boolean {
-    if (this.#forgivenAtMs.size === 0) return false;
-    const forgivenAtMs = this.#forgivenAtMs.get(keyOf(pair));
-    if (forgivenAtMs === undefined) return false;
-    return forgivenAtMs - this.#clock.monotonic() > (FAILURE_BURST - 1) * FAILURE_REFILL_MS;
+  throttleOf(attempt: Attempt): ThrottleScope | undefined {
+    if (this.#clients.size === 0) return undefined;
+    const { client, site } = keysOf(attempt);
+    if (this.#clients.isFull(client) || (site !== undefined && this.#sites.isFull(site))) return "client";
+    return this.#sandboxes.isFull(attempt.sandboxUid) ? "sandbox" : undefined;
   }
 
-  record(pair: FailurePair): void {
-    const nowMs = this.#clock.monotonic();
-    this.#dropForgiven(nowMs);
-    const key = keyOf(pair);
-    const before = this.#forgivenAtMs.get(key);
-    if (before === undefined) this.#makeRoom();
-    else this.#removeFromSlot(key, before);
-    const after = Math.min(
-      Math.max(before ?? nowMs, nowMs) + FAILURE_REFILL_MS,
-      nowMs + FAILURE_BURST * FAILURE_REFILL_MS,
-    );
-    this.#forgivenAtMs.set(key, after);
-    const slot = this.#slots.get(slotOf(after));
-    if (slot === undefined) this.#slots.set(slotOf(after), new Set([key]));
-    else slot.add(key);
+  record(attempt: Attempt): void {
+    const { client, site } = keysOf(attempt);
+    this.#failures++;
+    this.#clients.add(client);
+    if (site !== undefined) this.#sites.add(site);
+    this.#sandboxes.add(attempt.sandboxUid);
+    if (this.#sandboxes.isFull(attempt.sandboxUid)) this.#tellExhausted(attempt.sandboxUid);
   }
 
-  size(): number {
-    return this.#forgivenAtMs.size;
+  stats(): FailureStats {
+    return {
+      failures: this.#failures,
+      exhaustedSandboxes: this.#sandboxes.countFull(),
+      clients: this.#clients.size,
+      sites: this.#sites.size,
+      sandboxes: this.#sandboxes.size,
+    };
   }
 
-  #dropForgiven(nowMs: number): void {
-    for (const [slot, keys] of this.#slots) {
-      if (slot >= slotOf(nowMs)) continue;
-      for (const key of keys) this.#forgivenAtMs.delete(key);
-      this.#slots.delete(slot);
-    }
-  }
-
-  #makeRoom(): void {
-    if (this.#forgivenAtMs.size < this.#maxPairs) return;
-    const lowest = Math.min(...this.#slots.keys());
-    for (const key of this.#slots.get(lowest) ?? []) {
-      this.#removeFromSlot(key, lowest * FAILURE_REFILL_MS);
-      this.#forgivenAtMs.delete(key);
+  #tellExhausted(sandboxUid: string): void {
+    const nowMs = this.#options.clock.monotonic();
+    if (nowMs - this.#toldAtMs < EXHAUSTED_WARNING_MS) {
+      this.#untold++;
       return;
     }
-  }
-
-  #removeFromSlot(key: string, forgivenAtMs: number): void {
-    const slot = this.#slots.get(slotOf(forgivenAtMs));
-    slot?.delete(key);
-    if (slot?.size === 0) this.#slots.delete(slotOf(forgivenAtMs));
+    const untold = this.#untold;
+    this.#toldAtMs = nowMs;
+    this.#untold = 0;
+    try {
+      this.#options.onSandboxExhausted?.({ sandboxUid, untold });
+    } catch {
+      // A warning that cannot be given must not change what the client is told.
+    }
   }
 }
 
-function keyOf(pair: FailurePair): string {
-  return `${pair.sandboxUid}\n${clientNetwork(pair.clientAddress)}`;
-}
-
-function slotOf(forgivenAtMs: number): number {
-  return Math.floor(forgivenAtMs / FAILURE_REFILL_MS);
+function keysOf(attempt: Attempt): { readonly client: string; readonly site: string | undefined } {
+  const { sandboxUid, clientAddress, peerAddress } = attempt;
+  const { network, site } = clientNetworkOf(clientAddress);
+  const place = `${sandboxUid}\n${peerAddress === clientAddress ? "" : peerAddress}\n`;
+  return { client: place + network, site: site === undefined ? undefined : place + site };
 }

@@ -1,6 +1,6 @@
 import { hash, timingSafeEqual } from "node:crypto";
 import type { RouteSignature } from "../route/route.ts";
-import type { AccessKeys } from "./access-keys.ts";
+import type { AccessKeys } from "./keys.ts";
 
 /** What a signature covers (OSEP-0011). */
 export interface SignedFields {
@@ -18,6 +18,11 @@ const SIGNATURE_HEX_LENGTH = 8;
 /** Result of checking a signature; expiry is a question of its own (`isExpired`). */
 export type SignatureVerdict = "valid" | "unknown-key" | "mismatch";
 
+/** The id of the key that a signature names: what follows the digits. */
+export function keyIdOf(signature: RouteSignature): string {
+  return signature.signature.slice(SIGNATURE_HEX_LENGTH);
+}
+
 /** Signs a route with one of the keys. Throws an Error where there is no key of that id. */
 export function signRoute(keys: AccessKeys, keyId: string, fields: SignedFields): RouteSignature {
   const secret = keys.secretOf(keyId);
@@ -34,7 +39,7 @@ export function verifySignature(
   target: { readonly sandboxId: string; readonly port: number; readonly signature: RouteSignature },
 ): SignatureVerdict {
   const { sandboxId, port, signature } = target;
-  const keyId = signature.signature.slice(SIGNATURE_HEX_LENGTH);
+  const keyId = keyIdOf(signature);
   const secret = keys.secretOf(keyId);
   const fields = { sandboxId, port, expiresB36: signature.expiresB36 };
   const presented = Buffer.from(signature.signature, "utf8");
@@ -46,7 +51,7 @@ export function verifySignature(
 }
 
 /**
- * Whether a signed route is over: it is valid up to and including the second that it names (contract §3).
+ * Whether a signed route is over: it is valid up to and including the second that it names (docs/contract.md §3).
  *
  * Exact for every uint64, without BigInt: numbers in base 36 without leading zeros compare by length, then as texts.
  */

@@ -1,7 +1,7 @@
 import type { Server } from "bun";
 
 import { formatUrlHost } from "../address.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
 
 /** Seconds without a byte before a connection is closed: longer than the 15 to 60 s between two scrapes or probes. */
@@ -26,8 +26,8 @@ export interface AdminServerOptions {
 
 /** The operator's port: probes and metrics, for kubelet and Prometheus. It shows no sandbox by name. */
 export interface AdminServer {
-  /** Listens. Rejects when the address cannot be had. */
-  start(): Promise<{ readonly port: number }>;
+  /** Listens, on `host` instead of the option's where it is given. Rejects when the address cannot be had. */
+  start(host?: string): Promise<{ readonly port: number }>;
   /** Stops at once, also what is being answered. Idempotent. */
   stop(): Promise<void>;
 }
@@ -41,11 +41,11 @@ interface AdminPage {
 }
 
 export function createAdminServer(options: AdminServerOptions): AdminServer {
-  const { host, port, logger } = options;
+  const { port, logger } = options;
   const pages = listPages(options);
   let server: Server<undefined> | undefined;
   return {
-    start() {
+    start(host = options.host) {
       return Promise.try(() => {
         server = Bun.serve({
           hostname: host,

@@ -1,4 +1,4 @@
-import { type AccessKeys, parseAccessKeys } from "../access/access-keys.ts";
+import { type AccessKeys, parseAccessKeys } from "../access/keys.ts";
 import { splitFlag } from "../config/arguments.ts";
 import { messageOf } from "../config/text.ts";
 

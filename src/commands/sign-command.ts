@@ -1,5 +1,5 @@
 import { isIP } from "node:net";
-import type { AccessKeys } from "../access/access-keys.ts";
+import type { AccessKeys } from "../access/keys.ts";
 import { isExpired, signRoute } from "../access/signature.ts";
 import {
   collectFault,

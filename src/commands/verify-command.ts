@@ -1,4 +1,4 @@
-import { type AccessKeys, parseAccessKeysFile } from "../access/access-keys.ts";
+import { type AccessKeys, parseAccessKeysFile } from "../access/keys.ts";
 import { isExpired, verifySignature } from "../access/signature.ts";
 import {
   collectFault,

@@ -18,7 +18,8 @@ export interface ReadArguments {
 const HARMLESS_ARGUMENT = /^[a-z0-9._-]{1,24}$/i;
 
 /**
- * Splits a command line by the rules of Go's package `flag` (contract §6): `-x` and `--x` are the same, values come as
+ * Splits a command line by the rules of Go's package `flag` (docs/contract.md §6): `-x` and `--x` are the same, values
+ * come as
  * `-x=v` or `-x v`, those of booleans as `-x=v` only, and `--` ends the flags. Where Go stops at the first fault or at
  * the first argument that is no flag, this reads on, so that all faults are known at once.
  */

@@ -1,11 +1,13 @@
-import { parseAccessKeys } from "../access/access-keys.ts";
-import { parseAddress, parseAddressSet } from "../address.ts";
-import type { Config, RenewConfig } from "./config-type.ts";
+import { parseAccessKeys } from "../access/keys.ts";
+import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
+import { parseClusterDomain } from "./cluster-domain.ts";
+import type { Config } from "./config.ts";
+import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
-import { messageOf } from "./text.ts";
+import { isDnsLabel, messageOf } from "./text.ts";
 import { formatDuration, formatSize } from "./values.ts";
 
 /**
@@ -16,8 +18,6 @@ const SHUTDOWN_MAX_MS = 27_000;
 const MS_PER_SECOND = 1_000;
 /** Least `--memory-budget`, in bytes: less could not hold one small answer, and is a forgotten unit. */
 const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
-/** RFC 1123 label, as Kubernetes demands of a namespace's name. */
-const NAMESPACE_NAME = /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/;
 /** A reference to a variable that was not set: Kubernetes leaves it in the argument as it stands. */
 const UNSET_REFERENCE = /\$\([^()\s]*\)/;
 
@@ -41,27 +41,50 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     manifests,
     kubeconfig: reader.optionalText("kubeconfig"),
     allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
+    ...readEndpointLimits(reader, warnings),
     ...readListeners(reader),
     logLevel: reader.choice("log-level"),
     logFormat: reader.choice("log-format"),
     accessLog: reader.choice("access-log"),
     trustedProxies: reader.parse("trusted-proxies", parseAddressSet),
+    browser: Object.freeze({
+      hostHeader: reader.choice("host-header"),
+      originHeader: reader.choice("origin-header"),
+      uriPrefix: reader.choice("uri-prefix"),
+      cookieDomain: reader.choice("cookie-domain"),
+    }),
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),
     streamIdleTimeoutMs: reader.duration("stream-idle-timeout"),
+    streamEarlyNewline: reader.bool("stream-early-newline"),
+    clientIdleTimeoutMs: reader.duration("client-idle-timeout"),
     maxRequests: reader.int("max-requests"),
     maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),
     maxHeaderBytes: reader.size("max-header-size"),
     maxBodyBytes: reader.size("max-body-size"),
     memoryBudgetBytes: readMemoryBudget(reader),
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
+    websocketFrameRate: reader.int("websocket-frame-rate"),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
+    endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
     otlp: readOtlp(env, warnings),
     warnings: Object.freeze(warnings),
   };
   return Object.freeze(config);
+}
+
+function readEndpointLimits(reader: FlagReader, warnings: string[]): Pick<Config, "endpointRanges" | "clusterDomain"> {
+  const endpointRanges = reader.parse("endpoint-ranges", (text) =>
+    text === "" ? undefined : parseAddressRanges(text),
+  );
+  const clusterDomain = reader.parse("cluster-domain", (text) => (text === "" ? undefined : parseClusterDomain(text)));
+  const hasLoopback = ["127.0.0.1", "::1"].some((address) => endpointRanges?.has(address) !== false);
+  if (reader.bool("allow-loopback-endpoints") && !hasLoopback) {
+    warnings.push("--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address");
+  }
+  return { endpointRanges, clusterDomain };
 }
 
 /** Undefined: derived. */
@@ -83,19 +106,21 @@ function readNamespaces(reader: FlagReader): readonly string[] {
     return [];
   }
   const names = [...new Set(text.split(",").map((name) => name.trim()))];
-  if (!names.every((name) => NAMESPACE_NAME.test(name))) {
+  if (!names.every(isDnsLabel)) {
     reader.fault("namespace", "expected names of namespaces (lower-case letters, digits and -), separated by commas");
   }
   return names;
 }
 
-type Listeners = Pick<Config, "host" | "port" | "adminHost" | "adminPort">;
+type Listeners = Pick<Config, "host" | "isDefaultHost" | "port" | "adminHost" | "isDefaultAdminHost" | "adminPort">;
 
 function readListeners(reader: FlagReader): Listeners {
   const listeners: Listeners = {
     host: reader.parse("host", parseListenAddress),
+    isDefaultHost: !reader.isGiven("host"),
     port: reader.int("port"),
     adminHost: reader.parse("admin-host", parseListenAddress),
+    isDefaultAdminHost: !reader.isGiven("admin-host"),
     adminPort: reader.int("admin-port"),
   };
   const { host, port, adminHost, adminPort } = listeners;
@@ -150,12 +175,10 @@ function checkAccessKeys(reader: FlagReader, secureAccessKeys: string): void {
 }
 
 function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
-  const redisDsn = reader.text("renew-intent-redis-dsn");
-  const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
   const enabled = reader.bool("renew-intent-enabled");
-  const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
-  const isTls = isChecked && checkRedisDsn(reader, redisDsn);
-  if (redisCaFile !== undefined && !isTls) {
+  const { redisDsn, redisDsnFile, mayBeTls } = readRedisDsn(reader, warnings, enabled);
+  const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
+  if (redisCaFile !== undefined && !mayBeTls) {
     warnings.push("--renew-intent-redis-ca-file is ignored: --renew-intent-redis-dsn is not rediss://");
   }
   const queueKey = reader.text("renew-intent-queue-key");
@@ -163,11 +186,31 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   return {
     enabled,
     redisDsn,
+    redisDsnFile,
     redisCaFile,
     queueKey,
     queueMaxLength: reader.int("renew-intent-queue-max-len"),
     minIntervalMs: reader.int("renew-intent-min-interval") * MS_PER_SECOND,
   };
+}
+
+/** Where the address of Redis comes from, and whether it can be one of a server with TLS. */
+function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) {
+  const redisDsn = reader.text("renew-intent-redis-dsn");
+  const redisDsnFile = reader.optionalText("renew-intent-redis-dsn-file");
+  if (redisDsnFile !== undefined) {
+    if (reader.isGiven("renew-intent-redis-dsn") && redisDsn !== "") {
+      reader.faults.push("--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them may be given");
+    }
+    return { redisDsn, redisDsnFile, mayBeTls: true };
+  }
+  if (!enabled && UNSET_REFERENCE.test(redisDsn)) {
+    // A chart passes the flag always, and the variable only where it turns renewing on.
+    warnings.push("--renew-intent-redis-dsn is ignored: it holds a literal $(NAME), and renewing is off");
+    return { redisDsn: "", redisDsnFile, mayBeTls: false };
+  }
+  const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
+  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, redisDsn) };
 }
 
 /** Whether the address is one of a server with TLS; false, and a fault, where it is none at all. */

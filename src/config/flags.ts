@@ -16,14 +16,14 @@ export const FLAG_GROUPS = [
 ] as const;
 export type FlagGroup = (typeof FLAG_GROUPS)[number];
 
-/** One row of the table of flags: what parsing, `--help` and the README's table are made from. */
+/** One row of the table of flags: what parsing, `--help` and docs/flags.md are made from. */
 export interface FlagSpec {
   /** Without hyphens. */
   readonly name: string;
   readonly type: FlagType;
   /** As it would be written on the command line; empty: not set. Booleans: `false`. */
   readonly default: string;
-  /** What help and the README say of the default where it depends on the machine; absent: `default` itself. */
+  /** What help and docs/flags.md say of the default where it depends on the machine; absent: `default` itself. */
   readonly defaultText?: string;
   readonly group: FlagGroup;
   /** One sentence without its full stop. */
@@ -55,7 +55,7 @@ const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
 const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
 const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
 
-/** Every flag there is (contract §6 for those that existing charts pass). */
+/** Every flag there is (docs/contract.md §6 for those that existing charts pass). */
 export const FLAGS = [
   {
     name: "namespace",
@@ -105,6 +105,22 @@ export const FLAGS = [
     help: "Allow sandboxes on loopback addresses, for tests and demos; always so with --manifests",
   },
   {
+    name: "endpoint-ranges",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "ranges",
+    help: "Addresses and CIDR ranges, separated by commas, where every sandbox must be: the pods' ranges; empty is no limit",
+  },
+  {
+    name: "cluster-domain",
+    type: "string",
+    default: "",
+    group: "Sandboxes",
+    valueName: "domain",
+    help: "Domain of the cluster in names of Services; without it that of /etc/resolv.conf, else cluster.local",
+  },
+  {
     name: "mode",
     type: "choice",
     default: "header",
@@ -137,6 +153,42 @@ export const FLAGS = [
     help: "Whose X-Forwarded-* headers are believed: private, none, or addresses and CIDR ranges",
   },
   {
+    name: "host-header",
+    type: "choice",
+    default: "upstream",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["upstream", "preserve", "localhost"],
+    help: "Host that a sandbox sees: upstream (its own address), preserve (the client's) or localhost",
+  },
+  {
+    name: "origin-header",
+    type: "choice",
+    default: "preserve",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["preserve", "upstream"],
+    help: "Origin and Referer of own pages that a sandbox sees: preserve (the client's) or upstream (as its Host)",
+  },
+  {
+    name: "uri-prefix",
+    type: "choice",
+    default: "strip",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["strip", "keep"],
+    help: "Prefix of the URI form in a path that a sandbox sees: strip or keep",
+  },
+  {
+    name: "cookie-domain",
+    type: "choice",
+    default: "drop",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["drop", "keep"],
+    help: "Domain of a cookie that reaches beyond its sandbox: drop or keep",
+  },
+  {
     name: "connect-timeout",
     ...DURATION,
     default: "5s",
@@ -159,6 +211,21 @@ export const FLAGS = [
     group: "Limits and times",
     min: 0,
     help: "Cut a body or WebSocket that moves no byte for this time; 0 is never",
+  },
+  {
+    name: "stream-early-newline",
+    type: "bool",
+    default: "false",
+    group: "Limits and times",
+    help: "Begin an event stream that is silent for 100 ms with a line feed, so that its client has the head",
+  },
+  {
+    name: "client-idle-timeout",
+    ...DURATION,
+    default: "60s",
+    group: "Limits and times",
+    min: 0,
+    help: "408 for a client that sends no byte of its request's body for this time; 0 is never",
   },
   {
     name: "max-requests",
@@ -216,6 +283,13 @@ export const FLAGS = [
     help: "Longest WebSocket message; a longer one closes the WebSocket with code 1009",
   },
   {
+    name: "websocket-frame-rate",
+    ...COUNT,
+    default: "4000",
+    group: "Limits and times",
+    help: "Frames a second in each direction of a WebSocket, 64 times that for all of a sandbox or client; 0 is no limit",
+  },
+  {
     name: "shutdown-delay",
     ...DURATION,
     default: "5s",
@@ -249,6 +323,13 @@ export const FLAGS = [
     help: "File with these keys, one in a line or separated by commas; read again when it changes",
   },
   {
+    name: "end-at-expiry",
+    type: "bool",
+    default: "false",
+    group: "Secure access",
+    help: "End streams and WebSockets of a signed route when it expires; without it they go on",
+  },
+  {
     name: "renew-intent-enabled",
     type: "bool",
     default: "false",
@@ -263,6 +344,14 @@ export const FLAGS = [
     valueName: "url",
     secret: true,
     help: "Redis to publish to: redis://, rediss:// or unix://, with user:password@ and /database",
+  },
+  {
+    name: "renew-intent-redis-dsn-file",
+    type: "string",
+    default: "",
+    group: "Renew intents",
+    valueName: "file",
+    help: "File with this url instead, read at the start: a flag shows in the pod's spec",
   },
   {
     name: "renew-intent-redis-ca-file",

@@ -1,5 +1,5 @@
 import type { MemoryLimit } from "../host/memory-limit.ts";
-import type { Config } from "./config-type.ts";
+import type { Config } from "./config.ts";
 import { formatSize } from "./values.ts";
 
 const MIB = 1024 * 1024;

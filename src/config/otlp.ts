@@ -1,5 +1,5 @@
 import { formatUrlHost, parseAddress } from "../address.ts";
-import type { OtlpConfig } from "./config-type.ts";
+import type { OtlpConfig } from "../metrics/otlp-config.ts";
 import { quote } from "./text.ts";
 
 /** The program's environment. */
@@ -13,7 +13,8 @@ const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 86_400_000;
 
 /**
- * Where metrics are pushed, by the rules of contract §8; undefined: nowhere. What cannot be used is said in `warnings`
+ * Where metrics are pushed, by the rules of docs/contract.md §8; undefined: nowhere. What cannot be used is said in
+ * `warnings`
  * and left out: metrics are no reason not to start. No warning repeats a header's value or a URL's password.
  */
 export function readOtlp(env: Environment, warnings: string[]): OtlpConfig | undefined {

@@ -12,3 +12,8 @@ export function quote(text: string): string {
 export function messageOf(thrown: unknown): string {
   return printable(thrown instanceof Error ? thrown.message : String(thrown));
 }
+
+/** Whether a text is an RFC 1123 label (§2.1) as Kubernetes demands of a namespace's name. */
+export function isDnsLabel(text: string): boolean {
+  return /^[a-z0-9](?:[-a-z0-9]{0,61}[a-z0-9])?$/.test(text);
+}

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 import { descriptorFiles, type DescriptorFiles } from "./descriptor-files.ts";
 
 /**

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { Logger } from "../log.ts";
+import type { Logger } from "../log/logger.ts";
 
 /** The first repetition of an unchanged fault comes after this many milliseconds, the next after twice that … */
 const REPEAT_FIRST_MS = 5000;

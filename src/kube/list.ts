@@ -1,9 +1,10 @@
 import type { Clock } from "../clock.ts";
 import { createDeadline } from "./deadline.ts";
-import type { KubeClient } from "./kube-client.ts";
-import { KubeError, toKubeError } from "./kube-error.ts";
-import { readKubeStream } from "./kube-stream.ts";
-import type { ReflectorLimits } from "./limits.ts";
+import type { KubeClient } from "./client.ts";
+import { KubeError, toKubeError } from "./errors.ts";
+import { readKubeStream } from "./stream.ts";
+import type { ReflectorLimits } from "./reflector-limits.ts";
+import { createListDecoder } from "./list-decoder.ts";
 import { buildResourcePath, isJsonObject, isKubeObject, type KubeObject, type KubeResource } from "./resource.ts";
 
 export interface ListOptions {
@@ -11,25 +12,24 @@ export interface ListOptions {
   readonly clock: Clock;
   readonly signal: AbortSignal;
   readonly limits: ReflectorLimits;
-  /** Objects in a page. */
-  readonly pageSize: number;
-  /** Takes each object, in the order of the list. Keeping it keeps its page in memory. */
+  /**
+   * The oldest resource version that will do: the server answers from its memory. Undefined: a consistent list, never
+   * older than the request (Kubernetes API concepts, "the resourceVersion parameter"). Not together with `pageSize`:
+   * a limit and a version would send the server to etcd.
+   */
+  readonly notOlderThan?: string;
+  /** Objects in a page; all pages show the moment of the first. Undefined: one answer. */
+  readonly pageSize?: number;
+  /** Called when the server has begun to answer, for each page. */
+  readonly onOpen?: () => void;
+  /** Takes each object as it arrives, in the order of the list. */
   readonly onObject: (object: KubeObject) => void;
 }
 
-/** A page was longer than the bound: smaller ones may do. */
-export class PageTooLargeError extends KubeError {
-  constructor(maxBytes: number) {
-    super("protocol", `a page of the list is longer than ${maxBytes} bytes`);
-  }
-}
-
 /**
- * Lists a resource, page by page, and gives the resource version of the whole: all pages show that one moment.
- *
- * No `resourceVersion` is asked for, so the answer is never older than the request (Kubernetes API concepts, "the
- * resourceVersion parameter"): an older one could bring back what a watch has already seen go.
- * Throws KubeError; `expired` when the moment of the first page is no longer in the server's history.
+ * Lists a resource and gives the resource version of the whole. Memory holds one object at a time.
+ * Throws KubeError: `expired` when the moment of the first page is no longer in the server's history, `ahead` when the
+ * server has not come to `notOlderThan`.
  */
 export async function listObjects(resource: KubeResource, options: ListOptions): Promise<string> {
   const { clock, limits } = options;
@@ -46,22 +46,41 @@ export async function listObjects(resource: KubeResource, options: ListOptions):
   }
 }
 
+/**
+ * Gives the resource version that the server is at now: the smallest consistent list.
+ * Throws KubeError as `listObjects` does.
+ */
+export async function readCurrentVersion(
+  resource: KubeResource,
+  options: Omit<ListOptions, "onObject" | "notOlderThan" | "pageSize">,
+): Promise<string> {
+  const path = `${buildResourcePath(resource)}?limit=1`;
+  const { resourceVersion } = await readPage(path, { ...options, onObject() {} });
+  return resourceVersion;
+}
+
 async function listPages(resource: KubeResource, options: ListOptions): Promise<string> {
-  const { limits, onObject } = options;
+  const { limits, notOlderThan, pageSize } = options;
   let continueToken = "";
   let count = 0;
-  for (;;) {
-    const query = new URLSearchParams({ limit: String(options.pageSize) });
-    if (continueToken !== "") query.set("continue", continueToken);
-    const page = await readPage(`${buildResourcePath(resource)}?${query.toString()}`, options);
-    for (const item of page.items) {
-      if (!isKubeObject(item)) throw new KubeError("protocol", "the list holds an object without a name");
-      onObject(item);
-    }
-    count += page.items.length;
+  const onObject = (object: KubeObject) => {
+    count += 1;
     if (count > limits.listMaxObjects) {
       throw new KubeError("protocol", `the list has more than ${limits.listMaxObjects} objects`);
     }
+    options.onObject(object);
+  };
+  for (;;) {
+    const query = new URLSearchParams(
+      continueToken !== ""
+        ? { continue: continueToken }
+        : notOlderThan !== undefined
+          ? { resourceVersion: notOlderThan, resourceVersionMatch: "NotOlderThan" }
+          : {},
+    );
+    if (pageSize !== undefined) query.set("limit", String(pageSize));
+    const path = buildResourcePath(resource);
+    const page = await readPage(query.size === 0 ? path : `${path}?${query.toString()}`, { ...options, onObject });
     if (page.continueToken === "") return page.resourceVersion;
     if (page.continueToken === continueToken) {
       throw new KubeError("protocol", "the list gives the same continue token again");
@@ -70,33 +89,46 @@ async function listPages(resource: KubeResource, options: ListOptions): Promise<
   }
 }
 
-interface Page {
-  readonly items: readonly unknown[];
+interface PageEnd {
   readonly resourceVersion: string;
-  /** Empty: this is the last one. */
+  /** Empty: this is the last page. */
   readonly continueToken: string;
 }
 
-async function readPage(path: string, options: ListOptions): Promise<Page> {
-  const { limits } = options;
-  const chunks: Uint8Array[] = [];
-  let bytes = 0;
+/** Reads one answer of a list, passing on each object as soon as it is complete. */
+async function readPage(path: string, options: ListOptions): Promise<PageEnd> {
+  const { limits, onObject } = options;
+  const decoder = createListDecoder(limits.lineMaxBytes);
   const stream = readKubeStream(path, { ...options, headMaxMs: limits.headMaxMs, idleMaxMs: limits.pageStallMaxMs });
   for await (const chunk of stream) {
-    bytes += chunk.length;
-    if (bytes > limits.pageMaxBytes) throw new PageTooLargeError(limits.pageMaxBytes);
-    chunks.push(chunk);
+    for (const item of decodeItems(decoder.push(chunk))) {
+      if (!isKubeObject(item)) throw new KubeError("protocol", "the list holds an object without a name");
+      onObject(item);
+    }
   }
-  return parsePage(chunks, bytes);
+  return readPageEnd(decode(() => decoder.finish()));
 }
 
-function parsePage(chunks: readonly Uint8Array[], bytes: number): Page {
-  let page: unknown;
-  try {
-    page = JSON.parse(new TextDecoder("utf-8", { fatal: true }).decode(Buffer.concat(chunks, bytes)));
-  } catch {
-    throw new KubeError("protocol", "a page of the list is no JSON");
+function* decodeItems(items: Generator<unknown, void, undefined>): Generator<unknown, void, undefined> {
+  for (;;) {
+    const { done, value } = decode(() => items.next());
+    if (done === true) return;
+    yield value;
   }
+}
+
+/** The text itself is not shown: it may carry a token. */
+function decode<T>(run: () => T): T {
+  try {
+    return run();
+  } catch (error) {
+    throw new KubeError("protocol", error instanceof RangeError ? error.message : "a page of the list is not JSON", {
+      cause: error,
+    });
+  }
+}
+
+function readPageEnd(page: unknown): PageEnd {
   const metadata = isJsonObject(page) ? page["metadata"] : undefined;
   if (!isJsonObject(page) || !isJsonObject(metadata)) throw new KubeError("protocol", "a page of the list is no list");
   // Go writes an empty list as null.
@@ -106,6 +138,6 @@ function parsePage(chunks: readonly Uint8Array[], bytes: number): Page {
   if (!Array.isArray(items) || typeof resourceVersion !== "string" || resourceVersion === "") {
     throw new KubeError("protocol", "a page of the list has no items or no resource version");
   }
-  if (typeof continueToken !== "string") throw new KubeError("protocol", "a continue token is no text");
-  return { items, resourceVersion, continueToken };
+  if (typeof continueToken !== "string") throw new KubeError("protocol", "a continue token is not a string");
+  return { resourceVersion, continueToken };
 }

@@ -6,7 +6,7 @@ import type { Clock } from "../clock.ts";
 /** TCP statistics of this network namespace, both families (RFC 4022 tcpCurrEstab); Linux only. */
 const TCP_STATISTICS_FILE = "/proc/net/snmp";
 
-/** The machine as the reference measures it (contract §8). */
+/** The machine as the Go ingress measures it (docs/contract.md §8). */
 export interface HostStats {
   /** Busy part of all processors, 0 to 1, over the last second or more; 0 in the first second. */
   cpuUsage(): number;

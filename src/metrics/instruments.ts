@@ -2,13 +2,16 @@ import type { Clock } from "../clock.ts";
 import type { BuildInfo } from "../version.ts";
 import type { Labels } from "./cells.ts";
 import { createHostStats } from "./host-stats.ts";
-import type { MetricsSources, ProcessProbe } from "./metrics-type.ts";
+import type { MetricsSources, ProcessProbe } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
 /** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */
 export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
 
-/** A counter or gauge whose numbers live elsewhere. Names and units are contract §8's, and its scheme for what it lacks. */
+/**
+ * A counter or gauge whose numbers live elsewhere. Names and units are docs/contract.md §8's, and its scheme for what
+ * it lacks.
+ */
 export interface InstrumentSpec {
   readonly name: string;
   /** `sum`: may fall, but adds up over processes. */
@@ -61,6 +64,12 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       description: "Look-ups of sandboxes",
       read: () => resolutions.values(),
     },
+    {
+      name: "ingress.memory.ended.count",
+      kind: "counter",
+      description: "Requests and WebSockets ended because memory was short",
+      read: () => open.endedForMemory,
+    },
     { name: "ingress.tunnel.active", kind: "sum", description: "WebSockets open", read: () => open.tunnels },
     { name: "ingress.tunnel.count", kind: "counter", description: "WebSockets opened", read: () => open.tunnelsInAll },
   ];
@@ -74,6 +83,12 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       kind: "gauge",
       description: "Sandboxes known",
       read: () => byLabel("state", toStates(current().sandboxCounts?.())),
+    },
+    {
+      name: "ingress.sandbox.namesake.count",
+      kind: "counter",
+      description: "Pairs of sandboxes in different namespaces that one id can mean: requests for it are refused",
+      read: () => current().namesakes?.(),
     },
     {
       name: "ingress.sandbox.table.synced",
@@ -124,10 +139,28 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       },
     },
     {
+      name: "ingress.process.fault.count",
+      kind: "counter",
+      description: "Exceptions and rejections that belong to no request: bugs, each of which ends the process in order",
+      read: () => current().internalFaults?.(),
+    },
+    {
       name: "ingress.log.dropped.count",
       kind: "counter",
       description: "Log lines lost to a reader that stalled",
       read: () => current().droppedLogLines?.(),
+    },
+    {
+      name: "ingress.access.failure.count",
+      kind: "counter",
+      description: "Signatures of routes that were compared and are wrong",
+      read: () => current().accessFailures?.().failures,
+    },
+    {
+      name: "ingress.access.sandbox.throttled",
+      kind: "gauge",
+      description: "Sandboxes whose budget of wrong signatures is used up",
+      read: () => current().accessFailures?.().exhaustedSandboxes,
     },
     ...listResourceInstruments(current),
   ];
@@ -240,7 +273,7 @@ export function listProcessInstruments(options: {
   ];
 }
 
-/** What the reference tells of the machine. */
+/** What the Go ingress tells of the machine. */
 export function listHostInstruments(clock: Clock): readonly InstrumentSpec[] {
   const host = createHostStats(clock);
   return [

@@ -3,7 +3,7 @@ import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec 
 import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
-/** OpenTelemetry's default bounds, which the reference has, in milliseconds. */
+/** OpenTelemetry's default bounds, which the Go ingress has, in milliseconds. */
 const REQUEST_BOUNDS_MS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
 /** A look-up is a matter of microseconds, or of seconds before the first sync. */
 const RESOLUTION_BOUNDS_MS = [
@@ -14,7 +14,7 @@ const EVENT_LOOP_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500
 const REQUEST_DURATION: HistogramSpec = {
   name: "ingress.http.request.duration",
   unit: "ms",
-  description: "Duration of requests, from the head of the request to the end of the answer",
+  description: "Duration of requests, from the head of the request to the end of the answer or of the WebSocket",
   bounds: REQUEST_BOUNDS_MS,
 };
 const RESOLUTION_DURATION: HistogramSpec = {
@@ -49,7 +49,7 @@ export interface ProxyCells {
   readonly eventLoopDelays: HistogramCells<undefined>;
   /** All histograms, also those named above. */
   readonly histograms: readonly HistogramSource[];
-  readonly open: { requests: number; tunnels: number; tunnelsInAll: number };
+  readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
 }
 
 export function createProxyCells(): ProxyCells {
@@ -62,7 +62,7 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
-  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0 };
+  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
   const report: ProxyMetrics = {
     requestStarted() {
       open.requests += 1;
@@ -83,6 +83,9 @@ export function createProxyCells(): ProxyCells {
       const key: ConnectKey = `${result} ${proxyType}`;
       connects.add(key);
       connectDurations.at(key).record(durationMs);
+    },
+    endedForMemory() {
+      open.endedForMemory += 1;
     },
     tunnelOpened() {
       open.tunnels += 1;

@@ -1,11 +1,11 @@
 import type { IngressErrorCode } from "../errors.ts";
+import type { RouteFormLabel } from "../route/route.ts";
 
-/** Why an upstream could not be reached, or that it was: contract §8 `connect_result`. */
+/** Why an upstream could not be reached, or that it was: docs/contract.md §8 `connect_result`. */
 export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | "dns_error" | "canceled" | "other";
-/** Contract §8 `routing_result`. */
+/** docs/contract.md §8 `routing_result`. */
 export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
 export type ProxyType = "http" | "websocket";
-export type RouteFormLabel = "header" | "host" | "uri" | "none";
 
 /**
  * What the proxy reports while it works. Called once or a few times for each request, so an implementation only
@@ -14,7 +14,11 @@ export type RouteFormLabel = "header" | "host" | "uri" | "none";
 export interface ProxyMetrics {
   /** A request came in and was counted in flight. Every call is matched by one `requestEnded`. */
   requestStarted(): void;
-  /** The answer ended (or the tunnel was opened, for an upgrade). */
+  /**
+   * The answer ended, or the tunnel closed: a tunnel's duration is its whole life, as in the Go ingress. Its hours are
+   * told
+   * from the times of answers by `proxyType`.
+   */
   requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;
   /** A request was refused by the ingress itself. */
   refused(code: IngressErrorCode): void;
@@ -22,6 +26,8 @@ export interface ProxyMetrics {
   resolved(result: RoutingResult, durationMs: number): void;
   /** A connect to an upstream was seen to end: every tunnel's, and every failed one of a request. */
   connected(result: ConnectResult, proxyType: ProxyType, durationMs: number): void;
+  /** An exchange was ended because memory was short. */
+  endedForMemory(): void;
   tunnelOpened(): void;
   tunnelClosed(): void;
 }
@@ -33,6 +39,7 @@ export const noProxyMetrics: ProxyMetrics = {
   refused() {},
   resolved() {},
   connected() {},
+  endedForMemory() {},
   tunnelOpened() {},
   tunnelClosed() {},
 };

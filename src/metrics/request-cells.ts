@@ -1,85 +1,101 @@
 import { type CounterCell, type HistogramCell, HistogramCells, type HistogramSpec } from "./cells.ts";
-import type { ProxyType, RouteFormLabel } from "./proxy-metrics.ts";
+import type { ProxyType } from "./proxy-metrics.ts";
+import type { RouteFormLabel } from "../route/route.ts";
 
-/** The methods of RFC 9110 and RFC 5789; all others, which anyone may invent, are counted together. */
-const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS", "CONNECT", "TRACE"] as const;
-const FORMS: readonly RouteFormLabel[] = ["header", "host", "uri", "none"];
-const PROXY_TYPES: readonly ProxyType[] = ["http", "websocket"];
+/** Stands for a method or a status outside of the sets below. */
 export const OTHER = "_OTHER";
 
-const STATUS_MIN = 100;
-const STATUS_MAX = 599;
-/** Stands for a status out of range, or one too many. */
-const STATUS_OTHER = 0;
+/** The methods of RFC 9110 and RFC 5789; all others, which anyone may invent, are counted together. */
+const METHODS: ReadonlySet<string> = new Set([
+  "GET",
+  "HEAD",
+  "POST",
+  "PUT",
+  "PATCH",
+  "DELETE",
+  "OPTIONS",
+  "CONNECT",
+  "TRACE",
+]);
+
 /**
- * Series that requests may make; a usual ingress has some dozens. A sandbox chooses the status of its answers, and one that
- * tries them all must not make every scrape megabytes long: beyond this, new ones are counted as `_OTHER`.
+ * The statuses that have a series of their own: those that the ingress gives itself, and those that operators look for. A
+ * sandbox chooses its statuses freely, so every other one counts with its class (`2xx`). The label space is therefore fixed
+ * and small, and nobody's traffic can take the place of somebody else's series.
  */
-const SERIES_MAX = 1_000;
+const STATUSES: ReadonlySet<number> = new Set([
+  101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 426,
+  429, 499, 500, 501, 502, 503, 504, 508,
+]);
+const STATUS_CLASSES = ["1xx", "2xx", "3xx", "4xx", "5xx"] as const;
+
+/** A status as a label. */
+type StatusLabel = number | string;
 
 interface RequestCell extends CounterCell {
   readonly duration: HistogramCell;
 }
 
-/** Requests by method, status, route form and proxy type: count and duration. One look-up for each request. */
+/** Route form → proxy type → method → status. */
+type CellsByForm = Map<RouteFormLabel, Map<ProxyType, Map<string, Map<StatusLabel, RequestCell>>>>;
+
+/**
+ * Requests by method, status, route form and proxy type: count and duration. There are at most 10 methods, 37 statuses, 4
+ * forms and 2 types; a mode has two or three forms, and only a GET is a WebSocket's, so at most about 1,200 series of counts.
+ */
 export class RequestCells {
-  readonly durations: HistogramCells<number>;
-  readonly #cells = new Map<number, RequestCell>();
-  readonly #methods = new Map<string, number>(METHODS.map((method, index) => [method, index]));
+  readonly durations: HistogramCells<string>;
+  readonly #cells: CellsByForm = new Map();
+  readonly #all: RequestCell[] = [];
 
   constructor(duration: HistogramSpec) {
-    // The reference's labels: without the route form.
-    this.durations = new HistogramCells(duration, (key) => labelsOf(key));
+    // The Go ingress's labels: without the route form.
+    this.durations = new HistogramCells(duration, durationLabels);
   }
 
   record(method: string, status: number, form: RouteFormLabel, options: { type: ProxyType; durationMs: number }): void {
-    const methodIndex = this.#methods.get(method) ?? METHODS.length;
-    const exact = status >= STATUS_MIN && status <= STATUS_MAX ? status : STATUS_OTHER;
-    const typeIndex = options.type === "websocket" ? 1 : 0;
-    const key = buildKey(methodIndex, exact, typeIndex);
-    const formIndex = FORMS.indexOf(form);
-    const cell = this.#cells.get(key * FORMS.length + formIndex) ?? this.#create(key, formIndex);
+    const { type, durationMs } = options;
+    const methodLabel = METHODS.has(method) ? method : OTHER;
+    const statusLabel = toStatusLabel(status);
+    const cell =
+      this.#cells.get(form)?.get(type)?.get(methodLabel)?.get(statusLabel) ??
+      this.#create(methodLabel, statusLabel, form, type);
     cell.value += 1;
-    cell.duration.record(options.durationMs);
+    cell.duration.record(durationMs);
   }
 
   counts(): Iterable<CounterCell> {
-    return this.#cells.values();
+    return this.#all;
   }
 
-  #create(key: number, formIndex: number): RequestCell {
-    const bounded = this.#cells.size < SERIES_MAX ? key : withoutStatus(key);
-    const cellKey = bounded * FORMS.length + formIndex;
-    const known = this.#cells.get(cellKey);
-    if (known !== undefined) return known;
-    const { proxy_type, ...labels } = labelsOf(bounded);
+  #create(method: string, status: StatusLabel, form: RouteFormLabel, type: ProxyType): RequestCell {
     const cell: RequestCell = {
-      labels: { ...labels, route_form: FORMS[formIndex] ?? "none", proxy_type },
-      duration: this.durations.at(bounded),
+      labels: { http_method: method, http_status_code: status, route_form: form, proxy_type: type },
+      duration: this.durations.at(`${method} ${status} ${type}`),
       value: 0,
     };
-    this.#cells.set(cellKey, cell);
+    this.#all.push(cell);
+    childOf(childOf(childOf(this.#cells, form), type), method).set(status, cell);
     return cell;
   }
 }
 
-const STATUSES = STATUS_MAX + 1;
-
-function buildKey(methodIndex: number, status: number, typeIndex: number): number {
-  return (methodIndex * STATUSES + status) * PROXY_TYPES.length + typeIndex;
+function toStatusLabel(status: number): StatusLabel {
+  return STATUSES.has(status) ? status : (STATUS_CLASSES[Math.floor(status / 100) - 1] ?? OTHER);
 }
 
-function withoutStatus(key: number): number {
-  const methodIndex = Math.floor(key / PROXY_TYPES.length / STATUSES);
-  return buildKey(methodIndex, STATUS_OTHER, key % PROXY_TYPES.length);
+/** The labels behind a key of `durations`: method, status and type. */
+function durationLabels(key: string) {
+  const [http_method = "", status = "", proxy_type = ""] = key.split(" ");
+  return { http_method, http_status_code: /^\d+$/.test(status) ? Number(status) : status, proxy_type };
 }
 
-function labelsOf(key: number) {
-  const methodAndStatus = Math.floor(key / PROXY_TYPES.length);
-  const status = methodAndStatus % STATUSES;
-  return {
-    http_method: METHODS[Math.floor(methodAndStatus / STATUSES)] ?? OTHER,
-    http_status_code: status === STATUS_OTHER ? OTHER : status,
-    proxy_type: PROXY_TYPES[key % PROXY_TYPES.length] ?? "http",
-  };
+/** The map below a key; made when it is missing. */
+function childOf<K, L, V>(parent: Map<K, Map<L, V>>, key: K): Map<L, V> {
+  let child = parent.get(key);
+  if (child === undefined) {
+    child = new Map();
+    parent.set(key, child);
+  }
+  return child;
 }

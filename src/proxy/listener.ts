@@ -23,6 +23,10 @@ export interface Listener {
   closeIdle(): number;
   /** `Server.timeout`, whichever server the request came over. */
   timeout(request: Request, seconds: number): void;
+  /** Answers that Bun still has: of all servers. */
+  pendingRequests(): number;
+  /** Whether the answer to a request is not through yet, and its connection still there. */
+  isOpen(request: Request): boolean;
   /** Accepts no more for good; resolves when everything has ended. */
   stop(): Promise<void>;
   /** Ends everything at once. */
@@ -73,6 +77,16 @@ export function createListener<D>(port: number, serve: (port: number) => Server<
       // The request knows its own connection: any server will do.
       const [server = current] = retired;
       (current ?? server)?.timeout(request, seconds);
+    },
+    pendingRequests() {
+      let pending = current?.pendingRequests ?? 0;
+      for (const server of retired) pending += server.pendingRequests;
+      return pending;
+    },
+    isOpen(request) {
+      const [server = current] = retired;
+      const address = (current ?? server)?.requestIP(request) ?? null;
+      return address !== null;
     },
     stop: () => stopAll({ now: false }),
     stopNow: () => stopAll({ now: true }),

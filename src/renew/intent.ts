@@ -1,5 +1,5 @@
-import type { QueuedIntent } from "./renew-queue.ts";
-import type { SandboxUse } from "./renew-publisher.ts";
+import type { QueuedIntent } from "./queue.ts";
+import type { SandboxUse } from "./publisher.ts";
 
 /**
  * The longest `request_uri`, in UTF-16 code units. The consumer only needs `sandbox_id` and `observed_at`; the path tells people
@@ -7,7 +7,10 @@ import type { SandboxUse } from "./renew-publisher.ts";
  */
 export const REQUEST_URI_MAX_LENGTH = 1024;
 
-/** An intent older than this is ignored by its consumer (contract: `observed_at` under 300 s old), so it is not sent. */
+/**
+ * An intent older than this is ignored by its consumer (docs/contract.md §4: `observed_at` under 300 s old), so it is
+ * not sent.
+ */
 export const INTENT_MAX_AGE_MS = 300_000;
 
 /** The list element for one use (OSEP-0009), observed at wall-clock time `observedAtMs`. */

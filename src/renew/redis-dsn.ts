@@ -17,7 +17,7 @@ const DATABASE_MAX = 65_535;
 
 /**
  * What go-redis reads from the query of a DSN beside `db`. All of them tune a connection pool, which does not exist here, so
- * a DSN that was written for the reference keeps working.
+ * a DSN that was written for the Go ingress keeps working.
  */
 const IGNORED_OPTIONS: ReadonlySet<string> = new Set([
   "client_name",
@@ -72,7 +72,7 @@ export function parseRedisDsn(text: string): RedisTarget {
   return { address, tls: scheme.toLowerCase() === "rediss", ...login, database, label };
 }
 
-/** Without a password no login is sent, as the reference does. */
+/** Without a password no login is sent, as the Go ingress does. */
 function parseLogin(userinfo: string): Pick<RedisTarget, "username" | "password"> {
   const colon = userinfo.indexOf(":");
   const username = decode(colon < 0 ? userinfo : userinfo.slice(0, colon), "user");

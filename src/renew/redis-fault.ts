@@ -13,6 +13,7 @@ export type RedisFaultCause =
   | "full"
   | "loading"
   | "wrong-type"
+  | "protocol"
   | "other";
 
 /**

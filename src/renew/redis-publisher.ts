@@ -1,13 +1,14 @@
 import { sleep, type Clock } from "../clock.ts";
-import type { RenewConfig } from "../config.ts";
-import type { Logger } from "../log.ts";
+import type { RenewConfig } from "./renew-config.ts";
+import type { Logger } from "../log/logger.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 import { buildIntent, INTENT_MAX_AGE_MS } from "./intent.ts";
 import { connectRedis, type RedisConnection } from "./redis-client.ts";
+import { readRedisDsnFile } from "./redis-dsn-file.ts";
 import { parseRedisDsn, type RedisTarget } from "./redis-dsn.ts";
 import { classifyRedisFault, type RedisFault } from "./redis-fault.ts";
-import type { RenewPublisher, SandboxUse } from "./renew-publisher.ts";
-import { RenewQueue, type QueuedIntent } from "./renew-queue.ts";
+import type { RenewPublisher, SandboxUse } from "./publisher.ts";
+import { RenewQueue, type QueuedIntent } from "./queue.ts";
 import { createThrottle, type Throttle } from "./throttle.ts";
 
 /** How many intents one LPUSH carries at most; one is in flight at a time, so this bounds what is unanswered (about 64 KB). */
@@ -55,7 +56,7 @@ export interface RedisPublisherOptions {
  * Every failure is handled the same way, whatever its cause: close, wait (100 ms doubling to 2 s, with jitter), connect afresh,
  * for ever. A new connection also looks the name up again, so a fail-over is followed.
  *
- * Throws an Error (never showing the DSN) when the DSN cannot be parsed.
+ * Throws an Error (never showing the DSN) when the DSN cannot be parsed; where a file has it, `start` rejects with that.
  */
 export function createRedisPublisher(options: RedisPublisherOptions): RedisPublisher {
   return new Publisher(options);
@@ -66,7 +67,8 @@ class Publisher implements RedisPublisher {
   readonly #config: RenewConfig;
   readonly #logger: Logger;
   readonly #clock: Clock;
-  readonly #target: RedisTarget;
+  /** Undefined until `start` has read the DSN's file. */
+  #target: RedisTarget | undefined;
   readonly #throttle: Throttle;
   readonly #queue = new RenewQueue();
   /** Aborted when `stop` begins: nothing waits any more. */
@@ -91,7 +93,7 @@ class Publisher implements RedisPublisher {
     this.#config = config;
     this.#logger = logger;
     this.#clock = clock;
-    this.#target = parseRedisDsn(config.redisDsn);
+    this.#target = config.redisDsnFile === undefined ? parseRedisDsn(config.redisDsn) : undefined;
     this.#throttle = createThrottle(clock, config.minIntervalMs);
   }
 
@@ -112,9 +114,9 @@ class Publisher implements RedisPublisher {
     this.#throttle.forget(record);
   }
 
-  start(): Promise<void> {
-    this.#running ??= this.#run();
-    return Promise.resolve();
+  async start(): Promise<void> {
+    this.#target ??= await readRedisDsnFile(this.#config.redisDsnFile ?? "");
+    this.#running ??= this.#run(this.#target);
   }
 
   stop(flushMaxMs: number): Promise<void> {
@@ -146,11 +148,11 @@ class Publisher implements RedisPublisher {
   }
 
   /** Connects and publishes, for ever; once stopping, until the queue is empty or an attempt fails. Never rejects. */
-  async #run(): Promise<void> {
+  async #run(target: RedisTarget): Promise<void> {
     const { signal } = this.#stopping;
     while (!this.#closed) {
       try {
-        await this.#connect();
+        await this.#connect(target);
         await this.#publish();
       } catch (error) {
         this.#onFailure(classifyRedisFault(error));
@@ -169,11 +171,11 @@ class Publisher implements RedisPublisher {
   }
 
   /** Makes a connection unless there is a live one: the first, after a failure, after the server closed an idle one. */
-  async #connect(): Promise<void> {
+  async #connect(target: RedisTarget): Promise<void> {
     if (this.#connection?.isOpen() === true) return;
     const failingBefore = this.#failing;
     this.#failing = "connect";
-    const connection = await connectRedis(this.#target, { clock: this.#clock, caFile: this.#config.redisCaFile });
+    const connection = await connectRedis(target, { clock: this.#clock, caFile: this.#config.redisCaFile });
     if (this.#closed) return connection.close();
     this.#connection = connection;
     this.#failing = failingBefore;
@@ -225,7 +227,7 @@ class Publisher implements RedisPublisher {
     if (this.#health === "up") return;
     const message = this.#health === "down" ? "Renew intents are published again" : "Renew intents go to Redis";
     this.#health = "up";
-    this.#logger.info(message, { redis: this.#target.label, queued: this.#queue.size });
+    this.#logger.info(message, { redis: this.#target?.label, queued: this.#queue.size });
   }
 
   /** Says it once when publishing begins to fail; what happens until it succeeds again is for debugging. */
@@ -235,7 +237,7 @@ class Publisher implements RedisPublisher {
     if (this.#closed) return;
     this.#failed += 1;
     this.#failuresInARow += 1;
-    const fields = { redis: this.#target.label, reason: fault.reason, code: fault.code || undefined };
+    const fields = { redis: this.#target?.label, reason: fault.reason, code: fault.code || undefined };
     if (this.#health === "down") return this.#logger.debug("Renew intents still cannot be published", fields);
     this.#health = "down";
     this.#logger.warn("Renew intents cannot be published, retrying", fields);

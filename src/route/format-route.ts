@@ -10,7 +10,8 @@ export interface RouteTarget {
 }
 
 /**
- * The value of `OpenSandbox-Ingress-To`, and the first label of the host form (contract §2). The id must be one that
+ * The value of `OpenSandbox-Ingress-To`, and the first label of the host form (docs/contract.md §2). The id must be
+ * one that
  * `isLabelSandboxId` accepts, and lower-case for the host form.
  */
 export function formatLabelRoute(target: RouteTarget): string {

@@ -10,7 +10,7 @@ import {
   SIGNATURE_LENGTH,
 } from "./route-syntax.ts";
 
-/** Names the sandbox in header mode; removed before the sandbox sees the request (contract §2). */
+/** Names the sandbox in header mode; removed before the sandbox sees the request (docs/contract.md §2). */
 export const ROUTE_HEADER = "OpenSandbox-Ingress-To";
 
 /** The deprecated spelling of `ROUTE_HEADER`, which goes before it. */
@@ -37,7 +37,7 @@ const PORT_RULE = "the port must be a number from 1 to 65535 without leading zer
 const ID_RULE = `the sandbox id must be 1 to ${SANDBOX_ID_MAX_LENGTH} letters, digits or -._~!$&'()*+;=`;
 
 /**
- * Finds the route of a request, by syntax alone (contract §2).
+ * Finds the route of a request, by syntax alone (docs/contract.md §2).
  *
  * In header mode the first of `OpenSandbox-Ingress-To`, its deprecated spelling and `Host` that is not blank decides:
  * an invalid one is refused, the next is not tried. In URI mode only the path is read. Header and URI forms are taken

@@ -23,7 +23,7 @@ const ZERO = 0x30;
 /**
  * What a sandbox id may consist of: RFC 3986's unreserved characters and sub-delims, without the comma. These need no
  * encoding in a path and cannot be mistaken for a list, a URL or white space in a header field; an id that a
- * Kubernetes name cannot equal may still be legal, since AgentSandbox ids are mapped to names (contract §1).
+ * Kubernetes name cannot equal may still be legal, since AgentSandbox ids are mapped to names (docs/contract.md §1).
  */
 const SANDBOX_ID_CHARACTERS = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789-._~!$&'()*+;=";
 

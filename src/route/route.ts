@@ -1,6 +1,9 @@
 /** How a request named its sandbox; a metric label and a log field. */
 export type RouteForm = "header" | "host" | "uri";
 
+/** The form, for logs and metrics; `none`: the request names no route. */
+export type RouteFormLabel = RouteForm | "none";
+
 /** Where routes are looked for: `--mode`. */
 export type RouteMode = "header" | "uri";
 

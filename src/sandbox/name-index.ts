@@ -44,6 +44,21 @@ export class NameIndex {
     return previous;
   }
 
+  /** A record of the same name in another namespace. */
+  findNamesake({ name, namespace }: SandboxRecord): SandboxRecord | undefined {
+    const slot = this.#slots.get(name);
+    return slot !== undefined && isMany(slot) ? slot.find((other) => other.namespace !== namespace) : undefined;
+  }
+
+  /** The first two records of each name that is ambiguous. */
+  *namesakes(): Generator<readonly [SandboxRecord, SandboxRecord], void, undefined> {
+    if (this.#ambiguous === 0) return;
+    for (const slot of this.#slots.values()) {
+      const [one, other] = isMany(slot) ? slot : [];
+      if (one !== undefined && other !== undefined) yield [one, other];
+    }
+  }
+
   /** Takes a record out and gives it; undefined: there was none. */
   delete(namespace: string, name: string): SandboxRecord | undefined {
     const slot = this.#slots.get(name);

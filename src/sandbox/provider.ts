@@ -1,4 +1,9 @@
-/** The ports that a map-form endpoint annotation names: port → `host:port` to dial (contract §1). */
+import type { SandboxPolicy } from "./policy.ts";
+
+/** Which resource the sandboxes are: `--provider-type`. */
+export type ProviderType = "batchsandbox" | "agent-sandbox";
+
+/** The ports that a map-form endpoint annotation names: port → `host:port` to dial (docs/contract.md §1). */
 export type PortEndpoints = ReadonlyMap<number, string>;
 
 /**
@@ -20,10 +25,18 @@ export interface SandboxRecord {
   readonly ports: PortEndpoints | undefined;
   /** Whether a request may be sent there: the resource says ready and an endpoint is known. */
   readonly ready: boolean;
-  /** Why not ready, for the client: the reference's words where it has some (contract §1). Empty when ready. */
+  /**
+   * Why not ready, for the client: the Go ingress's words where it has some (docs/contract.md §1). Empty when
+   * ready.
+   */
   readonly notReady: string;
   /** The secure access token, trimmed; empty: the sandbox is open. Never logged. */
   readonly accessToken: string;
+  /**
+   * What its annotations say about its traffic; undefined: nothing. No part of the generation: a change counts from the
+   * next request on and ends nothing.
+   */
+  readonly policy?: SandboxPolicy | undefined;
 }
 
 /** What a look-up of a sandbox id finds. A state of the world, hence a value and not an error. */
@@ -64,6 +77,8 @@ export interface SandboxProvider {
   whenSynced(timeoutMs: number): Promise<boolean>;
   status(): ProviderStatus;
   counts(): SandboxCounts;
+  /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start: both are ambiguous. */
+  namesakes(): number;
   /** Registers the listener for the provider's life. */
   onGenerationEnd(listener: GenerationEndListener): void;
 }

@@ -1,7 +1,7 @@
 import { beforeAll, expect, test } from "bun:test";
 
 import { buildBinary } from "../support/binary.ts";
-import { startIngressProcess } from "../support/ingress-process.ts";
+import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { requirePart } from "../support/requires.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";

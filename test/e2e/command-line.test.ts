@@ -2,7 +2,7 @@ import { beforeAll, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { buildBinary } from "../support/binary.ts";
-import { runToEnd } from "../support/ingress-process.ts";
+import { runToEnd } from "../../scripts/lib/ingress-process.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const BUN_VERSION = readFileSync(join(import.meta.dir, "../../.bun-version"), "utf8").trim();

@@ -1,12 +1,12 @@
 import { beforeAll, expect, test } from "bun:test";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
-import { findFreePort } from "../../scripts/demo-stage.ts";
+import { findFreePort } from "../../scripts/lib/free-port.ts";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { KUBE_BUILD_MAX_MS } from "../support/kube-binaries.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { KUBE_BUILD_MAX_MS } from "../../scripts/lib/kube/kube-binaries.ts";
 import { hasKubeApiServer } from "../support/kube-fixture.ts";
-import { isAnswering, runToEnd } from "../support/ingress-process.ts";
+import { isAnswering, runToEnd } from "../../scripts/lib/ingress-process.ts";
 
 const DEMO = [process.execPath, join(import.meta.dir, "../../scripts/demo.ts")];
 

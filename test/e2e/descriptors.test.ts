@@ -3,9 +3,9 @@ import { chmodSync } from "node:fs";
 import { join } from "node:path";
 
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { type IngressProcess, isAnswering, startIngressProcess } from "../support/ingress-process.ts";
-import { headerValues, openRaw, type RawConnection } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type IngressProcess, isAnswering, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
+import { headerValues, openRaw, type RawConnection } from "../../scripts/lib/stage/raw-client.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

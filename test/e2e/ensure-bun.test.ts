@@ -29,7 +29,8 @@ function checkout() {
   const tools = join(dir.path, "tools");
   mkdirSync(join(root, "scripts"), { recursive: true });
   mkdirSync(tools);
-  for (const path of [".bun-version", "scripts/lib.sh"]) cpSync(join(ROOT, path), join(root, path));
+  for (const path of [".bun-version", "scripts/lib.sh", "scripts/bun-integrity.txt"])
+    cpSync(join(ROOT, path), join(root, path));
   const probe = '. "$(dirname "${BASH_SOURCE[0]}")/lib.sh"\nensure_bun\necho "$BUN"\nbun --version\n';
   writeFileSync(join(root, "scripts/probe"), `#!/usr/bin/env bash\n${probe}`);
   chmodSync(join(root, "scripts/probe"), 0o755);
@@ -49,7 +50,17 @@ function checkout() {
     const [bun = "", version = ""] = child.stdout.toString().split("\n");
     return { exitCode: child.exitCode, bun, version, stderr: child.stderr.toString() };
   };
-  return { root, addTool, addScript, runProbe, [Symbol.dispose]: () => dir[Symbol.dispose]() };
+  /** Changes what each platform's package has to be. */
+  const pinIntegrity = (change: (line: string) => string) => {
+    const file = join(root, "scripts/bun-integrity.txt");
+    writeFileSync(file, readFileSync(file, "utf8").split("\n").map(change).join("\n"));
+  };
+  return { root, addTool, pinIntegrity, addScript, runProbe, [Symbol.dispose]: () => dir[Symbol.dispose]() };
+}
+
+/** As Bun's npm packages name this machine, with glibc or macOS. */
+function platformOf(): string {
+  return `${process.platform}-${process.arch === "arm64" ? "aarch64" : process.arch}`;
 }
 
 const hasNpm = requirePart("npm", { get: "https://nodejs.org" });
@@ -89,6 +100,39 @@ describe("ensure_bun", () => {
     const seen = place.runProbe();
     expect(seen).toMatchObject({ exitCode: 0, version: VERSION });
     expect(seen.bun).toStartWith(join(place.root, ".cache/"));
+  });
+
+  const another = (line: string) => line.replace(/sha512-..../, "sha512-AAAA");
+
+  test.skipIf(!hasNpm)("ensure_bun takes no bun of other bytes than the pinned ones from npm", () => {
+    using place = checkout();
+    place.addTool("node");
+    place.addTool("npm");
+    place.pinIntegrity(another);
+    const { exitCode, stderr } = place.runProbe();
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain("EINTEGRITY");
+    expect(stderr).toContain("with the integrity of scripts/bun-integrity.txt");
+    expect(existsSync(join(place.root, ".cache", `bun-${VERSION}-${platformOf()}`))).toBe(false);
+  });
+
+  test("ensure_bun takes no bun of other bytes than the pinned ones from a bun of another version", () => {
+    using place = checkout();
+    place.addScript("bun", `[ "$1" = --version ] && echo 0.0.1 || exec "${process.execPath}" "$@"`);
+    place.pinIntegrity(another);
+    const { exitCode, stderr } = place.runProbe();
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain("ntegrity");
+    expect(existsSync(join(place.root, ".cache", `bun-${VERSION}-${platformOf()}`))).toBe(false);
+  });
+
+  test("ensure_bun fetches nothing for a platform without a pinned integrity", () => {
+    using place = checkout();
+    place.addScript("bun", `[ "$1" = --version ] && echo 0.0.1 || exec "${process.execPath}" "$@"`);
+    place.pinIntegrity(() => "");
+    const { exitCode, stderr } = place.runProbe();
+    expect(exitCode).not.toBe(0);
+    expect(stderr).toContain(`scripts/bun-integrity.txt has no line for ${platformOf()}`);
   });
 
   test.skipIf(!hasNpm)("ensure_bun says what is missing when the registry cannot be reached", () => {

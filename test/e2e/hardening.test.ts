@@ -1,9 +1,9 @@
 import { beforeAll, describe, expect, test } from "bun:test";
 import { existsSync, readFileSync, rmSync } from "node:fs";
 import { join } from "node:path";
-import { findFreePort } from "../../scripts/demo-stage.ts";
+import { findFreePort } from "../../scripts/lib/free-port.ts";
 import { buildBinary } from "../support/binary.ts";
-import { runToEnd, startIngressProcess } from "../support/ingress-process.ts";
+import { runToEnd, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { requirePart } from "../support/requires.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";

@@ -1,9 +1,9 @@
 import { beforeAll, expect, test } from "bun:test";
 
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { type IngressProcess, isAnswering, startIngressProcess } from "../support/ingress-process.ts";
-import { openRaw, type RawConnection, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type IngressProcess, isAnswering, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
+import { openRaw, type RawConnection, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

@@ -1,8 +1,8 @@
 import { beforeAll, expect, test } from "bun:test";
 
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { startIngressProcess } from "../support/ingress-process.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { hasRedis, startRedis } from "../support/redis-server.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 

@@ -1,10 +1,10 @@
 import { beforeAll, expect, test } from "bun:test";
 
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { type IngressProcess, isAnswering, startIngressProcess } from "../support/ingress-process.ts";
-import { headerValues, openRaw } from "../support/raw-client.ts";
-import { openRawWebSocket, parseClose } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type IngressProcess, isAnswering, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
+import { headerValues, openRaw } from "../../scripts/lib/stage/raw-client.ts";
+import { openRawWebSocket, parseClose } from "../../scripts/lib/stage/raw-websocket.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 
 const REPLACEMENTS = 20;

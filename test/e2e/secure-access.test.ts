@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, expect, test } from "bun:test";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { type SampleSandbox, startSampleSandbox } from "../../scripts/sample-sandbox.ts";
+import { type SampleSandbox, startSampleSandbox } from "../../scripts/lib/demo/sample-sandbox.ts";
 import { buildBinary } from "../support/binary.ts";
-import { eventually } from "../support/eventually.ts";
-import { isAnswering, runToEnd, startIngressProcess } from "../support/ingress-process.ts";
-import { batchSandbox } from "../support/sandbox-objects.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { isAnswering, runToEnd, startIngressProcess } from "../../scripts/lib/ingress-process.ts";
+import { batchSandbox } from "../../scripts/lib/stage/sandbox-objects.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const TOKEN = "secure-access-token-1";

@@ -5,10 +5,10 @@ import {
   ACCESS_KEYS_FILE_MAX_BYTES,
   createAccessKeysSource,
   type AccessKeysSource,
-} from "../../src/access-keys-source.ts";
+} from "../../src/access/keys-file.ts";
 import { systemClock } from "../../src/clock.ts";
-import { type LogFields, silentLogger } from "../../src/log.ts";
-import { eventually } from "../support/eventually.ts";
+import { type LogFields, silentLogger } from "../../src/log/logger.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const sources: AccessKeysSource[] = [];
@@ -24,7 +24,7 @@ function create(given: { readonly inline?: string; readonly file?: string }) {
   const source = createAccessKeysSource({
     inline: given.inline,
     file: given.file,
-    logger: { ...silentLogger, info: log("info"), error: log("error") },
+    logger: { ...silentLogger, info: log("info"), warn: log("warn"), error: log("error") },
     clock: systemClock,
   });
   sources.push(source);
@@ -48,7 +48,7 @@ describe("createAccessKeysSource", () => {
   });
 
   test("the source reads keys from the flag, at the start", async () => {
-    const { source } = create({ inline: "a=AQID,b=aw==" });
+    const { source } = create({ inline: "a=AAECAwQFBgcICQoLDA0ODw==,b=EBESExQVFhcYGRobHB0eHw==" });
     expect(source.current()).toBeUndefined();
     await source.start();
     expect(idsOf(source)).toBe("ab");
@@ -81,21 +81,48 @@ describe("createAccessKeysSource", () => {
     }
   });
 
+  test("the source warns of short keys from the flag, by id only, and not of others", async () => {
+    const { source, lines } = create({ inline: "a=c2hvcnQ=,b=AAECAwQFBgcICQoLDA0ODw==,c=AAECAwQFBgcICQoLDA0O" });
+    expect(lines).toEqual([]);
+    await source.start();
+    expect(lines).toEqual([
+      'warn: secure access keys shorter than 16 bytes can be found from signed links {"keyIds":"a,c"}',
+    ]);
+  });
+
+  test("the source warns of short keys from the file at the start, and again for each change that has some", async () => {
+    using dir = tempDir();
+    const file = join(dir.path, "keys");
+    writeFileSync(file, "a=c2hvcnQ=");
+    const { source, lines } = create({ file });
+    await source.start();
+    const warnings = () => lines.filter((line) => line.startsWith("warn:"));
+    expect(warnings()).toHaveLength(1);
+    expect(warnings()[0]).toEndWith('{"keyIds":"a"}');
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
+    await eventually(() => lines.length === 2);
+    expect(warnings()).toHaveLength(1);
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==\nb=c2hvcnQ=");
+    await eventually(() => warnings().length === 2);
+    expect(warnings()[1]).toEndWith('{"keyIds":"b"}');
+    expect(lines.join("")).not.toContain("c2hvcnQ=");
+  });
+
   test("the source takes over new keys when its file is rewritten or replaced", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
-    writeFileSync(file, "a=AQID\n");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==\n");
     const { source, lines } = create({ file });
     await source.start();
     expect(idsOf(source)).toBe("a");
-    writeFileSync(file, "a=AQID\nb=aw==\n");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==\nb=EBESExQVFhcYGRobHB0eHw==\n");
     await eventually(() => idsOf(source) === "ab");
-    writeFileSync(`${file}.new`, "c=AQID");
+    writeFileSync(`${file}.new`, "c=AAECAwQFBgcICQoLDA0ODw==");
     renameSync(`${file}.new`, file);
     await eventually(() => idsOf(source) === "c");
     await eventually(() => lines.length === 2);
     expect(lines.at(-1)).toStartWith('info: secure access keys read again {"path":');
-    expect(lines.join("")).not.toContain("AQID");
+    expect(lines.join("")).not.toContain("AAECAwQFBgcICQoLDA0ODw==");
   });
 
   test("the source takes over new keys when a mounted Secret is swapped", async () => {
@@ -106,12 +133,12 @@ describe("createAccessKeysSource", () => {
       symlinkSync(version, join(dir.path, "..data_tmp"));
       renameSync(join(dir.path, "..data_tmp"), join(dir.path, "..data"));
     };
-    mount("..1", "a=AQID");
+    mount("..1", "a=AAECAwQFBgcICQoLDA0ODw==");
     symlinkSync(join("..data", "keys"), join(dir.path, "keys"));
     const { source } = create({ file: join(dir.path, "keys") });
     await source.start();
     expect(idsOf(source)).toBe("a");
-    mount("..2", "b=AQID");
+    mount("..2", "b=AAECAwQFBgcICQoLDA0ODw==");
     rmSync(join(dir.path, "..1"), { recursive: true });
     await eventually(() => idsOf(source) === "b");
   });
@@ -119,10 +146,10 @@ describe("createAccessKeysSource", () => {
   test("the source keeps its keys, and says why once, when the file goes bad; and recovers", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
-    writeFileSync(file, "a=AQID");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
     const { source, lines } = create({ file });
     await source.start();
-    writeFileSync(file, "a=AQID,b=U0VDUkVU!");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==,b=U0VDUkVU!");
     await eventually(() => lines.length === 1);
     expect(lines[0]).toStartWith("error: the secure access keys file is not usable, the keys stay as they were");
     expect(lines[0]).toContain('line 1 (key id \\"b\\") is not valid padded base64');
@@ -132,19 +159,19 @@ describe("createAccessKeysSource", () => {
     await eventually(() => lines.length === 2);
     expect(lines[1]).toContain("ENOENT");
     expect(idsOf(source)).toBe("a");
-    writeFileSync(file, "c=AQID");
+    writeFileSync(file, "c=AAECAwQFBgcICQoLDA0ODw==");
     await eventually(() => idsOf(source) === "c");
   });
 
   test("the source says that a file is good again, even where the keys are the old ones", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
-    writeFileSync(file, "a=AQID");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
     const { source, lines } = create({ file });
     await source.start();
     writeFileSync(file, "nonsense");
     await eventually(() => lines.length === 1);
-    writeFileSync(file, "a=AQID");
+    writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
     await eventually(() => lines.length === 2);
     expect(lines[1]).toStartWith("info: secure access keys read again");
   });

@@ -2,7 +2,7 @@ import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:tes
 import { connect } from "node:net";
 import { type AdminServer, createAdminServer } from "../../src/admin/admin-server.ts";
 import type { HealthCheck } from "../../src/admin/health.ts";
-import { silentLogger } from "../../src/log.ts";
+import { silentLogger } from "../../src/log/logger.ts";
 
 const READY: readonly HealthCheck[] = [{ name: "sandboxes", ok: true, detail: "" }];
 const NOT_READY: readonly HealthCheck[] = [

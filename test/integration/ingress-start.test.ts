@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { parseConfig } from "../../src/config.ts";
+import { parseConfig } from "../../src/config/parse-config.ts";
 import { createIngress } from "../../src/ingress.ts";
-import { createLogger } from "../../src/log.ts";
-import { createTableProvider, type TableProvider } from "../support/table-provider.ts";
+import { createLogger } from "../../src/log/logger.ts";
+import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const FLAGS = ["--host=127.0.0.1", "--port=0", "--admin-port=0", "--shutdown-delay=0", "--drain-timeout=0"];
 
@@ -12,10 +12,10 @@ async function buildIngress(provider: TableProvider, flags: readonly string[] = 
   if (parsed.kind !== "run") throw new Error(`expected a configuration, not ${parsed.kind}`);
   const lines: string[] = [];
   const write = async (chunk: string) => void lines.push(chunk);
-  const logger = createLogger({ level: "info", format: "text", accessLog: "off", clock: systemClock, write });
+  const logger = createLogger({ level: "info", format: "text", clock: systemClock, write });
   const ingress = await createIngress(parsed.config, {
     clock: systemClock,
-    process: { cpuMs: () => 0, residentBytes: () => 0 },
+    process: { cpuMs: () => 0, residentBytes: () => 0, collectGarbage: () => {} },
     environment: {},
     instance: "test",
     logger,

@@ -1,9 +1,12 @@
 import { beforeEach, afterEach, describe, expect, test } from "bun:test";
 import { chmodSync, existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { KubeConfigSource } from "../../src/kube/kube-config.ts";
-import { KubeError } from "../../src/kube/kube-error.ts";
+import { createKubeClient } from "../../src/kube/client.ts";
+import type { KubeConfigSource } from "../../src/kube/credentials.ts";
+import { KubeError } from "../../src/kube/errors.ts";
+import { readKubeStream } from "../../src/kube/stream.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { createFakeClock } from "../../scripts/lib/stage/fake-clock.ts";
 import { startFakeKubeApi, type FakeKubeApi } from "../support/fake-kube-api.ts";
 import { createHurriedClock } from "../support/hurried-clock.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -195,6 +198,54 @@ describe("createKubeClient: exec plugins", () => {
     await unhurried.get("/x", { signal });
     expect(fake.exchanges.at(-1)?.headers.get("authorization")).toBe("Bearer late");
     expect(plugin.runs()).toBe(2);
+  });
+
+  test("gives a slow plugin its time, and the answer its own after that", async () => {
+    const done = join(dir.path, "done");
+    const plugin = writePlugin(`while [ ! -e ${done} ]; do sleep 0.02; done\n${credential({ token: "slow" })}`);
+    const source = from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } }));
+    const clock = createFakeClock();
+    const client = createKubeClient(source, { clock });
+    const read = async () => {
+      const limits = { headMaxMs: 15_000, idleMaxMs: 15_000 };
+      const chunks: string[] = [];
+      for await (const chunk of readKubeStream("/x", { client, clock, signal, ...limits })) {
+        chunks.push(new TextDecoder().decode(chunk));
+      }
+      return chunks.join("");
+    };
+    const slow = read();
+    await eventually(() => plugin.runs() === 1);
+    clock.advance(59_000);
+    writeFileSync(done, "");
+    expect(await slow).toBe("{}");
+    expect(fake.exchanges.at(-1)?.headers.get("authorization")).toBe("Bearer slow");
+
+    fake.intercept("other", () => {});
+    const unanswered = read();
+    await eventually(() => fake.exchanges.length === 2);
+    clock.advance(15_000);
+    expect(unanswered).rejects.toMatchObject({ kind: "unreachable", message: "no answer for 15 s" });
+    await unanswered.catch(() => {});
+  });
+
+  test("names the plugin when it is too slow, also with a limit of its own", async () => {
+    const plugin = writePlugin("exec sleep 30");
+    const source = from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } }));
+    const clock = createFakeClock();
+    for (const [options, seconds] of [
+      [{ clock }, 60],
+      [{ clock, credentialsMaxMs: 5000 }, 5],
+    ] as const) {
+      const runs = plugin.runs();
+      const request = createKubeClient(source, options).get("/x", { signal });
+      await eventually(() => plugin.runs() === runs + 1);
+      clock.advance(seconds * 1000);
+      const message = `the exec plugin has not answered for ${seconds} s`;
+      expect(request).rejects.toMatchObject({ kind: "credentials", message });
+      await request.catch(() => {});
+    }
+    expect(fake.exchanges).toHaveLength(0);
   });
 
   test("gives up at once when the request is ended", async () => {

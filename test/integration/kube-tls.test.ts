@@ -1,12 +1,12 @@
 import { afterAll, beforeAll, describe, expect, setDefaultTimeout, test } from "bun:test";
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { KubeConfigSource } from "../../src/kube/kube-config.ts";
-import { KubeError } from "../../src/kube/kube-error.ts";
+import { createKubeClient } from "../../src/kube/client.ts";
+import type { KubeConfigSource } from "../../src/kube/credentials.ts";
+import { KubeError } from "../../src/kube/errors.ts";
 import { hasOpenssl, makeClientCertificate, type ClientCertificate } from "../support/client-certificate.ts";
-import { startKubeApiServer, type KubeApiServer } from "../support/kube-api-server.ts";
-import { KUBE_BUILD_MAX_MS } from "../support/kube-binaries.ts";
+import { startKubeApiServer, type KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
+import { KUBE_BUILD_MAX_MS } from "../../scripts/lib/kube/kube-binaries.ts";
 import { hasKubeApiServer } from "../support/kube-fixture.ts";
 import { tempDir } from "../support/temp-dir.ts";
 

@@ -11,10 +11,11 @@ import {
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import type { LogFields, Logger } from "../../src/log.ts";
-import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest-provider.ts";
+import type { LogFields, Logger } from "../../src/log/logger.ts";
+import { createManifestProvider, type ManifestProviderOptions } from "../../src/sandbox/manifest/provider.ts";
 import type { SandboxProvider, SandboxRecord } from "../../src/sandbox/provider.ts";
-import { eventually } from "../support/eventually.ts";
+import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const providers: SandboxProvider[] = [];
@@ -40,6 +41,7 @@ async function start(path: string, change: Partial<ManifestProviderOptions> = {}
   const lines: Line[] = [];
   const ended: SandboxRecord[] = [];
   const provider = createManifestProvider({
+    endpoints: endpointRules({ allowLoopback: true }),
     path,
     providerType: "batchsandbox",
     namespaces: [],

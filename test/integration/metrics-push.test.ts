@@ -1,9 +1,9 @@
 import { afterEach, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import type { OtlpConfig } from "../../src/config.ts";
-import { silentLogger } from "../../src/log.ts";
+import type { OtlpConfig } from "../../src/metrics/otlp-config.ts";
+import { silentLogger } from "../../src/log/logger.ts";
 import { createTestMetrics } from "../support/metrics.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { parsePrometheusText } from "../support/prometheus-text.ts";
 
 interface Attribute {

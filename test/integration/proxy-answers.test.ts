@@ -1,13 +1,15 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import type { IngressErrorCode } from "../../src/errors.ts";
-import { eventually } from "../support/eventually.ts";
+import { systemClock } from "../../src/clock.ts";
+import { createTcpTable } from "../../src/host/tcp-table.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { headerValues, openRaw, rawRequest } from "../support/raw-client.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
-import { createTableProvider } from "../support/table-provider.ts";
+import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const hasPython = requirePart("python3", { get: "apt-get install python3" });
 
@@ -247,7 +249,19 @@ describe("connecting", () => {
   });
 
   test("probe: a sandbox that is slow to answer is not taken for one that cannot be reached", async () => {
-    await using quick = startProxy({ connectTimeoutMs: 300 }, { provider: proxy.provider });
+    const tcp = createTcpTable({ clock: systemClock });
+    const asked: Promise<string>[] = [];
+    await using quick = startProxy(
+      { connectTimeoutMs: 300 },
+      {
+        provider: proxy.provider,
+        connectionState(address, port) {
+          const state = tcp.stateOf(address, port);
+          asked.push(state);
+          return state;
+        },
+      },
+    );
     let answer: (() => void) | undefined;
     await using slow = await startRawUpstream((socket) => {
       answer = () => void socket.write(ANSWERS["/ok"] ?? "");
@@ -257,10 +271,12 @@ describe("connecting", () => {
       `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${slow.port}\r\n\r\n`,
     );
     await eventually(() => answer !== undefined);
-    // Asked beside the request, the sandbox accepts a second connection: that much is an event to wait for.
-    await eventually(() => slow.connections > 1);
+    // Until the kernel has been asked: it knows the connection, so that none is opened beside it.
+    await eventually(() => asked.length > 0);
+    expect(await asked[0]).toBe("established");
     expect(quick.server.inFlight()).toBe(1);
     answer?.();
     expect((await waiting).body).toBe("ok");
+    expect(slow.connections).toBe(1);
   });
 });

@@ -1,9 +1,9 @@
 import { describe, expect, test } from "bun:test";
 
-import { createAddressSwap } from "../support/address-swap.ts";
-import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { openRaw } from "../support/raw-client.ts";
+import { createAddressSwap } from "../../scripts/lib/stage/address-swap.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 /** Swaps of two sandboxes' addresses, and how much is answered between two of them. */

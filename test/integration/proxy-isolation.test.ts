@@ -1,9 +1,9 @@
 import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../support/raw-client.ts";
-import { openRawWebSocket, OPCODE, parseClose } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { openRawWebSocket, OPCODE, parseClose } from "../../scripts/lib/stage/raw-websocket.ts";
 
 /** Addresses of two sandboxes, both of which answer with their own address, on one port. */
 const ADDRESSES = ["127.0.0.2", "127.0.0.3"] as const;

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
 import { createListener, type Listener } from "../../src/proxy/listener.ts";
-import { eventually } from "../support/eventually.ts";
-import { openRaw, type RawConnection, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { openRaw, type RawConnection, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 
 const GET = "GET / HTTP/1.1\r\nHost: x\r\n\r\n";
 const GET_SLOW = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";

@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { startProxy, type ProxyHarness } from "../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../support/raw-client.ts";
+import { startProxy, type ProxyHarness } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";

@@ -1,11 +1,11 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 
-import type { RenewPublisher, SandboxUse } from "../../src/renew/renew-publisher.ts";
+import type { RenewPublisher, SandboxUse } from "../../src/renew/publisher.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../support/raw-client.ts";
-import { openRawWebSocket, OPCODE } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { openRawWebSocket, OPCODE } from "../../scripts/lib/stage/raw-websocket.ts";
 
 const offered: SandboxUse[] = [];
 const forgotten: SandboxRecord[] = [];

@@ -1,9 +1,9 @@
 import { expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { startProxy } from "../support/proxy-harness.ts";
-import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../support/raw-websocket.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../../scripts/lib/stage/raw-websocket.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const MIB = 1024 * 1024;
@@ -13,7 +13,7 @@ const TUNNELS = 8;
 
 /** Tunnels through a proxy whose bound is four messages; the sandbox's ends sleep. */
 async function startStage() {
-  const proxy = startProxy({ websocketMaxMessageBytes: MESSAGE_BYTES }, { tunnelsTotalMaxBytes: 4 * MESSAGE_BYTES });
+  const proxy = startProxy({ websocketMaxMessageBytes: MESSAGE_BYTES, budgetBytes: 8 * MESSAGE_BYTES });
   proxy.provider.set({ name: "sb" });
   const ends: Socket[] = [];
   const sandbox = await startRawUpstream((socket, { headerLines }) => {
@@ -42,7 +42,7 @@ async function startStage() {
 }
 
 const overflows = (stage: Awaited<ReturnType<typeof startStage>>): number =>
-  stage.proxy.accessLog.filter(({ code }) => code === "tunnels_overflow").length;
+  stage.proxy.accessLog.filter(({ code }) => code === "memory_exceeded").length;
 
 test("Tunnel ends where all together hold too much for sleeping sandboxes; others go on", async () => {
   await using stage = await startStage();

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { createServer, type Server, type Socket } from "node:net";
 
-import { eventually } from "../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../support/raw-client.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import {
   acceptKey,
   buildFrame,
@@ -14,7 +14,7 @@ import {
   parseClose,
   type RawFrame,
   readFrames,
-} from "../support/raw-websocket.ts";
+} from "../../scripts/lib/stage/raw-websocket.ts";
 
 /** The sandbox's end of one tunnel. */
 interface SandboxEnd {
@@ -66,7 +66,8 @@ function answerHandshake(socket: Socket, head: string, rest: Buffer): void {
   if (head.includes(" /hangup ")) return void socket.destroy();
   const key = /sec-websocket-key: (\S+)/i.exec(head)?.[1] ?? "";
   const accept = head.includes(" /wrong-accept ") ? "AAAAAAAAAAAAAAAAAAAAAAAAAAA=" : acceptKey(key);
-  const protocol = head.includes(" /protocol ") ? "Sec-WebSocket-Protocol: second\r\n" : "";
+  const chosen = / \/protocol\?(\S*) /.exec(head)?.[1];
+  const protocol = chosen === undefined ? "" : `Sec-WebSocket-Protocol: ${decodeURIComponent(chosen)}\r\n`;
   const handshake = `HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ${accept}\r\n${protocol}Set-Cookie: a=1\r\nSet-Cookie: b=2\r\n\r\n`;
   const early = head.includes(" /early ")
     ? Buffer.concat([
@@ -97,7 +98,7 @@ const text = (frame: RawFrame | undefined) => [frame?.opcode, frame?.payload.toS
 describe("handshake", () => {
   test("openTunnel forwards end-to-end headers, takes over sub-protocol and every cookie", async () => {
     const { client, end } = await openTunnel(
-      "/protocol",
+      "/protocol?second",
       "Sec-WebSocket-Protocol: first, second\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOrigin: http://o.test\r\nCookie: c=1\r\nX-EXECD-ACCESS-TOKEN: t\r\nOpenSandbox-Secure-Access: secret\r\n",
     );
     const sent = end.head.toLowerCase();
@@ -108,11 +109,32 @@ describe("handshake", () => {
     expect(sent).toMatch(/sec-websocket-protocol: first, ?second/);
     expect(sent).toContain("x-forwarded-host: h.test");
     expect(sent).not.toContain("extensions");
-    expect(sent).not.toContain("opensandbox-");
+    expect(sent).not.toContain("opensandbox-secure");
     expect(client.head).toContain("Sec-WebSocket-Protocol: second\r\n");
     expect(client.head.match(/set-cookie: [ab]=[12]/gi)).toHaveLength(2);
     expect(client.head.match(/upgrade: websocket/gi)).toHaveLength(1);
     client.socket.destroy();
+  });
+
+  test.each([
+    ["none of those offered", "/echo", "a, b", undefined],
+    ["one of those offered", "/protocol?b", "a, b", "b"],
+    ["one that was not offered", "/protocol?zzz", "a", "zzz"],
+    ["one in another case", "/protocol?A", "a", "A"],
+    ["one where none was offered", "/protocol?zzz", undefined, "zzz"],
+    ["none where none was offered", "/echo", undefined, undefined],
+  ])("openTunnel relays a sandbox's choice of %s as it is", async (_name, path, offered, chosen) => {
+    const offer = offered === undefined ? "" : `Sec-WebSocket-Protocol: ${offered}\r\n`;
+    const { client, end } = await openTunnel(path, offer);
+    try {
+      expect(client.status).toBe(101);
+      expect(/sec-websocket-protocol: (.*)\r/i.exec(end.head)?.[1]).toBe(offered);
+      expect(/sec-websocket-protocol: (.*)\r/i.exec(client.head)?.[1]).toBe(chosen);
+      client.send(OPCODE.text, "up");
+      expect(text(await end.frames.next())).toEqual([OPCODE.text, "up"]);
+    } finally {
+      client.socket.destroy();
+    }
   });
 
   test("openTunnel relays a refusal whole", async () => {

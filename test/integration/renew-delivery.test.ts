@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import { systemClock } from "../../src/clock.ts";
-import { eventually } from "../support/eventually.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { hasRedis, startRedis, type RedisServer } from "../support/redis-server.ts";
 import { publishedIds, QUEUE_KEY, startPublisher } from "../support/renew-harness.ts";
-import { sandboxRecord } from "../support/sandbox-objects.ts";
+import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 
 const PASSWORD = "p@ss:/w%rd #1";
 const login = { password: PASSWORD };

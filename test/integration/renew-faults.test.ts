@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock, type Clock } from "../../src/clock.ts";
-import { RENEW_QUEUE_MAX_INTENTS } from "../../src/renew/renew-queue.ts";
-import { eventually } from "../support/eventually.ts";
+import { RENEW_QUEUE_MAX_INTENTS } from "../../src/renew/queue.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { hasRedis, startRedis, type RedisServer } from "../support/redis-server.ts";
 import { publishedIds, QUEUE_KEY, startPublisher, type RenewHarness } from "../support/renew-harness.ts";
 

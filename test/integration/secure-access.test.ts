@@ -1,6 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
-import { FAILURE_BURST } from "../../src/access/failure-limiter.ts";
-import type { ProviderType } from "../../src/config.ts";
+import { FAILURE_BURST, SANDBOX_FAILURE_BURST, SANDBOX_FAILURE_LEAK_MS } from "../../src/access/failure-limiter.ts";
+import type { ProviderType } from "../../src/sandbox/provider.ts";
 import type { IngressErrorCode } from "../../src/errors.ts";
 import type { RouteForm } from "../../src/route/route.ts";
 import {
@@ -13,9 +13,10 @@ import {
   SIGNATURE_KINDS,
   type Transport,
 } from "../support/access-stage.ts";
-import { eventually } from "../support/eventually.ts";
-import type { ProxyHarness } from "../support/proxy-harness.ts";
-import { headerValues, type RawAnswer } from "../support/raw-client.ts";
+import { createFakeClock } from "../../scripts/lib/stage/fake-clock.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import type { ProxyHarness } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, type RawAnswer } from "../../scripts/lib/stage/raw-client.ts";
 
 // The access table of the contract (§3) and the URI rules (§2), over real sockets: every cell, in every form, for both
 // providers, as plain requests and as WebSockets.
@@ -57,7 +58,7 @@ function expectPassed(result: Impact, transport: Transport, path: string): void 
 
 /** The answer without the one line that time changes. */
 function withoutDate(answer: RawAnswer): string {
-  return answer.raw.replace(/^date:.*\r\n/im, "");
+  return answer.raw.replace(/^(?:Date|X-Request-Id): .*\r\n/gim, "");
 }
 
 /** Asserts that the ingress refused, and that the sandbox noticed nothing. */
@@ -192,6 +193,62 @@ describe("Guessing signatures", () => {
     expect(inside.answer.status).toBe(429);
     const outside = await stage.shoot({ proxy, form: "header", signature: "valid", client: "2001:db8:1:3::1" });
     expectPassed(outside, "http", "/x");
+  });
+});
+
+describe("A crowd that guesses", () => {
+  // What a private peer writes into X-Forwarded-For is believed here, so each guess comes from a client of its own.
+  test.each(FORMS)(
+    "new links in %s form get 429 while a sandbox's budget is used up; the token and a link that verified before pass",
+    async (form) => {
+      const accessClock = createFakeClock();
+      const proxy = stage.start("batchsandbox", form, { accessKeys: ACCESS_KEYS, accessClock });
+      const reader = { proxy, form, client: "198.51.100.7" } as const;
+      const { answer, signature: link } = await stage.shoot({ ...reader, signature: "valid" });
+      expect(answer.status).toBe(200);
+      for (let left = SANDBOX_FAILURE_BURST; left > 0; left--) {
+        expect((await stage.shoot({ proxy, form, signature: "unknown key" })).answer.status).toBe(401);
+      }
+      for (const transport of TRANSPORTS) {
+        const guess = await stage.shoot({ proxy, form, transport, signature: "unknown key" });
+        expectRefused(proxy, guess, [429, "access_throttled_sandbox"]);
+        const fresh = { expiresB36: "zzzzzz", signature: "00000000a" };
+        const refused = await stage.shoot({ ...reader, transport, link: fresh });
+        expectRefused(proxy, refused, [429, "access_throttled_sandbox"]);
+        expect(headerValues(refused.answer, "retry-after")).toEqual(["10"]);
+        expectPassed(await stage.shoot({ ...reader, transport, link }), transport, "/x");
+        expectPassed(await stage.shoot({ proxy, form, transport, link }), transport, "/x");
+        expectPassed(await stage.shoot({ ...reader, transport, presented: "right" }), transport, "/x");
+        expectPassed(await stage.shoot({ ...reader, transport, sandbox: "open" }), transport, "/x");
+        const expired = await stage.shoot({ ...reader, transport, signature: "expired" });
+        expectRefused(proxy, expired, [401, "access_expired"]);
+        const other = await stage.shoot({ ...reader, transport, sandbox: "pausing", signature: "valid" });
+        expectRefused(proxy, other, [503, "sandbox_not_ready"]);
+      }
+      accessClock.advance(SANDBOX_FAILURE_LEAK_MS);
+      const late = await stage.shoot({ ...reader, link: { expiresB36: "zzzzzz", signature: "00000000a" } });
+      expectRefused(proxy, late, [401, "signature_invalid"]);
+    },
+  );
+
+  test("a peer that is not trusted cannot take another client's budget with X-Forwarded-For", async () => {
+    const proxy = stage.start("batchsandbox", "header", { accessKeys: ACCESS_KEYS, trustedProxies: "::1" });
+    const victim = { proxy, form: "header", client: "198.51.100.7" } as const;
+    for (let left = FAILURE_BURST; left > 0; left--) await stage.shoot({ ...victim, signature: "unknown key" });
+    expectRefused(proxy, await stage.shoot({ ...victim, signature: "valid" }), [429, "access_throttled"]);
+    expect(proxy.accessLog.at(-1)?.clientAddress).toBe("127.0.0.1");
+    const other = await stage.shoot({ ...victim, client: "198.51.100.8", signature: "valid" });
+    expectRefused(proxy, other, [429, "access_throttled"]);
+    expectPassed(await stage.shoot({ ...victim, peer: "::1", signature: "valid" }), "http", "/x");
+  });
+
+  test("a trusted peer that names a client takes nothing of the budget that it has through another peer", async () => {
+    const proxy = stage.start("batchsandbox", "header", { accessKeys: ACCESS_KEYS });
+    const victim = { proxy, form: "header", client: "198.51.100.7" } as const;
+    const attacker = { ...victim, peer: "::1" } as const;
+    for (let left = FAILURE_BURST; left > 0; left--) await stage.shoot({ ...attacker, signature: "unknown key" });
+    expectRefused(proxy, await stage.shoot({ ...attacker, signature: "valid" }), [429, "access_throttled"]);
+    expectPassed(await stage.shoot({ ...victim, signature: "valid" }), "http", "/x");
   });
 });
 

@@ -1,15 +1,17 @@
-import { parseAccessKeys } from "../../src/access/access-keys.ts";
+import { parseAccessKeys } from "../../src/access/keys.ts";
 import { signRoute } from "../../src/access/signature.ts";
 import { parseAddressSet } from "../../src/address.ts";
-import type { ProviderType } from "../../src/config.ts";
+import type { Clock } from "../../src/clock.ts";
+import type { ProviderType } from "../../src/sandbox/provider.ts";
 import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
 import type { RouteForm, RouteSignature } from "../../src/route/route.ts";
-import { sandboxKindOf } from "../../src/sandbox/provider-kinds.ts";
+import { sandboxKindOf } from "../../src/sandbox/projection/kinds.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
-import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
-import { type RawAnswer, rawRequest } from "./raw-client.ts";
-import { agentSandbox, batchSandbox } from "./sandbox-objects.ts";
-import { createTableProvider, type TableProvider } from "./table-provider.ts";
+import { endpointRules } from "../../scripts/lib/stage/endpoint-rules.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { agentSandbox, batchSandbox } from "../../scripts/lib/stage/sandbox-objects.ts";
+import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 /** As `--secure-access-keys` has it. */
 export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -40,8 +42,12 @@ export interface Shot {
   /** `secured` and `open` are ready; `pausing` is secured and not ready. */
   readonly sandbox?: "secured" | "open" | "pausing";
   readonly signature?: SignatureKind;
+  /** A signature that was shown before; goes before `signature`. */
+  readonly link?: RouteSignature | undefined;
   readonly presented?: PresentedKind;
   readonly transport?: Transport;
+  /** Where it comes from: this machine's other loopback address is another peer. Default: 127.0.0.1. */
+  readonly peer?: "127.0.0.1" | "::1";
   /** Whom a proxy in front names as the client; by default one that nobody else is. */
   readonly client?: string;
 }
@@ -59,7 +65,11 @@ export interface Impact {
 /** A sandbox that is known as secured, open and pausing, and proxies in front of it. */
 export interface AccessStage extends AsyncDisposable {
   /** Starts a proxy that is stopped with the stage; without `accessKeys` it has none. */
-  start(providerType: ProviderType, form: RouteForm, options?: { readonly accessKeys?: string }): ProxyHarness;
+  start(
+    providerType: ProviderType,
+    form: RouteForm,
+    options?: { readonly accessKeys?: string; readonly accessClock?: Clock; readonly trustedProxies?: string },
+  ): ProxyHarness;
   /** Sends one request. Not to be called while another shot is on its way. */
   shoot(shot: Shot): Promise<Impact>;
 }
@@ -81,20 +91,23 @@ export function createAccessStage(): AccessStage {
   const { port } = upstream;
   if (port === undefined) throw new Error("the upstream does not listen");
   return {
-    start(providerType, form, { accessKeys } = {}) {
-      const config = { mode: form === "uri" ? "uri" : "header", trustedProxies: parseAddressSet("private") } as const;
+    start(providerType, form, { trustedProxies = "private", ...parts } = {}) {
+      const mode = form === "uri" ? "uri" : "header";
+      const config = { mode, host: "::", trustedProxies: parseAddressSet(trustedProxies) } as const;
       const provider = createProvider(providerType);
-      const proxy = startProxy(config, accessKeys === undefined ? { provider } : { provider, accessKeys });
+      const proxy = startProxy(config, { provider, ...parts });
       proxies.push(proxy);
       return proxy;
     },
     async shoot(shot) {
       const { form, sandbox = "secured", signature: kind = "none" } = shot;
-      const signature = buildSignature({ sandboxId: sandbox, port }, kind);
+      const signature = shot.link ?? buildSignature({ sandboxId: sandbox, port }, kind);
       const target = { sandboxId: sandbox, port, signature };
       const client = shot.client ?? `203.0.${clients >> 8}.${clients++ & 255}`;
       seen = [];
-      const answer = await rawRequest(shot.proxy.port, buildRequest(shot, { target, client }));
+      const answer = await rawRequest(shot.proxy.port, buildRequest(shot, { target, client }), {
+        host: shot.peer ?? "127.0.0.1",
+      });
       const isInPath = signature !== undefined && form === "uri";
       const plain = isInPath ? `/${signature.expiresB36}/${signature.signature}/x` : "/x";
       return { answer, seen, plain, signature };
@@ -153,7 +166,7 @@ function buildRecords(providerType: ProviderType): SandboxRecord[] {
   return (["secured", "open", "pausing"] as const).map((name) => {
     const parts = { name, isReady: name !== "pausing", token: name === "open" ? undefined : ` ${ACCESS_TOKEN} ` };
     const object = providerType === "batchsandbox" ? buildBatchSandbox(parts) : buildAgentSandbox(parts);
-    const { record, warning } = project(object, { allowLoopback: true });
+    const { record, warning } = project(object, { endpoints: endpointRules({ allowLoopback: true }) });
     if (record === undefined) throw new Error(warning);
     return record;
   });

@@ -16,7 +16,8 @@ export interface FakeObject extends KubeObject {
 
 /** One request, to be answered in whatever way. */
 export interface FakeExchange {
-  readonly kind: "list" | "watch" | "other";
+  /** `stream`: a watch that begins with all objects. */
+  readonly kind: "list" | "watch" | "stream" | "other";
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: ReadonlyMap<string, string>;
@@ -51,6 +52,12 @@ export interface FakeKubeApi extends Disposable {
   remove(name: string): void;
   /** The resource version of the last change. */
   version(): number;
+  /** Forgets the watches that are open, without a word to them: connections that are dead and do not know it. */
+  deafen(): void;
+  /** The history goes back to `version`, as after a restore of etcd; the objects stay what they are. */
+  rollBack(version: number): void;
+  /** Whether streams of objects are served; at first they are refused, as by an API server before 1.32. */
+  streams: boolean;
   /** Forgets history: watches from before now get 410. */
   compact(): void;
   /** Answers the next request of the kind in the test's own way. Several are used up in order. */
@@ -61,6 +68,12 @@ export interface FakeKubeApi extends Disposable {
 
 export function eventLine(type: string, object: unknown): string {
   return `${JSON.stringify({ type, object })}\n`;
+}
+
+/** The bookmark that ends the objects of a stream. */
+export function endOfObjects(version: number): string {
+  const annotations = { "k8s.io/initial-events-end": "true" };
+  return eventLine("BOOKMARK", { kind: "Thing", metadata: { resourceVersion: String(version), annotations } });
 }
 
 /** The body of a refusal. */
@@ -87,6 +100,7 @@ class LoopbackKubeApi implements FakeKubeApi {
   readonly exchanges: FakeExchange[] = [];
   readonly watches = new Set<FakeStream>();
   url = "";
+  streams = false;
   readonly kubeconfig: string;
   readonly #server: Server;
   readonly #sockets = new Set<Socket>();
@@ -144,6 +158,19 @@ class LoopbackKubeApi implements FakeKubeApi {
     this.#tell(eventLine("DELETED", { ...object, metadata }));
   }
 
+  deafen(): void {
+    this.watches.clear();
+  }
+
+  rollBack(version: number): void {
+    this.#version = version;
+    this.#events = [];
+    this.#snapshots.clear();
+    for (const [key, object] of this.objects) {
+      this.objects.set(key, { ...object, metadata: { ...object.metadata, resourceVersion: String(version) } });
+    }
+  }
+
   compact(): void {
     this.#events = [];
     this.#compacted = this.#version;
@@ -193,11 +220,13 @@ class LoopbackKubeApi implements FakeKubeApi {
     else if (always !== undefined) always(exchange);
     else if (exchange.kind === "list") this.#list(exchange);
     else if (exchange.kind === "watch") this.#watch(exchange);
+    else if (exchange.kind === "stream") this.#stream(exchange);
     else exchange.respond(404, "404 page not found");
   }
 
   #list(exchange: FakeExchange): void {
-    const limit = Number(exchange.query.get("limit"));
+    if (this.#isAhead(exchange)) return exchange.respond(504, this.#tooLarge(exchange));
+    const limit = Number(exchange.query.get("limit") ?? Number.POSITIVE_INFINITY);
     const [snapshotId = "", from = "0"] = (exchange.query.get("continue") ?? "").split("+");
     const isFirst = snapshotId === "";
     const snapshot = isFirst
@@ -216,11 +245,41 @@ class LoopbackKubeApi implements FakeKubeApi {
     exchange.respond(200, { kind: "ThingList", metadata, items: snapshot.items.slice(start, start + limit) });
   }
 
+  #isAhead({ query }: FakeExchange): boolean {
+    return query.get("resourceVersionMatch") === "NotOlderThan" && Number(query.get("resourceVersion")) > this.#version;
+  }
+
+  /** What kube-apiserver 1.34 says. */
+  #tooLarge({ query }: FakeExchange): unknown {
+    const message = `Timeout: Too large resource version: ${query.get("resourceVersion")}, current: ${this.#version}`;
+    const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }];
+    return { kind: "Status", code: 504, reason: "Timeout", message, details: { causes, retryAfterSeconds: 1 } };
+  }
+
+  #stream(exchange: FakeExchange): void {
+    if (!this.streams) {
+      const text = "sendInitialEvents is forbidden for watch unless the WatchList feature gate is enabled";
+      return exchange.respond(422, statusBody(422, "Invalid", text));
+    }
+    const stream = exchange.stream();
+    if (this.#isAhead(exchange)) {
+      stream.write(eventLine("ERROR", this.#tooLarge(exchange)));
+      return stream.end();
+    }
+    for (const object of this.objects.values()) stream.write(eventLine("ADDED", object));
+    stream.write(endOfObjects(this.#version));
+    this.#keep(exchange, stream);
+  }
+
   #watch(exchange: FakeExchange): void {
     const from = Number(exchange.query.get("resourceVersion"));
     if (from < this.#compacted) return exchange.respond(410, statusBody(410, "Expired", "too old resource version"));
     const stream = exchange.stream();
     for (const event of this.#events) if (event.version > from) stream.write(event.line);
+    this.#keep(exchange, stream);
+  }
+
+  #keep(exchange: FakeExchange, stream: FakeStream): void {
     const forget = () => this.watches.delete(watch);
     const watch: FakeStream = {
       write: (data) => stream.write(data),
@@ -248,7 +307,9 @@ function createExchange(head: string, socket: Socket): FakeExchange {
     }),
   );
   const isCollection = url.pathname.endsWith("/things");
-  const kind = !isCollection ? "other" : url.searchParams.get("watch") === "true" ? "watch" : "list";
+  const isStream = url.searchParams.get("sendInitialEvents") === "true";
+  const collectionKind = url.searchParams.get("watch") !== "true" ? "list" : isStream ? "stream" : "watch";
+  const kind = isCollection ? collectionKind : "other";
   const exchange: FakeExchange = {
     kind,
     path: url.pathname,

@@ -1,6 +1,6 @@
 import { afterAll, beforeAll } from "bun:test";
-import { startKubeApiServer, type KubeApiServer } from "./kube-api-server.ts";
-import { canHaveKubeBinaries, KUBE_BINARIES_HINT, KUBE_BUILD_MAX_MS } from "./kube-binaries.ts";
+import { startKubeApiServer, type KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
+import { canHaveKubeBinaries, KUBE_BINARIES_HINT, KUBE_BUILD_MAX_MS } from "../../scripts/lib/kube/kube-binaries.ts";
 import { requirePart } from "./requires.ts";
 import { tempDir } from "./temp-dir.ts";
 

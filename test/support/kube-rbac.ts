@@ -1,5 +1,5 @@
-import type { KubeApiServer } from "./kube-api-server.ts";
-import type { KubeKind } from "./kube-resources.ts";
+import type { KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
+import type { KubeKind } from "../../scripts/lib/kube/kube-resources.ts";
 
 const RBAC = "rbac.authorization.k8s.io";
 

@@ -1,6 +1,6 @@
 import { join } from "node:path";
-import { ensureKubeBinaries } from "./kube-binaries.ts";
-import type { Json } from "./kube-api-server.ts";
+import { ensureKubeBinaries } from "../../scripts/lib/kube/kube-binaries.ts";
+import type { Json } from "../../scripts/lib/kube/kube-api-server.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 

@@ -1,4 +1,4 @@
-import { eventually } from "./eventually.ts";
+import { startServerProcess } from "../../scripts/lib/server-process.ts";
 
 /** A sandbox of Node's strict parser (llhttp), in a process of its own, that answers with what it has read. */
 export interface NodeUpstream extends AsyncDisposable {
@@ -23,16 +23,10 @@ const SCRIPT = `
 
 /** Starts it; `node` must be there (requirePart). */
 export async function startNodeUpstream(): Promise<NodeUpstream> {
-  const child = Bun.spawn(["node", "-e", SCRIPT], { stdin: "ignore", stdout: "pipe", stderr: "inherit" });
-  let output = "";
-  const decoder = new TextDecoder();
-  void child.stdout.pipeTo(new WritableStream({ write: (chunk) => void (output += decoder.decode(chunk)) }));
-  await eventually(() => output.includes("\n"));
-  return {
-    port: Number(output),
-    async [Symbol.asyncDispose]() {
-      child.kill("SIGKILL");
-      await child.exited;
-    },
-  };
+  const server = await startServerProcess({
+    name: "node",
+    command: () => ["node", "-e", SCRIPT],
+    isReady: ({ readOutput }) => /^\d+\n/.test(readOutput()),
+  });
+  return { port: Number.parseInt(server.readOutput(), 10), [Symbol.asyncDispose]: () => server.stop() };
 }

@@ -1,7 +1,7 @@
 import { expect } from "bun:test";
 
-import { type ProxyHarness, startProxy } from "./proxy-harness.ts";
-import { rawRequest } from "./raw-client.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
 
 /** A proxy and, behind it, a sandbox `sb` that records what it gets. */

@@ -1,4 +1,4 @@
-import type { ReflectorStore } from "../../src/kube/reflector.ts";
+import type { ReflectorStore } from "../../src/kube/reflector-store.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 
 /** A store that keeps whole objects, so that a test can compare them with the server's, one by one. */
@@ -7,6 +7,8 @@ export interface RecordingStore extends ReflectorStore {
   readonly objects: ReadonlyMap<string, KubeObject>;
   /** How often it was replaced as a whole. */
   replacements(): number;
+  /** Objects that were added to replacements. */
+  added(): number;
   /** Replacements that were begun and neither committed nor aborted. */
   unfinished(): number;
 }
@@ -15,19 +17,25 @@ export function createRecordingStore(): RecordingStore {
   const objects = new Map<string, KubeObject>();
   let replacements = 0;
   let unfinished = 0;
+  let added = 0;
   const keyOf = ({ metadata }: KubeObject) => `${String(metadata.namespace)}/${metadata.name}`;
   return {
     objects,
     replacements: () => replacements,
     unfinished: () => unfinished,
+    added: () => added,
     beginReplace() {
-      const next: KubeObject[] = [];
+      const next = new Map<string, KubeObject>();
       unfinished += 1;
       return {
-        add: (object) => next.push(object),
+        add(object) {
+          added += 1;
+          next.set(keyOf(object), object);
+        },
+        remove: (object) => next.delete(keyOf(object)),
         commit() {
           objects.clear();
-          for (const object of next) objects.set(keyOf(object), object);
+          for (const [key, object] of next) objects.set(key, object);
           replacements += 1;
           unfinished -= 1;
         },

@@ -1,6 +1,7 @@
-import { $, type Subprocess } from "bun";
+import { $ } from "bun";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
-import { eventually } from "./eventually.ts";
+import { type ServerProcess, startServerProcess } from "../../scripts/lib/server-process.ts";
 import { requirePart } from "./requires.ts";
 import { tempDir } from "./temp-dir.ts";
 
@@ -27,12 +28,10 @@ export interface RedisServer extends AsyncDisposable {
 /** Starts a Redis that answers. `directives` are lines of a redis.conf. */
 export async function startRedis(...directives: string[]): Promise<RedisServer> {
   const dir = tempDir();
-  const port = freePort();
-  const tlsPort = freePort();
   const socketPath = join(dir.path, "redis.sock");
   const caFile = await makeCertificates(dir.path);
   const configFile = join(dir.path, "redis.conf");
-  const config = `
+  const configure = ([port = 0, tlsPort = 0]: readonly number[]): string => `
     bind 127.0.0.1
     port ${port}
     unixsocket ${socketPath}
@@ -44,45 +43,42 @@ export async function startRedis(...directives: string[]): Promise<RedisServer> 
     tls-cert-file ${join(dir.path, "server.pem")}
     tls-key-file ${join(dir.path, "server.key")}
   `;
-  await Bun.write(configFile, [config, ...directives].join("\n"));
-  let process: Subprocess | undefined;
 
   async function cli(command: readonly string[], { password = "", database = 0 } = {}): Promise<string> {
     const login = password === "" ? [] : ["--no-auth-warning", "-a", password];
     return (await $`redis-cli -s ${socketPath} -n ${database} ${login} --raw ${command}`.quiet().text()).trim();
   }
-  async function start(): Promise<void> {
-    process = Bun.spawn(["redis-server", configFile], { stdout: "ignore", stderr: "ignore" });
-    // An answer is enough: it may be that a password is wanted.
-    await eventually(async () => /PONG|NOAUTH/.test(await cli(["ping"])));
-  }
-  async function kill(): Promise<void> {
-    process?.kill("SIGKILL");
-    await process?.exited;
-  }
-  await start();
+  const start = (ports: number | readonly number[]): Promise<ServerProcess> =>
+    startServerProcess({
+      name: "redis-server",
+      ports,
+      command: (chosen) => {
+        writeFileSync(configFile, [configure(chosen), ...directives].join("\n"));
+        return ["redis-server", configFile];
+      },
+      // An answer is enough: it may be that a password is wanted.
+      isReady: async () => /PONG|NOAUTH/.test(await cli(["ping"])),
+    });
+  let server = await start(2);
+  const { ports } = server;
+  const [port = 0, tlsPort = 0] = ports;
   return {
     port,
     tlsPort,
     socketPath,
     caFile,
     cli,
-    freeze: () => process?.kill("SIGSTOP"),
-    thaw: () => process?.kill("SIGCONT"),
-    kill,
-    restart: start,
+    freeze: () => server.kill("SIGSTOP"),
+    thaw: () => server.kill("SIGCONT"),
+    kill: () => server.stop(),
+    restart: async () => {
+      server = await start(ports);
+    },
     async [Symbol.asyncDispose]() {
-      await kill();
+      await server.stop();
       dir[Symbol.dispose]();
     },
   };
-}
-
-/** A TCP port of 127.0.0.1 that nobody listens on now. */
-export function freePort(): number {
-  const listener = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
-  listener.stop(true);
-  return listener.port;
 }
 
 /** Writes ca.pem, server.pem and server.key; returns the path of the first. */

@@ -1,12 +1,12 @@
-import { createKubeClient } from "../../src/kube/kube-client.ts";
-import type { ReflectorLimits } from "../../src/kube/limits.ts";
-import { createReflector, type Reflector } from "../../src/kube/reflector.ts";
-import { eventually } from "./eventually.ts";
-import { startFakeKubeApi, type FakeKubeApi } from "./fake-kube-api.ts";
+import { createKubeClient } from "../../src/kube/client.ts";
+import type { ReflectorLimits } from "../../src/kube/reflector-limits.ts";
+import { Reflector } from "../../src/kube/reflector.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { eventLine, startFakeKubeApi, statusBody, type FakeKubeApi } from "./fake-kube-api.ts";
 import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
-import { createRecordingLogger, type RecordingLogger } from "./recording-logger.ts";
+import { createRecordingLogger, type RecordingLogger } from "../../scripts/lib/stage/recording-logger.ts";
 import { createRecordingStore, type RecordingStore } from "./recording-store.ts";
-import { createRandom } from "./random.ts";
+import { createRandom } from "../../scripts/lib/stage/random.ts";
 import { tempDir } from "./temp-dir.ts";
 
 /** A reflector over a fake API server, and all that a test looks at. */
@@ -18,28 +18,36 @@ export interface ReflectorBench extends AsyncDisposable {
   readonly clock: HurriedClock;
   /** Starts the reflector and waits for the first list and watch. */
   begin(): Promise<void>;
+  /**
+   * Lets the watch, after a bookmark of the version `at` (default: the fake's), end with a 410, as after compaction, and
+   * waits until the store has been filled anew.
+   */
+  expire(at?: number): Promise<void>;
   /** Waits until the store has exactly the fake's objects and one watch is open, as one should be. */
   settle(): Promise<void>;
   /** How often the version was asked for. */
   versionsAsked(): number;
   /** The requests of a kind so far. */
-  requests(kind: "list" | "watch"): FakeKubeApi["exchanges"];
+  requests(kind: "list" | "watch" | "stream"): FakeKubeApi["exchanges"];
 }
 
 /** A minute passes in 3 s; limits can be made shorter still. */
 const HURRY = 20;
-/** So long that a list after silence cannot make up for what a test wants to see happen otherwise. */
+/** So long that a new watch after silence cannot make up for what a test wants to see happen otherwise. */
 const NEVER_SILENT_MS = 1_200_000;
 
-export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}): Promise<ReflectorBench> {
+export async function createReflectorBench(
+  limits: Partial<ReflectorLimits> = {},
+  options: { readonly seed?: number } = {},
+): Promise<ReflectorBench> {
   const dir = tempDir();
   const fake = await startFakeKubeApi(dir.path);
   const store = createRecordingStore();
   const logger = createRecordingLogger();
   const clock = createHurriedClock(HURRY);
-  const random = createRandom(1);
+  const random = createRandom(options.seed ?? 1);
   let versionsAsked = 0;
-  const reflector = createReflector({
+  const reflector = new Reflector({
     client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
     resource: { group: "test.example", plural: "things", namespace: "ns" },
     findVersion: () => {
@@ -62,6 +70,13 @@ export async function createReflectorBench(limits: Partial<ReflectorLimits> = {}
     async begin() {
       reflector.start();
       await eventually(() => reflector.status().synced && fake.watches.size === 1);
+    },
+    async expire(at = fake.version()) {
+      const before = store.replacements();
+      const bookmark = eventLine("BOOKMARK", { metadata: { resourceVersion: String(at) } });
+      for (const watch of fake.watches)
+        watch.write(bookmark + eventLine("ERROR", statusBody(410, "Expired", "too old")));
+      await eventually(() => store.replacements() === before + 1 && fake.watches.size === 1);
     },
     async settle() {
       await eventually(() => fake.watches.size === 1 && Bun.deepEquals(new Map(store.objects), new Map(fake.objects)));

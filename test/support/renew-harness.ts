@@ -1,9 +1,9 @@
 import { systemClock, type Clock } from "../../src/clock.ts";
-import type { RenewConfig } from "../../src/config.ts";
-import type { LogFields, Logger } from "../../src/log.ts";
+import type { RenewConfig } from "../../src/renew/renew-config.ts";
+import type { LogFields, Logger } from "../../src/log/logger.ts";
 import { createRedisPublisher, type RedisPublisher } from "../../src/renew/redis-publisher.ts";
 import type { RedisServer } from "./redis-server.ts";
-import { sandboxRecord } from "./sandbox-objects.ts";
+import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 
 export const QUEUE_KEY = "opensandbox:renew:intent";
 
@@ -39,6 +39,7 @@ export async function startPublisher(
     config: {
       enabled: true,
       redisDsn,
+      redisDsnFile: undefined,
       redisCaFile: undefined,
       queueKey: QUEUE_KEY,
       queueMaxLength: 0,

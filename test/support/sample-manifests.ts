@@ -1,5 +1,5 @@
 import { join } from "node:path";
-import { startSampleSandbox, type SampleSandbox } from "../../scripts/sample-sandbox.ts";
+import { startSampleSandbox, type SampleSandbox } from "../../scripts/lib/demo/sample-sandbox.ts";
 import { tempDir } from "./temp-dir.ts";
 
 export interface SampleStage extends AsyncDisposable {

@@ -1,5 +1,11 @@
 import { describe, expect, test } from "bun:test";
-import { classifyAddress, formatUrlHost, parseAddress, parseAddressSet } from "../../src/address.ts";
+import {
+  classifyAddress,
+  formatUrlHost,
+  parseAddress,
+  parseAddressRanges,
+  parseAddressSet,
+} from "../../src/address.ts";
 
 describe("parseAddress", () => {
   test.each([
@@ -35,12 +41,23 @@ test.each([
   ["100.100.100.200", "reserved"],
   ["168.63.129.16", "reserved"],
   ["fd00:ec2::254", "reserved"],
+  ["fd00:ec2::23", "reserved"],
+  ["169.254.170.23", "link-local"],
   ["fd20:ce::254", "reserved"],
+  ["fd00:c1::a9fe:a9fe", "reserved"],
+  ["192.0.0.192", "reserved"],
+  ["fd00:42::42", "reserved"],
+  ["fd00:a9fe:a9fe::1", "reserved"],
+  ["fd00:100::100:200", "reserved"],
+  ["2002:a9fe:a9fe::1", "reserved"],
+  ["2001:0:a9fe:a9fe::1", "reserved"],
+  ["2001:0:4136:e378:8000:63bf:5601:5601", "reserved"],
+  ["::ffff:0:a9fe:a9fe", "reserved"],
   ["64:ff9b::a9fe:a9fe", "reserved"],
   ["64:ff9b:1::7f00:1", "reserved"],
   ["::7f00:1", "reserved"],
   ["100.100.100.201", "private"],
-  ["fd00:ec2::255", "private"],
+  ["fd00:ec3::254", "private"],
   ["8.8.8.8", "global"],
   ["2001:db8::1", "global"],
 ] as const)("classifyAddress says that %s is %s", (address, expected) => {
@@ -65,5 +82,18 @@ describe("parseAddressSet", () => {
   test.each(["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "private,,none", "fe80::1%1/64"])(
     "parseAddressSet refuses %j and names the part",
     (text) => expect(() => parseAddressSet(text)).toThrow("Cannot parse address range"),
+  );
+});
+
+describe("parseAddressRanges", () => {
+  test("parseAddressRanges knows addresses and ranges of both families", () => {
+    const pods = parseAddressRanges("10.244.0.0/16, fd00:10::/64,10.9.9.9");
+    expect(["10.244.7.1", "fd00:10::7", "10.9.9.9"].map((address) => pods.has(address))).not.toContain(false);
+    expect(["10.245.0.1", "fd00:11::7", "127.0.0.1", "name"].map((address) => pods.has(address))).not.toContain(true);
+  });
+
+  test.each(["", "private", "none", "10.0.0.0/8, private", "10.0.0.0/8,none", "10.0.0.0/33", "pods"])(
+    "parseAddressRanges refuses %j",
+    (text) => expect(() => parseAddressRanges(text)).toThrow("Cannot parse address range"),
   );
 });

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { parseAccessKeys } from "../../src/access/access-keys.ts";
+import { parseAccessKeys } from "../../src/access/keys.ts";
 import { verifySignature } from "../../src/access/signature.ts";
 import { parseRoute } from "../../src/route/parse-route.ts";
 import type { Route } from "../../src/route/route.ts";

@@ -1,9 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
-import { eventually } from "../../support/eventually.ts";
-import { type ProxyHarness, startProxy } from "../../support/proxy-harness.ts";
-import { openRaw, rawRequest } from "../../support/raw-client.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
+import { type ProxyHarness, startProxy } from "../../../scripts/lib/stage/proxy-harness.ts";
+import { openRaw, rawRequest } from "../../../scripts/lib/stage/raw-client.ts";
 import { type RawUpstream, startRawUpstream } from "../../support/raw-upstream.ts";
 
 /** What a hostile sandbox does with a request. */

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 
-import { eventually } from "../../support/eventually.ts";
-import { createRandom, type Random } from "../../support/random.ts";
-import { openRaw } from "../../support/raw-client.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
+import { createRandom, type Random } from "../../../scripts/lib/stage/random.ts";
+import { openRaw } from "../../../scripts/lib/stage/raw-client.ts";
 import { BARRIER_TARGET, startRecordingStage } from "../../support/recording-stage.ts";
 import { parseStrictRequests, type StrictRequest } from "../../support/strict-request-parser.ts";
 

@@ -1,8 +1,8 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { type NodeUpstream, startNodeUpstream } from "../../support/node-upstream.ts";
-import { type ProxyHarness, startProxy } from "../../support/proxy-harness.ts";
-import { rawRequest } from "../../support/raw-client.ts";
+import { type ProxyHarness, startProxy } from "../../../scripts/lib/stage/proxy-harness.ts";
+import { rawRequest } from "../../../scripts/lib/stage/raw-client.ts";
 import { requirePart } from "../../support/requires.ts";
 import { FIELD_ROWS } from "./field-rows.ts";
 import { FRAMING_ROWS } from "./framing-rows.ts";

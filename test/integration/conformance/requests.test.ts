@@ -1,7 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { eventually } from "../../support/eventually.ts";
-import { openRaw, type RawConnection } from "../../support/raw-client.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
+import { openRaw, type RawConnection } from "../../../scripts/lib/stage/raw-client.ts";
 import { BARRIER_TARGET, type RecordingStage, startRecordingStage } from "../../support/recording-stage.ts";
 import type { StrictRequest } from "../../support/strict-request-parser.ts";
 import { FIELD_ROWS } from "./field-rows.ts";

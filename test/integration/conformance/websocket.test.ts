@@ -1,7 +1,13 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import { type ProxyHarness, startProxy } from "../../support/proxy-harness.ts";
-import { buildFrame, closePayload, openRawWebSocket, OPCODE, parseClose } from "../../support/raw-websocket.ts";
+import { type ProxyHarness, startProxy } from "../../../scripts/lib/stage/proxy-harness.ts";
+import {
+  buildFrame,
+  closePayload,
+  openRawWebSocket,
+  OPCODE,
+  parseClose,
+} from "../../../scripts/lib/stage/raw-websocket.ts";
 
 /** An echo server of Bun's: what passes when a client talks to it directly has to pass through the ingress. */
 let echo: Bun.Server<undefined>;
@@ -90,7 +96,7 @@ const SENTINEL = "that is all";
 
 /**
  * What a client sees until the connection ends. It closes when everything is back: Bun answers a Close by itself and at
- * once, so what a sandbox still had to say would be lost through the ingress (README, limits).
+ * once, so what a sandbox still had to say would be lost through the ingress (docs/limits.md).
  */
 async function converse(port: number, frames: readonly Buffer[], extra: string): Promise<string[]> {
   const socket = await openRawWebSocket(port, "/", { extra });

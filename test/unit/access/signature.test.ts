@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { parseAccessKeys } from "../../../src/access/access-keys.ts";
-import { isSecretEqual } from "../../../src/access/secret-equal.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
+import { createSecretDigester, isEqualDigest } from "../../../src/access/secret-digest.ts";
 import { isExpired, signRoute, verifySignature } from "../../../src/access/signature.ts";
 import { SIGNATURE_VECTORS, type SignatureVector } from "../../support/vectors.ts";
 
@@ -114,7 +114,7 @@ describe("isExpired", () => {
   });
 });
 
-describe("isSecretEqual", () => {
+describe("createSecretDigester", () => {
   test.each([
     ["secret", "secret", true],
     ["", "secret", false],
@@ -123,7 +123,14 @@ describe("isSecretEqual", () => {
     ["Secret", "secret", false],
     ["s".repeat(70_000), "secret", false],
     ["é", "é", true],
-  ])("isSecretEqual compares whole texts", (presented, secret, expected) => {
-    expect(isSecretEqual(presented, secret)).toBe(expected);
+  ])("isEqualDigest compares whole secrets", (presented, secret, expected) => {
+    const digester = createSecretDigester();
+    expect(isEqualDigest(digester.digest(presented), digester.digest(secret))).toBe(expected);
+  });
+
+  test("digest gives the same for a text and its bytes, and no other digester's", () => {
+    const [one, other] = [createSecretDigester(), createSecretDigester()];
+    expect(isEqualDigest(one.digest("é"), one.digest(new Uint8Array([0xc3, 0xa9])))).toBe(true);
+    expect(isEqualDigest(one.digest("é"), other.digest("é"))).toBe(false);
   });
 });

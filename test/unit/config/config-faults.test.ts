@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { FLAGS, parseConfig } from "../../../src/config.ts";
-import { createRandom } from "../../support/random.ts";
+import { FLAGS, parseConfig } from "../../../src/config/parse-config.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NAMESPACE = "--namespace=ns";
 
@@ -40,10 +40,22 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--provider-type=pod"], "expected batchsandbox, agent-sandbox"],
     [[NAMESPACE, "--log-level=trace"], "expected debug, info, warn, error"],
     [[NAMESPACE, "--log-format=xml"], "expected text, json"],
+    [[NAMESPACE, "--host-header=client"], "expected upstream, preserve, localhost"],
+    [[NAMESPACE, "--origin-header=localhost"], "expected preserve, upstream"],
+    [[NAMESPACE, "--uri-prefix=drop"], "expected strip, keep"],
+    [[NAMESPACE, "--cookie-domain=all"], "expected drop, keep"],
     [[NAMESPACE, "--access-log=some"], "expected off, errors, all"],
     [[NAMESPACE, "--host=example.com"], "expected an IP address or localhost"],
     [[NAMESPACE, "--admin-host=[::]"], "expected an IP address or localhost"],
     [[NAMESPACE, "--trusted-proxies=10.0.0.0/33"], "prefix length"],
+    [[NAMESPACE, "--endpoint-ranges=10.0.0.0/33"], "prefix length"],
+    [[NAMESPACE, "--endpoint-ranges=private"], "expected an address or a CIDR range"],
+    [[NAMESPACE, "--endpoint-ranges=$(POD_CIDR)"], "--endpoint-ranges"],
+    [[NAMESPACE, "--cluster-domain=localhost"], "expected the domain of a cluster"],
+    [[NAMESPACE, "--cluster-domain=a.localhost"], "expected the domain of a cluster"],
+    [[NAMESPACE, "--cluster-domain=cluster..local"], "expected the domain of a cluster"],
+    [[NAMESPACE, "--cluster-domain=10.0.0.1"], "expected the domain of a cluster"],
+    [[NAMESPACE, "--cluster-domain=*.local"], "expected the domain of a cluster"],
     [[NAMESPACE, "--connect-timeout=0"], "must be between 1ms"],
     [[NAMESPACE, "--connect-timeout=5"], "the unit is missing"],
     [[NAMESPACE, "--drain-timeout=-1s"], "must not be negative"],
@@ -53,13 +65,18 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--memory-budget=512"], "must be 0 or at least 1MiB"],
     [[NAMESPACE, "--memory-budget=half"], "expected a size"],
     [[NAMESPACE, "--websocket-max-message=0"], "must be between 125 and 1GiB"],
+    [[NAMESPACE, "--websocket-frame-rate=-1"], "must be between 0"],
     [[NAMESPACE, "--max-requests=-1"], "must be between 0"],
     [[NAMESPACE, "--secure-access-keys=a=$(KEY)"], "environment variable is not set"],
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], 'entry 2 repeats key id "a"'],
     [[NAMESPACE, "--secure-access-keys=a=MTIz,a=MTIz"], "--secure-access-keys: "],
     [[NAMESPACE, "--secure-access-keys=a="], "--secure-access-keys: "],
     [[NAMESPACE, "--secure-access-keys=a=MTIz", "--secure-access-keys-file=f"], "only one of them"],
-    [[NAMESPACE, "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
+    [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
+    [
+      [NAMESPACE, "--renew-intent-redis-dsn=redis://h", "--renew-intent-redis-dsn-file=f"],
+      "--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them",
+    ],
     [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "redis"],
     [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn="], "redis"],
     [[NAMESPACE, "--renew-intent-queue-key="], "must not be empty"],

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { type Config, FLAGS, parseConfig } from "../../../src/config.ts";
+import { type Config, FLAGS, parseConfig } from "../../../src/config/parse-config.ts";
 
 const NAMESPACE = "--namespace=ns";
 
@@ -21,29 +21,39 @@ test("parseConfig gives the documented defaults", () => {
     manifests: undefined,
     kubeconfig: undefined,
     allowLoopbackEndpoints: false,
+    endpointRanges: undefined,
+    clusterDomain: undefined,
     host: "::",
+    isDefaultHost: true,
     port: 28888,
     adminHost: "::",
+    isDefaultAdminHost: true,
     adminPort: 28889,
     logLevel: "info",
     logFormat: "text",
     accessLog: "errors",
+    browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
+    streamEarlyNewline: false,
+    clientIdleTimeoutMs: 60_000,
     maxRequests: 10_000,
     maxRequestsPerSandbox: 1_000,
     maxHeaderBytes: 65_536,
     maxBodyBytes: 0,
     memoryBudgetBytes: undefined,
     websocketMaxMessageBytes: undefined,
+    websocketFrameRate: 4_000,
     shutdownDelayMs: 5_000,
     drainTimeoutMs: 20_000,
     secureAccessKeys: undefined,
     secureAccessKeysFile: undefined,
+    endAtExpiry: false,
     renew: {
       enabled: false,
       redisDsn: "redis://127.0.0.1:6379/0",
+      redisDsnFile: undefined,
       redisCaFile: undefined,
       queueKey: "opensandbox:renew:intent",
       queueMaxLength: 0,
@@ -99,6 +109,9 @@ describe("parseConfig reads each flag", () => {
     ["--mode=uri", { mode: "uri" }],
     ["--manifests=/m", { manifests: "/m", allowLoopbackEndpoints: true }],
     ["--allow-loopback-endpoints", { allowLoopbackEndpoints: true }],
+    ["--endpoint-ranges=", { endpointRanges: undefined }],
+    ["--cluster-domain=", { clusterDomain: undefined }],
+    ["--cluster-domain=K8s.Example.org.", { clusterDomain: "k8s.example.org" }],
     ["--kubeconfig=/k", { kubeconfig: "/k" }],
     ["--host=0.0.0.0", { host: "0.0.0.0" }],
     ["--host=FD00::1", { host: "fd00::1" }],
@@ -113,6 +126,7 @@ describe("parseConfig reads each flag", () => {
     ["--response-timeout=300ms", { responseTimeoutMs: 300 }],
     ["--stream-idle-timeout=1.5h", { streamIdleTimeoutMs: 5_400_000 }],
     ["--max-requests=0", { maxRequests: 0 }],
+    ["--client-idle-timeout=0", { clientIdleTimeoutMs: 0 }],
     ["--max-requests-per-sandbox=5", { maxRequestsPerSandbox: 5 }],
     ["--max-header-size=16KiB", { maxHeaderBytes: 16_384 }],
     ["--max-body-size=10MB", { maxBodyBytes: 10_000_000 }],
@@ -121,10 +135,13 @@ describe("parseConfig reads each flag", () => {
     ["--memory-budget=", { memoryBudgetBytes: undefined }],
     ["--websocket-max-message=", { websocketMaxMessageBytes: undefined }],
     ["--websocket-max-message=1GiB", { websocketMaxMessageBytes: 2 ** 30 }],
+    ["--websocket-frame-rate=0", { websocketFrameRate: 0 }],
     ["--shutdown-delay=0", { shutdownDelayMs: 0 }],
     ["--drain-timeout=10s", { drainTimeoutMs: 10_000 }],
     ["--secure-access-keys=a=MTIz", { secureAccessKeys: "a=MTIz" }],
     ["--secure-access-keys-file=/keys", { secureAccessKeysFile: "/keys" }],
+    ["--stream-early-newline", { streamEarlyNewline: true }],
+    ["--end-at-expiry", { endAtExpiry: true }],
   ])("%s", (flag, expected) => {
     expect(configOf([NAMESPACE, flag])).toMatchObject(expected);
   });
@@ -141,10 +158,32 @@ describe("parseConfig reads each flag", () => {
     expect(configOf([NAMESPACE, ...argv]).renew).toEqual({
       enabled: true,
       redisDsn: "rediss://u:p@r:1/2",
+      redisDsnFile: undefined,
       redisCaFile: "/ca",
       queueKey: "q",
       queueMaxLength: 7,
       minIntervalMs: 9_000,
+    });
+  });
+
+  test("--renew-intent-redis-dsn-file, also beside an empty --renew-intent-redis-dsn and a CA file", () => {
+    const argv = [
+      "--renew-intent-redis-dsn-file=/dsn",
+      "--renew-intent-redis-dsn=",
+      "--renew-intent-redis-ca-file=/ca",
+    ];
+    const { renew, warnings } = configOf([NAMESPACE, "--renew-intent-enabled", ...argv]);
+    expect(renew).toMatchObject({ enabled: true, redisDsnFile: "/dsn", redisCaFile: "/ca" });
+    expect(warnings).toEqual([]);
+  });
+
+  test("--host-header, --origin-header, --uri-prefix and --cookie-domain", () => {
+    const argv = ["--host-header=localhost", "--origin-header=upstream", "--uri-prefix=keep", "--cookie-domain=keep"];
+    expect(configOf([NAMESPACE, ...argv]).browser).toEqual({
+      hostHeader: "localhost",
+      originHeader: "upstream",
+      uriPrefix: "keep",
+      cookieDomain: "keep",
     });
   });
 
@@ -171,6 +210,7 @@ describe("parseConfig warns", () => {
     [["--manifests=m", "--kubeconfig=k"], "--kubeconfig is ignored"],
     [["--drain-timeout=23s"], "together 28s"],
     [["--renew-intent-redis-ca-file=/ca"], "--renew-intent-redis-ca-file is ignored"],
+    [["--renew-intent-redis-dsn=$(REDIS_DSN)"], "--renew-intent-redis-dsn is ignored"],
   ])("about %j", (argv, text) => {
     const { warnings } = configOf([NAMESPACE, ...argv]);
     expect(warnings).toHaveLength(1);
@@ -225,4 +265,17 @@ test("FLAGS holds each name once, and defaults that parse", () => {
     (flag) => `--${flag.name}=${flag.default}`,
   );
   expect(parseConfig([...argv, NAMESPACE], {}).kind).toBe("run");
+});
+
+describe("parseConfig: --endpoint-ranges", () => {
+  test("parseConfig gives the ranges, and warns where they make --allow-loopback-endpoints useless", () => {
+    const { endpointRanges, warnings } = configOf([NAMESPACE, "--endpoint-ranges=10.244.0.0/16,fd00:10::/64"]);
+    expect(["10.244.1.1", "fd00:10::1", "10.245.0.1"].map((a) => endpointRanges?.has(a))).toEqual([true, true, false]);
+    expect(warnings).toEqual([]);
+    const loopback = [NAMESPACE, "--allow-loopback-endpoints"];
+    expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16"]).warnings).toEqual([
+      "--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address",
+    ]);
+    expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16,127.0.0.0/8"]).warnings).toEqual([]);
+  });
 });

@@ -8,7 +8,7 @@ import {
   parseInteger,
   parseSizeBytes,
 } from "../../../src/config/values.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 describe("parseDurationMs", () => {
   test.each([

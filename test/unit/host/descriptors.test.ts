@@ -3,9 +3,9 @@ import { openSync, closeSync } from "node:fs";
 
 import { descriptorFiles, parseDescriptorLimit } from "../../../src/host/descriptor-files.ts";
 import { createDescriptors, DESCRIPTOR_LOOK_MS, type DescriptorPressure } from "../../../src/host/descriptors.ts";
-import { silentLogger } from "../../../src/log.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
-import { createRecordingLogger } from "../../support/recording-logger.ts";
+import { silentLogger } from "../../../src/log/logger.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 
 const MINUTE_MS = 60_000;
 

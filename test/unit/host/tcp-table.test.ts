@@ -10,10 +10,10 @@ import {
   TCP_TABLE_MAX_BYTES,
   type TcpState,
 } from "../../../src/host/tcp-table.ts";
-import { eventually } from "../../support/eventually.ts";
-import { createFakeClock } from "../../support/fake-clock.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../../support/full-queue.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const HEAD = "  sl  local_address rem_address   st tx_queue rx_queue tr tm->when retrnsmt   uid  timeout inode\n";
 const LOCAL = "0100007F:1F90";

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createBackoff } from "../../../src/kube/backoff.ts";
 import { createFaultLog } from "../../../src/kube/fault-log.ts";
 import { systemClock, type Clock } from "../../../src/clock.ts";
-import { createRecordingLogger } from "../../support/recording-logger.ts";
+import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 
 describe("createBackoff", () => {
   test("doubles from 0.5 s to 2 s, half of it random", () => {

@@ -1,15 +1,15 @@
 import { describe, expect, test } from "bun:test";
 import { createLineSplitter } from "../../../src/kube/line-splitter.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
 describe("createLineSplitter", () => {
   test("gives the lines of a chunk and keeps what has not ended", () => {
     const lines = createLineSplitter(100);
-    expect(lines.push(encode("a\nb\n\nc"))).toEqual(["a", "b"]);
+    expect([...lines.push(encode("a\nb\n\nc"))]).toEqual(["a", "b"]);
     expect(lines.pendingBytes()).toBe(1);
-    expect(lines.push(encode("d\n"))).toEqual(["cd"]);
+    expect([...lines.push(encode("d\n"))]).toEqual(["cd"]);
     expect(lines.pendingBytes()).toBe(0);
   });
 
@@ -34,17 +34,17 @@ describe("createLineSplitter", () => {
 
   test("refuses a line that is too long before it has ended", () => {
     const lines = createLineSplitter(10);
-    expect(lines.push(encode("1234567890\n"))).toEqual(["1234567890"]);
-    expect(() => lines.push(encode("12345678901"))).toThrow(RangeError);
+    expect([...lines.push(encode("1234567890\n"))]).toEqual(["1234567890"]);
+    expect(() => [...lines.push(encode("12345678901"))]).toThrow(RangeError);
   });
 
   test("refuses a line of several chunks that is too long", () => {
     const lines = createLineSplitter(10);
-    lines.push(encode("12345678"));
-    expect(() => lines.push(encode("901\n"))).toThrow(RangeError);
+    expect([...lines.push(encode("12345678"))]).toEqual([]);
+    expect(() => [...lines.push(encode("901\n"))]).toThrow(RangeError);
   });
 
-  test("refuses bytes that are no UTF-8", () => {
-    expect(() => createLineSplitter(10).push(new Uint8Array([0xc3, 0x0a]))).toThrow(TypeError);
+  test("refuses bytes that are not UTF-8", () => {
+    expect(() => [...createLineSplitter(10).push(new Uint8Array([0xc3, 0x0a]))]).toThrow(TypeError);
   });
 });

@@ -1,8 +1,8 @@
 import { describe, expect, test } from "bun:test";
-import { KubeError } from "../../../src/kube/kube-error.ts";
+import { KubeError } from "../../../src/kube/errors.ts";
 import { compareResourceVersions } from "../../../src/kube/resource.ts";
 import { parseWatchLine } from "../../../src/kube/watch.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const event = (type: string, object: unknown) => JSON.stringify({ type, object });
 
@@ -21,16 +21,21 @@ describe("parseWatchLine", () => {
     expect(parseWatchLine(event("ADDED", object))).toEqual({ type: "set", object, position: "7" });
     expect(parseWatchLine(event("MODIFIED", object))).toEqual({ type: "set", object, position: "7" });
     expect(parseWatchLine(event("DELETED", object))).toEqual({ type: "remove", object, position: "7" });
-    expect(parseWatchLine(event("BOOKMARK", { metadata: { resourceVersion: "9" } }))).toEqual({
-      type: "bookmark",
-      position: "9",
-    });
+    const bookmark = (annotations: unknown) =>
+      parseWatchLine(event("BOOKMARK", { metadata: { resourceVersion: "9", annotations } }));
+    for (const annotations of [undefined, null, {}, [], { "k8s.io/initial-events-end": "false" }]) {
+      expect(bookmark(annotations)).toEqual({ type: "bookmark", position: "9", endsObjects: false });
+    }
+    const end = bookmark({ "k8s.io/initial-events-end": "true", other: "x" });
+    expect(end).toEqual({ type: "bookmark", position: "9", endsObjects: true });
   });
 
   test("throws what an ERROR event says", () => {
     expect(kindOf(event("ERROR", { code: 410, reason: "Expired", message: "too old" }))).toBe("expired");
     expect(kindOf(event("ERROR", { code: 500, message: "no" }))).toBe("server");
     expect(kindOf(event("ERROR", { code: 504, reason: "Timeout" }))).toBe("server");
+    const details = { causes: [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }] };
+    expect(kindOf(event("ERROR", { code: 504, reason: "Timeout", details }))).toBe("ahead");
     expect(kindOf(event("ERROR", {}))).toBe("protocol");
   });
 
@@ -54,7 +59,7 @@ describe("parseWatchLine", () => {
         const at = random.integer(line.length + 1);
         line = line.slice(0, at) + random.pick(pieces) + line.slice(at + random.integer(6));
       }
-      expect(["set", "remove", "bookmark", "protocol", "server", "expired"]).toContain(kindOf(line));
+      expect(["set", "remove", "bookmark", "protocol", "server", "expired", "ahead"]).toContain(kindOf(line));
     }
   });
 

@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
 import { LineWriter } from "../../../src/log/line-writer.ts";
-import { eventually } from "../../support/eventually.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
 
 /** A reader that takes nothing until it is told to. */
 function createSlowReader() {

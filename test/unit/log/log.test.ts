@@ -1,7 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../../src/clock.ts";
-import { type AccessEntry, type AccessLogMode, createLogger, type LoggerOptions } from "../../../src/log.ts";
-import { createRandom } from "../../support/random.ts";
+import type { LoggerOptions } from "../../../src/log/logger.ts";
+import type { AccessLogMode } from "../../../src/proxy/report/access-log.ts";
+import { createLoggerWithAccess } from "../../support/logger-with-access.ts";
+import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
+import { REFUSAL_KINDS_MAX } from "../../../src/proxy/report/refusal-sums.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NOW_MS = Date.UTC(2026, 5, 15, 1, 2, 3, 45);
 const ENTRY: AccessEntry = {
@@ -17,9 +22,9 @@ const ENTRY: AccessEntry = {
   clientAddress: "10.0.0.1",
 };
 
-function collect(options: Partial<LoggerOptions> = {}) {
+function collect(options: Partial<LoggerOptions & { readonly accessLog: AccessLogMode }> = {}) {
   let written = "";
-  const logger = createLogger({
+  const logger = createLoggerWithAccess({
     level: "info",
     format: "text",
     accessLog: "errors",
@@ -121,5 +126,78 @@ describe("AccessLogger", () => {
     for (const entry of all) logger.accessLog.log(entry);
     expect(await lines()).toHaveLength(expected.length);
     expect(all.filter(({ status, code }) => logger.accessLog.wants(status, code))).toEqual([...expected]);
+  });
+
+  const refusedAt = (sandboxId: string, requestId = "r-1") => ({ ...refused, sandboxId, requestId });
+  const KEYS = ["sandbox", "requestId", "repeated", "msg", "code", "status"] as const;
+  const summed = () => {
+    const clock = createFakeClock(NOW_MS);
+    const { logger, lines } = collect({ accessLog: "errors", format: "json", clock });
+    const entries = async () =>
+      (await lines()).map((line) => {
+        const parsed: unknown = JSON.parse(line);
+        const fields = new Map(Object.entries(typeof parsed === "object" && parsed !== null ? parsed : {}));
+        const [sandbox, requestId, repeated, msg, code, status] = KEYS.map((key): unknown => fields.get(key));
+        return { sandbox, requestId, repeated, msg, code, status };
+      });
+    return { clock, logger, entries };
+  };
+
+  test("writes the first of equal refusals at once, and those of each second after it in one line with their number", async () => {
+    const { clock, logger, entries } = summed();
+    for (let request = 1; request <= 25; request += 1) {
+      logger.accessLog.log(refusedAt("alpha", `r-${request}`));
+      clock.advance(100);
+    }
+    expect((await entries()).map(({ requestId, repeated }) => [requestId, repeated])).toEqual([
+      ["r-1", undefined],
+      ["r-10", 9],
+      ["r-20", 10],
+      // What the flush finds, as a stop does.
+      ["r-25", 5],
+    ]);
+  });
+
+  test("writes a refusal at once again when a second has passed without an equal one", async () => {
+    const { clock, logger, entries } = summed();
+    for (const requestId of ["r-1", "r-2", "r-3"]) {
+      logger.accessLog.log(refusedAt("alpha", requestId));
+      clock.advance(1_001);
+    }
+    expect(await entries()).toMatchObject([{ requestId: "r-1" }, { requestId: "r-2" }, { requestId: "r-3" }]);
+    clock.advance(10_000);
+    expect(await entries()).toHaveLength(3);
+  });
+
+  test("sums answers of 500 and above like refusals, and tells sandboxes, codes and statuses apart", async () => {
+    const { logger, entries } = summed();
+    const kinds = [refusedAt("a"), refusedAt("b"), { ...refusedAt("a"), code: "sandbox_ambiguous" } as const];
+    const failures = [failed, { ...failed, status: 503 }];
+    for (const entry of [...kinds, ...failures]) for (let times = 0; times < 4; times += 1) logger.accessLog.log(entry);
+    const written = await entries();
+    expect(written.map(({ repeated }) => repeated)).toEqual([...Array.from({ length: 5 }), 3, 3, 3, 3, 3]);
+  });
+
+  test("writes a bounded number of lines, whatever ids are asked for, and counts every refusal", async () => {
+    const { clock, logger, entries } = summed();
+    for (let request = 0; request < 5_000; request += 1) {
+      logger.accessLog.log(request % 2 === 0 ? refusedAt(`s-${request}`) : { ...failed, sandboxId: `s-${request}` });
+    }
+    clock.advance(1_000);
+    const written = await entries();
+    expect(written).toHaveLength(REFUSAL_KINDS_MAX + 2);
+    expect(written.slice(-2)).toMatchObject([
+      { msg: "requests of further sandboxes", status: 404, code: "sandbox_not_found", repeated: 2_450 },
+      { msg: "requests of further sandboxes", status: 500, code: undefined, repeated: 2_450 },
+    ]);
+    // The next second has room again.
+    logger.accessLog.log(refusedAt("late"));
+    expect((await entries()).at(-1)).toMatchObject({ sandbox: "late", repeated: undefined });
+  });
+
+  test("with mode all writes every request", async () => {
+    const { logger, lines } = collect({ accessLog: "all" });
+    for (let request = 0; request < 50; request += 1) logger.accessLog.log(refusedAt("alpha"));
+    expect(await lines()).toHaveLength(50);
   });
 });

@@ -1,5 +1,5 @@
 import { afterEach, expect, test } from "bun:test";
-import type { Metrics } from "../../../src/metrics.ts";
+import type { Metrics } from "../../../src/metrics/metrics.ts";
 import { createTestMetrics } from "../../support/metrics.ts";
 import { parsePrometheusText, type Sample } from "../../support/prometheus-text.ts";
 
@@ -27,6 +27,7 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     droppedLogLines: () => 7,
     memory: () => ({ limit: 8, budget: 9, held: 10 }),
     descriptors: () => ({ open: 11, limit: 12, shortages: 13, exhaustions: 14, idleClosed: 15 }),
+    accessFailures: () => ({ failures: 9, exhaustedSandboxes: 2 }),
   });
   for (const [method, status] of [
     ["GET", 200],
@@ -68,6 +69,8 @@ test("Metrics.scrape gives text that a strict parser takes, before and after eve
     "process_descriptor_limit",
     "process_descriptor_shortage_count_total",
     "connections_idle_closed_count_total",
+    "access_failure_count_total",
+    "access_sandbox_throttled",
     "build_info",
     "process_cpu_time_total",
     "process_memory_usage_bytes",
@@ -123,6 +126,12 @@ test("Metrics tells of memory and descriptors what is known, and nothing else", 
   expect(await valuesOf("opensandbox_ingress_connections_idle_closed_count_total")).toEqual([[{}, 15]]);
 });
 
+test("Metrics shows guesses at signatures: those that failed, and the sandboxes whose budget is used up", async () => {
+  metrics.observe({ accessFailures: () => ({ failures: 1_009, exhaustedSandboxes: 1 }) });
+  expect(await valuesOf("opensandbox_ingress_access_failure_count_total")).toEqual([[{}, 1_009]]);
+  expect(await valuesOf("opensandbox_ingress_access_sandbox_throttled")).toEqual([[{}, 1]]);
+});
+
 test("Metrics counts what is open", async () => {
   metrics.requestStarted();
   metrics.requestStarted();
@@ -160,21 +169,59 @@ test("Metrics puts a duration into the bucket whose bound it does not exceed", a
   ]);
 });
 
-test("Metrics bounds its series, whatever methods and statuses come", async () => {
-  for (let status = -5; status < 700; status += 1) {
-    for (const method of ["GET", "POST", "PUT", `M${status}`]) {
-      for (const form of ["header", "host", "uri", "none"] as const) {
+/** Every method, status and form that hostile clients and sandboxes can think of. */
+function floodWithLabels(): number {
+  let requests = 0;
+  const methods = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"];
+  for (let status = -5; status < 1_200; status += 1) {
+    for (const method of [...methods, `M${status}`]) {
+      for (const form of ["header", "host", "none"] as const) {
         metrics.requestStarted();
         metrics.requestEnded(method, status, form, "http", 1);
+        requests += 1;
       }
     }
+    metrics.requestStarted();
+    metrics.requestEnded("GET", status, "host", "websocket", 1);
+    requests += 1;
+  }
+  return requests;
+}
+
+test("Metrics bounds its series, whatever methods and statuses come", async () => {
+  const requests = floodWithLabels();
+  const series = await valuesOf("opensandbox_ingress_http_request_count_total");
+  expect(series.length).toBeLessThan(1_200);
+  expect(series.reduce((total, [, value]) => total + value, 0)).toBe(requests);
+  expect(await valuesOf("opensandbox_ingress_http_request_duration_count")).toHaveLength(
+    new Set(series.map(([labels]) => `${labels["http_method"]} ${labels["http_status_code"]} ${labels["proxy_type"]}`))
+      .size,
+  );
+});
+
+test("Metrics counts a request with its own method and status, whatever others have used up before", async () => {
+  floodWithLabels();
+  const labels = { http_method: "GET", http_status_code: "200", route_form: "uri", proxy_type: "http" };
+  metrics.requestStarted();
+  metrics.requestEnded("GET", 200, "uri", "http", 1);
+  const series = await valuesOf("opensandbox_ingress_http_request_count_total");
+  expect(series).toContainEqual([labels, 1]);
+});
+
+test("Metrics counts a status without a series of its own with its class, and one outside of 100 to 599 as _OTHER", async () => {
+  for (const status of [299, 250, 418, 199, 399, 599, 600, 99, 0, -1, Number.NaN]) {
+    metrics.requestStarted();
+    metrics.requestEnded("GET", status, "host", "http", 1);
   }
   const series = await valuesOf("opensandbox_ingress_http_request_count_total");
-  expect(series.length).toBeLessThan(1_100);
-  expect(series.reduce((total, [, value]) => total + value, 0)).toBe(705 * 16);
-  const other = series.filter(([labels]) => labels["http_status_code"] === "_OTHER");
-  expect(other.length).toBeGreaterThan(0);
-  expect(new Set(series.map(([labels]) => labels["http_method"]))).toEqual(new Set(["GET", "POST", "PUT", "_OTHER"]));
+  expect(Object.fromEntries(series.map(([labels, value]) => [labels["http_status_code"], value]))).toEqual({
+    "1xx": 1,
+    "2xx": 2,
+    "3xx": 1,
+    "4xx": 1,
+    "5xx": 1,
+    _OTHER: 5,
+  });
 });
 
 test("Metrics.scrape goes on after stop", async () => {

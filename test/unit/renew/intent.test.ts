@@ -1,6 +1,6 @@
 import { expect, test } from "bun:test";
 import { buildIntent, REQUEST_URI_MAX_LENGTH } from "../../../src/renew/intent.ts";
-import { sandboxRecord } from "../../support/sandbox-objects.ts";
+import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 
 test("buildIntent makes exactly the payload of OSEP-0009", () => {
   const record = sandboxRecord({ name: "sb-1", namespace: "ns" });

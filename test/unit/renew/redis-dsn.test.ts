@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { parseRedisDsn, type RedisTarget } from "../../../src/renew/redis-dsn.ts";
-import { createRandom } from "../../support/random.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const local: RedisTarget = {
   address: { host: "localhost", port: 6379 },

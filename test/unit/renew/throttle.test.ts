@@ -2,8 +2,8 @@ import { expect, test } from "bun:test";
 import type { Clock } from "../../../src/clock.ts";
 import { createThrottle, THROTTLE_MAX_SANDBOXES } from "../../../src/renew/throttle.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { createRandom } from "../../support/random.ts";
-import { sandboxRecord } from "../../support/sandbox-objects.ts";
+import { createRandom } from "../../../scripts/lib/stage/random.ts";
+import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 
 const named = (name: string, change: Partial<SandboxRecord> = {}) =>
   sandboxRecord({ name, uid: `uid of ${name}`, ...change });

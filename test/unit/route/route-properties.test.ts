@@ -3,7 +3,7 @@ import { IngressError } from "../../../src/errors.ts";
 import { formatLabelRoute, formatUriRoute, type RouteTarget } from "../../../src/route/format-route.ts";
 import { parseRoute, type RouteInput } from "../../../src/route/parse-route.ts";
 import type { Route, RouteMode } from "../../../src/route/route.ts";
-import { createRandom, type Random } from "../../support/random.ts";
+import { createRandom, type Random } from "../../../scripts/lib/stage/random.ts";
 
 const SEED = 20_260_801;
 const ROUNDS = 20_000;

@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { join } from "node:path";
-import { DemoError, type RunningIngress } from "../../../scripts/demo-stage.ts";
-import { runDevLoop } from "../../../scripts/dev-loop.ts";
-import { eventually } from "../../support/eventually.ts";
+import { DemoError, type RunningIngress } from "../../../scripts/lib/demo/demo-stage.ts";
+import { runDevLoop } from "../../../scripts/lib/demo/dev-loop.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 test("runDevLoop starts again after a change, also when a start failed, and stops what it started", async () => {

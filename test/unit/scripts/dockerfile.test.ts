@@ -1,5 +1,7 @@
 import { expect, test } from "bun:test";
-import { parseImageSpec } from "../../../scripts/dockerfile.ts";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { parseImageSpec } from "../../../scripts/lib/image/dockerfile.ts";
 
 const LAST_STAGE = `FROM base AS last
 COPY --from=build --chmod=0755 /src/x /x
@@ -29,4 +31,13 @@ test("parseImageSpec refuses what it does not know, and what lacks an instructio
   expect(() => parseImageSpec(`${LAST_STAGE}VOLUME /data\n`)).toThrow("unknown instruction VOLUME");
   expect(() => parseImageSpec(LAST_STAGE.replace("USER 5:6\n", ""))).toThrow("no USER");
   expect(() => parseImageSpec(LAST_STAGE.replace('["./x", "-y"]', "./x"))).toThrow();
+});
+
+test("the Dockerfile pins every image by digest, and installs dependencies before the source is there", () => {
+  const dockerfile = readFileSync(join(import.meta.dir, "../../../Dockerfile"), "utf8");
+  const images = [...dockerfile.matchAll(/^FROM (?:--\S+ )?(\S+)/gm)].map((match) => match[1] ?? "");
+  expect(images).toHaveLength(2);
+  for (const image of images) expect(image).toMatch(/^[^:@]+:[^:@]+@sha256:[0-9a-f]{64}$/);
+  expect(dockerfile.indexOf("RUN ./scripts/fetch")).toBeGreaterThan(0);
+  expect(dockerfile.indexOf("RUN ./scripts/fetch")).toBeLessThan(dockerfile.indexOf("COPY src"));
 });

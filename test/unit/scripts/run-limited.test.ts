@@ -1,8 +1,8 @@
 import { expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
-import { runLimited } from "../../../scripts/run-limited.ts";
-import { eventually } from "../../support/eventually.ts";
+import { runLimited } from "../../../scripts/lib/steps/run-limited.ts";
+import { eventually } from "../../../scripts/lib/eventually.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const GENEROUS_MS = 60_000;

@@ -7,7 +7,7 @@ import {
   listSkippedTests,
   parseSkipReasons,
   sumCounts,
-} from "../../../scripts/test-report.ts";
+} from "../../../scripts/lib/steps/test-report.ts";
 import { tempDir } from "../../support/temp-dir.ts";
 
 const GOOD = { exitCode: 0, timedOut: false };

@@ -1,0 +1,87 @@
+import { createAccessChecker } from "../../../src/access/checker.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
+import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { parseAddressSet } from "../../../src/address.ts";
+import { type Clock, systemClock } from "../../../src/clock.ts";
+import { createTcpTable } from "../../../src/host/tcp-table.ts";
+import { silentLogger } from "../../../src/log/logger.ts";
+import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
+import { noProxyMetrics } from "../../../src/metrics/metrics.ts";
+import { createProxyServer, type ProxyParts, type ProxyServer } from "../../../src/proxy/server.ts";
+import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
+import { noRenewPublisher } from "../../../src/renew/publisher.ts";
+import { createTableProvider, type TableProvider } from "./table-provider.ts";
+
+/** A running proxy, with records that the test sets. */
+export interface ProxyHarness extends AsyncDisposable {
+  readonly port: number;
+  readonly provider: TableProvider;
+  readonly server: ProxyServer;
+  /** What the access log was told, all of it. */
+  readonly accessLog: readonly AccessEntry[];
+}
+
+const DEFAULTS: ProxyConfig = {
+  mode: "header",
+  host: "127.0.0.1",
+  port: 0,
+  trustedProxies: parseAddressSet("none"),
+  browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
+  connectTimeoutMs: 5_000,
+  responseTimeoutMs: 0,
+  streamIdleTimeoutMs: 0,
+  streamEarlyNewline: false,
+  clientIdleTimeoutMs: 60_000,
+  maxRequests: 10_000,
+  maxRequestsPerSandbox: 1_000,
+  maxBodyBytes: 0,
+  budgetBytes: 1024 * 1024 * 1024,
+  websocketMaxMessageBytes: 64 * 1024 * 1024,
+  websocketFrameRate: 4_000,
+};
+
+/**
+ * Starts a proxy on a free port. `accessKeys` as `--secure-access-keys` has them; `accessClock` is the one by which
+ * failed signatures are forgiven.
+ */
+export function startProxy(
+  config: Partial<ProxyConfig> = {},
+  parts: Partial<ProxyParts> & {
+    readonly provider?: TableProvider;
+    readonly accessKeys?: string;
+    readonly accessClock?: Clock;
+  } = {},
+): ProxyHarness {
+  const { provider = createTableProvider(), accessKeys, accessClock = systemClock, ...others } = parts;
+  const accessLog: AccessEntry[] = [];
+  const keys = accessKeys === undefined ? undefined : parseAccessKeys(accessKeys);
+  const tcp = createTcpTable({ clock: systemClock });
+  const server = createProxyServer(
+    { ...DEFAULTS, ...config },
+    {
+      clock: systemClock,
+      accessLog: { wants: () => true, log: (entry) => void accessLog.push(entry) },
+      metrics: noProxyMetrics,
+      access: createAccessChecker({
+        keys: () => keys,
+        failures: createFailureLimiter({ clock: accessClock }),
+        clock: accessClock,
+      }),
+      renew: noRenewPublisher,
+      memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
+      names: {
+        // As Bun resolves such names; everything else does not exist.
+        lookup: (name) =>
+          Promise.resolve({ addresses: name.endsWith(".localhost") ? ["127.0.0.1"] : [], unanswered: undefined }),
+        judge: () => undefined,
+        logger: silentLogger,
+      },
+      connectionState: (address, port) => tcp.stateOf(address, port),
+      instance: "test",
+      ...others,
+      provider,
+    },
+  );
+  const port = server.start();
+  return { port, provider, server, accessLog, [Symbol.asyncDispose]: () => server.drain(0) };
+}

@@ -1,0 +1,64 @@
+import { cac } from "cac";
+
+import { readArguments, type FlagUse } from "./arguments.ts";
+import { buildConfig } from "./build.ts";
+import type { Config } from "./config.ts";
+import { FlagReader } from "./flag-reader.ts";
+import { FLAGS, type FlagName } from "./flags.ts";
+import { formatHelp, formatUsage } from "./help.ts";
+import type { Environment } from "./otlp.ts";
+
+export { readClusterDomain } from "./cluster-domain.ts";
+export type { Config } from "./config.ts";
+export { FLAGS, type FlagSpec } from "./flags.ts";
+export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
+
+/** The first words that make the program something else than an ingress (OSEP-0011 tools for operators). */
+export type CommandName = "sign" | "verify";
+
+/** What a command line asks for. */
+export type ParsedConfig =
+  | { readonly kind: "run"; readonly config: Config }
+  /** For standard output, exit 0. */
+  | { readonly kind: "help"; readonly text: string }
+  | { readonly kind: "version" }
+  /** A sub-command; its arguments are its own business. */
+  | { readonly kind: "command"; readonly name: CommandName; readonly args: readonly string[] }
+  /** Each fault is one line; for standard error with the usage below, exit 2. */
+  | { readonly kind: "faults"; readonly faults: readonly string[]; readonly usage: string };
+
+/**
+ * Reads the command line (without the program's name) and the environment: pure, never throws, and finds all faults at
+ * once. `--help` counts even beside faults, then `--version`. No fault repeats a secret.
+ */
+export function parseConfig(argv: readonly string[], env: Environment): ParsedConfig {
+  const [first] = argv;
+  if (first === "sign" || first === "verify") return { kind: "command", name: first, args: argv.slice(1) };
+  const { uses, faults } = readArguments(argv);
+  const reader = new FlagReader(lastTexts(uses));
+  const wantsHelp = reader.bool("help");
+  const wantsVersion = reader.bool("version");
+  if (wantsHelp) return { kind: "help", text: formatHelp() };
+  if (wantsVersion) return { kind: "version" };
+  const config = buildConfig(reader, env);
+  const all = [...faults, ...reader.faults];
+  return all.length === 0 ? { kind: "run", config } : { kind: "faults", faults: all, usage: formatUsage() };
+}
+
+/** In front of each value, so that cac takes none for a number, a boolean or missing. */
+const TEXT_MARK = ":";
+
+/** Flag → the text of its last use. */
+function lastTexts(uses: readonly FlagUse[]): ReadonlyMap<FlagName, string> {
+  const cli = cac("ingress");
+  for (const flag of FLAGS) cli.option(`--${flag.name} <value>`, flag.help);
+  const argv = uses.map(({ name, value }) => `--${name}=${TEXT_MARK}${value}`);
+  const options: Readonly<Record<string, unknown>> = cli.parse(["", "", ...argv], { run: false }).options;
+  const texts = new Map<FlagName, string>();
+  for (const [index, { name: key }] of cli.globalCommand.options.entries()) {
+    const last: unknown = [options[key]].flat().at(-1);
+    const flag = FLAGS[index];
+    if (flag !== undefined && typeof last === "string") texts.set(flag.name, last.slice(TEXT_MARK.length));
+  }
+  return texts;
+}

@@ -1,0 +1,261 @@
+import { type HrTime, type Meter, ValueType } from "@opentelemetry/api";
+import { AggregationTemporalityPreference, OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
+import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
+import { resourceFromAttributes } from "@opentelemetry/resources";
+import {
+  AggregationTemporality,
+  type CollectionResult,
+  DataPointType,
+  type HistogramMetricData,
+  MeterProvider,
+  type MetricProducer,
+  MetricReader,
+  PeriodicExportingMetricReader,
+} from "@opentelemetry/sdk-metrics";
+
+import { type Clock, sleep } from "../clock.ts";
+import type { OtlpConfig } from "./otlp-config.ts";
+import type { Logger } from "../log/logger.ts";
+import type { HistogramCell, HistogramSource } from "./cells.ts";
+import {
+  type InstrumentSpec,
+  listHostInstruments,
+  listProcessInstruments,
+  listProxyInstruments,
+  listSourceInstruments,
+} from "./instruments.ts";
+import { watchEventLoop } from "./event-loop.ts";
+import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
+import { createProxyCells } from "./proxy-cells.ts";
+import type { BuildInfo } from "../version.ts";
+
+export type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
+export {
+  type ConnectResult,
+  noProxyMetrics,
+  type ProxyMetrics,
+  type ProxyType,
+  type RoutingResult,
+} from "./proxy-metrics.ts";
+
+/** The names of docs/contract.md §8: dashboards made for the Go ingress select by them. */
+const METER_NAME = "opensandbox/ingress";
+const PROMETHEUS_PREFIX = "opensandbox";
+/** Time that one push may take, retries included; less than the least interval would allow is not needed. */
+const PUSH_TIMEOUT_MAX_MS = 10_000;
+/** Time that `stop` gives to the last push: a part of what is left of a shutdown. */
+const METRICS_FLUSH_MAX_MS = 2_000;
+const MS_PER_SECOND = 1_000;
+
+export interface MetricsOptions {
+  readonly buildInfo: BuildInfo;
+  readonly clock: Clock;
+  readonly logger: Logger;
+  readonly process: ProcessProbe;
+  /** Undefined: nothing is pushed. */
+  readonly otlp: OtlpConfig | undefined;
+}
+
+/**
+ * Creates the metrics. The proxy only changes numbers in cells of ours (well under a microsecond a request); counters and
+ * gauges are observable instruments that read them, histograms, of which OpenTelemetry has no observable kind, come from a
+ * metric producer. Scrape and push read the same cells.
+ */
+export function createMetrics(options: MetricsOptions): Metrics {
+  const { buildInfo, clock, otlp } = options;
+  const startMs = clock.now();
+  const cells = createProxyCells();
+  const stopWatching = watchEventLoop(clock, cells.eventLoopDelays.at(undefined));
+  const histograms = (temporality: AggregationTemporality) =>
+    new HistogramProducer({ sources: cells.histograms, clock, startMs, temporality });
+  const scraper = new ScrapeReader({ metricProducers: [histograms(AggregationTemporality.CUMULATIVE)] });
+  const pusher = otlp === undefined ? undefined : createPusher(otlp, options.logger, histograms);
+  const provider = new MeterProvider({
+    resource: resourceFromAttributes({ "service.name": `opensandbox-ingress-${buildInfo.version}` }),
+    readers: pusher === undefined ? [scraper] : [scraper, pusher],
+  });
+  const sources: { current: MetricsSources } = { current: {} };
+  const meter = provider.getMeter(METER_NAME);
+  for (const spec of [
+    ...listProxyInstruments(cells),
+    ...listSourceInstruments(() => sources.current),
+    ...listProcessInstruments(options),
+    ...listHostInstruments(clock),
+  ]) {
+    register(meter, spec);
+  }
+  const serializer = new PrometheusSerializer(PROMETHEUS_PREFIX, false, undefined, false, true);
+  return {
+    ...cells.report,
+    observe(added) {
+      sources.current = { ...sources.current, ...added };
+    },
+    async scrape() {
+      const { resourceMetrics } = await scraper.collect();
+      // A line feed must end the last line (Prometheus exposition format 0.0.4).
+      return `${serializer.serialize(resourceMetrics).trimEnd()}\n`;
+    },
+    async stop() {
+      stopWatching();
+      if (pusher === undefined) return;
+      const done = new AbortController();
+      // Failures have been logged by the exporter.
+      const flushed = pusher.shutdown().catch(() => {});
+      await Promise.race([flushed.finally(() => done.abort()), sleep(clock, METRICS_FLUSH_MAX_MS, done.signal)]);
+    },
+  };
+}
+
+/** Read by `scrape` only. */
+class ScrapeReader extends MetricReader {
+  protected override onForceFlush(): Promise<void> {
+    return Promise.resolve();
+  }
+  protected override onShutdown(): Promise<void> {
+    return Promise.resolve();
+  }
+}
+
+type ProducerOf = (temporality: AggregationTemporality) => MetricProducer;
+
+function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf): PeriodicExportingMetricReader {
+  const timeoutMs = Math.min(PUSH_TIMEOUT_MAX_MS, otlp.intervalMs);
+  const isCumulative = otlp.temporality === "cumulative";
+  const exporter = new LoggedExporter(logger, {
+    url: otlp.url,
+    headers: { ...otlp.headers },
+    timeoutMillis: timeoutMs,
+    concurrencyLimit: 1,
+    // `lowmemory` asks for delta where an instrument is synchronous. To the Go ingress all counters are, so here too.
+    temporalityPreference: isCumulative
+      ? AggregationTemporalityPreference.CUMULATIVE
+      : AggregationTemporalityPreference.DELTA,
+  });
+  return new PeriodicExportingMetricReader({
+    exporter,
+    exportIntervalMillis: otlp.intervalMs,
+    exportTimeoutMillis: timeoutMs,
+    metricProducers: [producerOf(isCumulative ? AggregationTemporality.CUMULATIVE : AggregationTemporality.DELTA)],
+  });
+}
+
+/** Says when pushing begins to fail, after 2, 4, 8, … failures again, and when it works again. */
+class LoggedExporter extends OTLPMetricExporter {
+  readonly #logger: Logger;
+  #failures = 0;
+
+  constructor(logger: Logger, options: ConstructorParameters<typeof OTLPMetricExporter>[0]) {
+    super(options);
+    this.#logger = logger;
+  }
+
+  override export(...[metrics, done]: Parameters<OTLPMetricExporter["export"]>): void {
+    super.export(metrics, (result) => {
+      this.#report(result.error);
+      done(result);
+    });
+  }
+
+  #report(error: Error | undefined): void {
+    if (error === undefined) {
+      if (this.#failures > 0) this.#logger.info("metrics are pushed again", { failures: this.#failures });
+      this.#failures = 0;
+      return;
+    }
+    this.#failures += 1;
+    const isPowerOfTwo = Number.isInteger(Math.log2(this.#failures));
+    if (isPowerOfTwo) {
+      this.#logger.warn("cannot push metrics", { failures: this.#failures, cause: error.message });
+    }
+  }
+}
+
+interface HistogramProducerOptions {
+  readonly sources: readonly HistogramSource[];
+  readonly clock: Clock;
+  readonly startMs: number;
+  readonly temporality: AggregationTemporality;
+}
+
+/** What a series had when it was read before: what delta is reckoned from. */
+interface Reported {
+  readonly counts: Float64Array;
+  readonly sum: number;
+}
+
+/** Reads histogram cells for one reader, in that reader's temporality. */
+class HistogramProducer implements MetricProducer {
+  readonly #options: HistogramProducerOptions;
+  readonly #isDelta: boolean;
+  readonly #reported = new Map<HistogramCell, Reported>();
+  #startMs: number;
+
+  constructor(options: HistogramProducerOptions) {
+    this.#options = options;
+    this.#isDelta = options.temporality === AggregationTemporality.DELTA;
+    this.#startMs = options.startMs;
+  }
+
+  collect(): Promise<CollectionResult> {
+    const { sources, clock } = this.#options;
+    const endMs = clock.now();
+    const times = { startTime: toHrTime(this.#startMs), endTime: toHrTime(endMs) };
+    const metrics = sources
+      .map((source) => this.#read(source, times))
+      .filter(({ dataPoints }) => dataPoints.length > 0);
+    if (this.#isDelta) this.#startMs = endMs;
+    const resourceMetrics = {
+      resource: resourceFromAttributes({}),
+      scopeMetrics: [{ scope: { name: METER_NAME }, metrics }],
+    };
+    return Promise.resolve({ resourceMetrics, errors: [] });
+  }
+
+  #read(source: HistogramSource, times: { startTime: HrTime; endTime: HrTime }): HistogramMetricData {
+    const { name, unit, description, bounds } = source.spec;
+    const dataPoints: HistogramMetricData["dataPoints"] = [];
+    for (const cell of source.values()) {
+      const { counts, sum } = this.#take(cell);
+      const count = counts.reduce((total, each) => total + each, 0);
+      // Where nothing happened, delta has nothing to say.
+      if (this.#isDelta && count === 0) continue;
+      const buckets = { boundaries: [...bounds], counts: [...counts] };
+      dataPoints.push({ ...times, attributes: cell.labels, value: { buckets, sum, count } });
+    }
+    return {
+      descriptor: { name, unit, description, valueType: ValueType.DOUBLE },
+      aggregationTemporality: this.#options.temporality,
+      dataPointType: DataPointType.HISTOGRAM,
+      dataPoints,
+    };
+  }
+
+  #take(cell: HistogramCell): Reported {
+    const now: Reported = { counts: cell.counts.slice(), sum: cell.sum };
+    if (!this.#isDelta) return now;
+    const before = this.#reported.get(cell);
+    this.#reported.set(cell, now);
+    if (before === undefined) return now;
+    return { counts: now.counts.map((count, at) => count - (before.counts[at] ?? 0)), sum: now.sum - before.sum };
+  }
+}
+
+function toHrTime(ms: number): HrTime {
+  return [Math.floor(ms / MS_PER_SECOND), Math.round((ms % MS_PER_SECOND) * 1e6)];
+}
+
+function register(meter: Meter, spec: InstrumentSpec): void {
+  const { name, kind, description, unit = "", read } = spec;
+  createInstrument(meter, kind)(name, { description, unit }).addCallback(async (result) => {
+    const reading = await read();
+    if (reading === undefined) return;
+    if (typeof reading === "number") return result.observe(reading);
+    for (const { labels, value } of reading) result.observe(value, labels);
+  });
+}
+
+function createInstrument(meter: Meter, kind: InstrumentSpec["kind"]) {
+  if (kind === "counter") return meter.createObservableCounter.bind(meter);
+  if (kind === "gauge") return meter.createObservableGauge.bind(meter);
+  return meter.createObservableUpDownCounter.bind(meter);
+}

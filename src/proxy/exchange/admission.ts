@@ -1,0 +1,58 @@
+import { IngressError } from "../../errors.ts";
+import type { Departures } from "./departures.ts";
+import type { ExchangeRegister } from "./register.ts";
+import { type ExchangeShare, isFairRequest } from "./share.ts";
+
+/** The flags that bound how much is open at a time. Both count requests and WebSockets; 0 means no limit. */
+export interface AdmissionLimits {
+  /** `--max-requests`. */
+  readonly maxRequests: number;
+  /** `--max-requests-per-sandbox`. */
+  readonly maxRequestsPerSandbox: number;
+}
+
+/** Decides whether one more exchange may begin. */
+export class Admission {
+  readonly #limits: AdmissionLimits;
+  readonly #register: ExchangeRegister;
+  readonly #departures: Departures;
+  readonly #isMemoryShort: () => boolean;
+
+  constructor(
+    limits: AdmissionLimits,
+    parts: {
+      readonly register: ExchangeRegister;
+      readonly departures: Departures;
+      readonly isMemoryShort: () => boolean;
+    },
+  ) {
+    this.#limits = limits;
+    this.#register = parts.register;
+    this.#departures = parts.departures;
+    this.#isMemoryShort = parts.isMemoryShort;
+  }
+
+  /**
+   * Throws `too_many_requests`, `too_many_requests_sandbox`, `too_many_requests_client` or `memory_short` when one more
+   * would exceed a limit or a fair share.
+   */
+  check(sandbox: ExchangeShare, client: ExchangeShare | undefined): void {
+    if (this.#refusal(sandbox, client) === undefined) return;
+    // Some of those that are counted may have ended since the last look.
+    this.#departures.sweep();
+    const refusal = this.#refusal(sandbox, client);
+    if (refusal !== undefined) throw new IngressError(refusal);
+  }
+
+  #refusal(sandbox: ExchangeShare, client: ExchangeShare | undefined) {
+    const { maxRequests, maxRequestsPerSandbox } = this.#limits;
+    if (maxRequestsPerSandbox > 0 && sandbox.requests >= maxRequestsPerSandbox) return "too_many_requests_sandbox";
+    if (maxRequests > 0) {
+      const free = maxRequests - this.#register.size;
+      if (free <= 0) return "too_many_requests";
+      if (!isFairRequest(sandbox.requests, free)) return "too_many_requests_sandbox";
+      if (client !== undefined && !isFairRequest(client.requests, free)) return "too_many_requests_client";
+    }
+    return this.#isMemoryShort() ? "memory_short" : undefined;
+  }
+}

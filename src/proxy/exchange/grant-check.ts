@@ -1,0 +1,45 @@
+import type { AccessChecker } from "../../access/request.ts";
+import type { Clock } from "../../clock.ts";
+import { IngressError } from "../../errors.ts";
+import type { SandboxProvider } from "../../sandbox/provider.ts";
+import type { ExchangeRegister } from "./register.ts";
+
+/**
+ * How often open exchanges are held against today's credentials, in milliseconds: what a token or a key admitted ends within a
+ * minute of its change, and 10,000 open exchanges cost about 10 ms of each look.
+ */
+const GRANT_CHECK_INTERVAL_MS = 10_000;
+
+/** Ends what a credential admitted that has been changed or withdrawn since (OSEP-0011). */
+export class GrantCheck {
+  readonly #register: ExchangeRegister;
+  readonly #parts: { readonly access: AccessChecker; readonly provider: SandboxProvider; readonly clock: Clock };
+  #checkedAt = 0;
+
+  constructor(
+    register: ExchangeRegister,
+    parts: { readonly access: AccessChecker; readonly provider: SandboxProvider; readonly clock: Clock },
+  ) {
+    this.#register = register;
+    this.#parts = parts;
+  }
+
+  /** @param nowMs Monotonic. */
+  sweep(nowMs: number): void {
+    if (nowMs - this.#checkedAt < GRANT_CHECK_INTERVAL_MS) return;
+    this.#checkedAt = nowMs;
+    const { access, provider, clock } = this.#parts;
+    const wallMs = clock.now();
+    for (const exchange of this.#register) {
+      exchange.guard(() => {
+        const { grant, route } = exchange.subject;
+        const resolution = provider.resolve(route.sandboxId);
+        // A sandbox that is gone or another ends its exchanges with its generation.
+        if (resolution.state !== "found" || resolution.record.uid !== exchange.upstream.uid) return;
+        const { accessToken } = resolution.record;
+        if (access.isStillGranted(grant, { accessToken, nowMs: wallMs })) return;
+        exchange.cut(new IngressError("access_revoked"));
+      });
+    }
+  }
+}

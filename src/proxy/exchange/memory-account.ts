@@ -1,0 +1,83 @@
+import type { Exchange } from "./exchange.ts";
+import { isFairShare } from "./share.ts";
+
+/**
+ * Part of the budget above which new requests are refused: what is left is for those that are open, so that they are
+ * not ended by what comes later.
+ */
+const NEARLY_FULL = 7 / 8;
+
+/**
+ * The one account of memory that exchanges hold: whole bodies, what waits in tunnels, stalled readers and answers that
+ * wait to be read. What moves quickly is not in it.
+ */
+export class MemoryAccount {
+  readonly budgetBytes: number;
+  /** Whether the process uses nearly all that it may, whatever the account says: the guard's to say. */
+  isResidentShort = false;
+  #heldBytes = 0;
+
+  /** @param budgetBytes `--memory-budget`. */
+  constructor(budgetBytes: number) {
+    this.budgetBytes = budgetBytes;
+  }
+
+  get heldBytes(): number {
+    return this.#heldBytes;
+  }
+
+  get freeBytes(): number {
+    return Math.max(0, this.budgetBytes - this.#heldBytes);
+  }
+
+  /** Whether new requests are to be refused. */
+  get isShort(): boolean {
+    return this.isResidentShort || this.#heldBytes > this.budgetBytes * NEARLY_FULL;
+  }
+
+  /**
+   * Changes what an exchange holds to `bytes`. Returns false, and changes nothing, where more would exceed the budget, or the
+   * fair share of its sandbox or its client.
+   */
+  tryHold(exchange: Exchange, bytes: number): boolean {
+    const more = bytes - (exchange.accountedBytes - exchange.stalledBytes);
+    if (more > 0) {
+      const free = this.freeBytes;
+      if (more > free || !isFairShare(exchange.upstream.share.heldBytes, more, free)) return false;
+      if (exchange.client !== undefined && !isFairShare(exchange.client.heldBytes, more, free)) return false;
+    }
+    this.#add(exchange, more);
+    return true;
+  }
+
+  /** Whether a stream may begin that may come to hold `bytes`: within the budget, and the fair shares of sandbox and client. */
+  hasRoomFor(exchange: Exchange, bytes: number): boolean {
+    const free = this.freeBytes;
+    const { share } = exchange.upstream;
+    if (this.isShort || !isFairShare(share.heldBytes, bytes, free)) return false;
+    return exchange.client === undefined || isFairShare(exchange.client.heldBytes, bytes, free);
+  }
+
+  /**
+   * Says how much memory of Bun's an exchange holds because a receiver owes a read; 0: everything has been taken. May exceed the
+   * budget: then something has to end.
+   */
+  setStalled(exchange: Exchange, bytes: number): void {
+    this.#add(exchange, bytes - exchange.stalledBytes);
+    exchange.stalledBytes = bytes;
+  }
+
+  /** Takes everything back: the exchange has ended. */
+  release(exchange: Exchange): void {
+    this.#add(exchange, -exchange.accountedBytes);
+    exchange.stalledBytes = 0;
+  }
+
+  #add(exchange: Exchange, bytes: number): void {
+    if (bytes === 0) return;
+    this.#heldBytes += bytes;
+    exchange.accountedBytes += bytes;
+    exchange.upstream.share.heldBytes += bytes;
+    if (exchange.client !== undefined) exchange.client.heldBytes += bytes;
+  }
+}

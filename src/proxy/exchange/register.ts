@@ -1,0 +1,81 @@
+import type { Exchange, ExchangeRegistry } from "./exchange.ts";
+import { ExchangeShare } from "./share.ts";
+import type { MemoryAccount } from "./memory-account.ts";
+import { Slots } from "./slot-list.ts";
+
+/** What the register counts, for tests and the soak: each is zero when nothing is open. */
+export interface RegisterCounters {
+  readonly exchanges: number;
+  /** Clients that have open exchanges. */
+  readonly clients: number;
+  /** Bytes in the memory account. */
+  readonly heldBytes: number;
+}
+
+/**
+ * All open exchanges: the one place where they are counted, in total, for each sandbox generation and for each client.
+ * The watchdog, the limits, the drain and the end of a generation work on it.
+ */
+export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
+  readonly memory: MemoryAccount;
+  readonly #exchanges = new Slots<Exchange>();
+  /** Clients with open exchanges, by address; so there are never more than exchanges. */
+  readonly #clients = new Map<string, ExchangeShare>();
+
+  constructor(memory: MemoryAccount) {
+    this.memory = memory;
+  }
+
+  /** Open exchanges. */
+  get size(): number {
+    return this.#exchanges.size;
+  }
+
+  /** The share of a client; a new one where it has nothing open. */
+  shareOfClient(address: string): ExchangeShare {
+    return this.#clients.get(address) ?? new ExchangeShare();
+  }
+
+  /** Called by the exchange when it begins. */
+  add(exchange: Exchange): void {
+    exchange.registerSlot = this.#exchanges.add(exchange);
+    const { share } = exchange.upstream;
+    exchange.upstreamSlot = share.exchanges.add(exchange);
+    share.requests++;
+    const { client } = exchange;
+    if (client === undefined) return;
+    if (client.requests++ === 0) this.#clients.set(exchange.subject.clientAddress, client);
+  }
+
+  /** Called by the exchange when it ends. */
+  remove(exchange: Exchange): void {
+    this.memory.release(exchange);
+    this.#exchanges.remove(exchange.registerSlot);
+    const { share } = exchange.upstream;
+    share.exchanges.remove(exchange.upstreamSlot);
+    share.requests--;
+    const { client } = exchange;
+    if (client === undefined) return;
+    if (--client.requests === 0) this.#clients.delete(exchange.subject.clientAddress);
+  }
+
+  tryHold(exchange: Exchange, bytes: number): boolean {
+    return this.memory.tryHold(exchange, bytes);
+  }
+
+  hasRoomFor(exchange: Exchange, bytes: number): boolean {
+    return this.memory.hasRoomFor(exchange, bytes);
+  }
+
+  setStalled(exchange: Exchange, bytes: number): void {
+    this.memory.setStalled(exchange, bytes);
+  }
+
+  counters(): RegisterCounters {
+    return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
+  }
+
+  [Symbol.iterator](): Iterator<Exchange> {
+    return this.#exchanges[Symbol.iterator]();
+  }
+}

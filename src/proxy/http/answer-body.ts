@@ -1,0 +1,299 @@
+import { IngressError } from "../../errors.ts";
+import { BodyFlow } from "../exchange/body-flow.ts";
+import type { Departures } from "../exchange/departures.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
+
+/**
+ * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
+ * in which it keeps its Content-Length (oven-sh/bun#10507). Clients that cannot do without a length download less than this.
+ */
+export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
+
+/**
+ * How long an answer may take to become whole, in milliseconds, measured by its rate so far. Nothing is held back for longer.
+ */
+export const WHOLE_ANSWER_MAX_MS = 1_000;
+
+/** How often the rate of an answer is looked at, in milliseconds, and how long after its first byte at the earliest. */
+const RATE_MIN_MS = 50;
+
+/** What passing an answer on needs from the program. */
+export interface AnswerBodyContext {
+  readonly monotonic: () => number;
+  readonly departures: Departures;
+  /** Looks how much memory is used, unless that was done a moment ago. */
+  readonly lookAtMemory: () => void;
+  /** Calls back once, after so many ms. */
+  readonly after: (delayMs: number, fire: () => void) => { cancel(): void };
+  /** `--stream-early-newline`: an event stream that is silent at first begins with a line feed, and so its client has the head. */
+  readonly streamEarlyNewline: boolean;
+}
+
+/**
+ * The answer for the client, whose headers have been rewritten for it: whole where its length is known and it comes
+ * quickly, else a stream that counts and reads only when the client does. The exchange ends when its last byte has left.
+ */
+export function relayAnswer(
+  answer: Response,
+  exchange: Exchange,
+  context: AnswerBodyContext,
+): Response | Promise<Response> {
+  const { status, headers } = answer;
+  // RFC 9110 §6.4.1.
+  if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
+    return finishWithoutBody(answer, exchange, context);
+  }
+  const length = knownLength(headers);
+  const { body } = answer;
+  if (body === null) return finishWithoutBody(answer, exchange, context);
+  const reader = readerOf(body);
+  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
+  if (length !== undefined && headers.has("content-type") && exchange.tryHold(length)) {
+    return relayWhole(answer, reader, { exchange, context, length });
+  }
+  return relayStream(answer, reader, { exchange, context, head: [] });
+}
+
+interface ManyRead {
+  readonly done: boolean;
+  readonly value: readonly Uint8Array[];
+}
+
+/** Bun's reader, which also gives all that is here without a wait. */
+interface BodyReader {
+  read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
+  readMany(): ManyRead | Promise<ManyRead>;
+  cancel(reason: unknown): Promise<void>;
+}
+
+/** The types of the web do not know `readMany`. */
+function readerOf(body: ReadableStream<Uint8Array>): BodyReader {
+  const reader: object = body.getReader();
+  if (isBodyReader(reader)) return reader;
+  throw new IngressError("internal", undefined, { cause: "this Bun has no readMany" });
+}
+
+function isBodyReader(reader: object): reader is BodyReader {
+  return "readMany" in reader;
+}
+
+interface WholeOptions {
+  readonly exchange: Exchange;
+  readonly context: AnswerBodyContext;
+  readonly length: number;
+}
+
+function relayWhole(answer: Response, reader: BodyReader, options: WholeOptions): Response | Promise<Response> {
+  // Mostly the body came with the head, and is here without a wait.
+  const first = reader.readMany();
+  if (!(first instanceof Promise) && sizeOf(first) === options.length) return passWhole(answer, first.value, options);
+  return collect(answer, reader, { ...options, first });
+}
+
+interface CollectOptions extends WholeOptions {
+  readonly first: ManyRead | Promise<ManyRead>;
+}
+
+/** Its own `size` counts chunks here and bytes there. */
+function sizeOf(read: ManyRead): number {
+  let bytes = 0;
+  for (const chunk of read.value) bytes += chunk.byteLength;
+  return bytes;
+}
+
+/** Collects the body until it is whole, or is too slow for that: then what came goes on as a stream, and the rest behind it. */
+async function collect(answer: Response, reader: BodyReader, options: CollectOptions): Promise<Response> {
+  const { exchange, context, length } = options;
+  const pace = new Pace(length, context.monotonic());
+  const chunks: Uint8Array[] = [];
+  let read: ManyRead | Promise<ManyRead> = options.first;
+  for (;;) {
+    if (read instanceof Promise) {
+      const pending: Promise<ManyRead> = read;
+      const looked = await raceTimer(pending, RATE_MIN_MS, context);
+      if (looked === undefined) {
+        if (!pace.isLate(context.monotonic())) continue;
+        exchange.tryHold(0);
+        return relayStream(answer, reader, { exchange, context, head: chunks, pending });
+      }
+      read = looked;
+    }
+    chunks.push(...read.value);
+    pace.add(sizeOf(read), context.monotonic());
+    if (pace.size >= length) return passWhole(answer, chunks, options);
+    // fetch rejects an answer that is shorter than promised, so this is only a guard.
+    if (read.done) throw new IngressError("upstream_reset");
+    read = reader.readMany();
+    // Also where each read comes quickly, since a sandbox may drip.
+    if (pace.isLate(context.monotonic())) {
+      exchange.tryHold(0);
+      return relayStream(answer, reader, { exchange, context, head: chunks, pending: Promise.resolve(read) });
+    }
+  }
+}
+
+/** How quickly a body of known length comes. */
+class Pace {
+  size = 0;
+  readonly #length: number;
+  readonly #startedAt: number;
+  #firstAt: number | undefined;
+
+  constructor(length: number, nowMs: number) {
+    this.#length = length;
+    this.#startedAt = nowMs;
+  }
+
+  add(bytes: number, nowMs: number): void {
+    this.size += bytes;
+    if (bytes > 0) this.#firstAt ??= nowMs;
+  }
+
+  /** Whether, at its rate so far, it is not whole within `WHOLE_ANSWER_MAX_MS`. Bun holds the head until the first byte anyway. */
+  isLate(nowMs: number): boolean {
+    if (this.#firstAt === undefined) return nowMs - this.#startedAt >= WHOLE_ANSWER_MAX_MS;
+    const spentMs = nowMs - this.#firstAt;
+    if (spentMs < RATE_MIN_MS) return false;
+    return (this.size / spentMs) * WHOLE_ANSWER_MAX_MS < this.#length;
+  }
+}
+
+/** What `pending` gives, or undefined after so many ms. A `pending` that fails later is nobody's unhandled rejection. */
+async function raceTimer(
+  pending: Promise<ManyRead>,
+  delayMs: number,
+  context: AnswerBodyContext,
+): Promise<ManyRead | undefined> {
+  const late = Promise.withResolvers<undefined>();
+  const timer = context.after(delayMs, () => late.resolve(undefined));
+  try {
+    return await Promise.race([pending, late.promise]);
+  } finally {
+    timer.cancel();
+  }
+}
+
+function passWhole(answer: Response, chunks: readonly Uint8Array[], options: WholeOptions): Response {
+  const { exchange, context, length } = options;
+  exchange.stream(answer.status);
+  exchange.bytesOut = length;
+  exchange.tryHold(0);
+  context.departures.add(exchange);
+  const [only] = chunks;
+  const body = chunks.length === 1 && only !== undefined ? only : new Blob([...chunks]);
+  return new Response(body, answer);
+}
+
+function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
+  const { status, headers } = answer;
+  // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
+  const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
+  if (isHead && !headers.has("content-length")) {
+    headers.set("transfer-encoding", "chunked");
+  }
+  exchange.stream(status);
+  context.departures.add(exchange);
+  return new Response(null, { status, headers });
+}
+
+/** The length of an answer that may be kept whole; undefined where it is unknown, too large or not a number. */
+function knownLength(headers: Headers): number | undefined {
+  const text = headers.get("content-length");
+  if (text === null || !/^\d{1,8}$/.test(text)) return undefined;
+  const length = Number(text);
+  return length <= WHOLE_ANSWER_MAX_BYTES ? length : undefined;
+}
+
+interface StreamOptions {
+  readonly exchange: Exchange;
+  readonly context: AnswerBodyContext;
+  /** What came of the body already. */
+  readonly head: Uint8Array[];
+  /** A read that is under way. */
+  readonly pending?: Promise<ManyRead>;
+}
+
+function relayStream(answer: Response, reader: BodyReader, options: StreamOptions): Response {
+  const { exchange, context, head } = options;
+  const { monotonic, departures } = context;
+  const { status, headers } = answer;
+  context.lookAtMemory();
+  exchange.checkRoom();
+  const flow = new BodyFlow(monotonic());
+  exchange.download = flow;
+  exchange.stream(status);
+  let pending = options.pending;
+  let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
+  const earlyNewline = async (): Promise<Uint8Array | undefined> => {
+    mayComeEarly = false;
+    const read = reader.readMany();
+    pending = Promise.resolve(read);
+    if (!(read instanceof Promise)) return undefined;
+    if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
+    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
+      done,
+      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
+    }));
+    // Where the client leaves nobody waits for it any more.
+    first.catch(ignoreTornStream);
+    pending = first;
+    return lineFeed();
+  };
+  const next = async (): Promise<Uint8Array | undefined> => {
+    for (;;) {
+      const chunk = head.shift();
+      if (chunk !== undefined) return chunk;
+      if (pending === undefined) return (await reader.read()).value;
+      const read = await pending;
+      pending = undefined;
+      if (read.value.length === 0 && read.done) return undefined;
+      head.push(...read.value);
+    }
+  };
+  const stream = new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        try {
+          flow.pull(monotonic());
+          exchange.noteTurn();
+          const early = mayComeEarly ? await earlyNewline() : undefined;
+          if (early !== undefined) {
+            // No sign of life of the sandbox, and no use of it.
+            flow.push(monotonic());
+            exchange.noteTurn();
+            exchange.bytesOut += early.byteLength;
+            return controller.enqueue(early);
+          }
+          const value = await next();
+          const now = monotonic();
+          if (value === undefined) {
+            flow.finish();
+            exchange.noteTurn();
+            departures.add(exchange);
+            return controller.close();
+          }
+          flow.push(now);
+          exchange.noteTurn();
+          exchange.countOut(value.byteLength, now);
+          controller.enqueue(value);
+        } catch (thrown) {
+          const error = exchange.cutBy ?? new IngressError("upstream_reset", undefined, { cause: thrown });
+          exchange.end(error);
+          // An error, not an end: the client must see that the answer is not whole (RFC 9112 §8).
+          throw error;
+        }
+      },
+      async cancel(reason) {
+        exchange.cut(new IngressError("client_closed"));
+        await reader.cancel(reason).catch(ignoreTornStream);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+  return new Response(stream, { status, headers });
+}
+
+/** Cancelling a stream that has been torn reports the tear once more; it is known already. */
+function ignoreTornStream(): void {}

@@ -1,0 +1,111 @@
+import type { Clock } from "../../clock.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
+import { checkAnswerStatus } from "./answer-status.ts";
+import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
+import type { EndpointLocator } from "../upstream/locator.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import { rewriteResponseHeaders } from "../request/headers.ts";
+import { buildRefusal } from "../report/refusal.ts";
+import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
+import type { Repeatability } from "../upstream/upstream.ts";
+import { toUpstreamError } from "../upstream/errors.ts";
+
+/** What forwarding needs from the program. */
+export interface ForwardContext {
+  readonly requestBody: RequestBodyContext;
+  readonly answerBody: AnswerBodyContext;
+  readonly clock: Clock;
+  readonly locator: EndpointLocator;
+  /** Whether an answer is to be the last of its connection, whatever its client asked for. */
+  readonly closesConnections: () => boolean;
+}
+
+/**
+ * Forwards one plain request and gives the answer for the client. Headers have been rewritten already.
+ *
+ * Nothing is sent twice here. Bun itself repeats an idempotent request whose reused connection turns out to be closed
+ * (RFC 9110 §9.2.2).
+ *
+ * Never rejects: a failed upstream, an invalid request body and what cut the exchange are answers, too.
+ */
+export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
+  try {
+    // Most requests have no body, and most sandboxes an address: not even a promise for them.
+    const located = context.locator.locate(exchange);
+    const dialled = typeof located === "string" ? located : await located;
+    const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
+    exchange.connect(context.clock.monotonic());
+    exchange.dialled = dialled;
+    const { init, repeatability } = buildFetchInit(exchange, body);
+    const answer = await send(exchange, init, repeatability);
+    exchange.answered(context.clock.monotonic());
+    exchange.upstream.noteConnected(exchange.subject.route.port);
+    checkAnswerStatus(answer.status);
+    const seen = rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
+    const relayed = relayAnswer(answer, exchange, context.answerBody);
+    return relayed instanceof Response ? relayed : await relayed;
+  } catch (thrown) {
+    // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
+    exchange.watchClient();
+    const error = exchange.cutBy ?? toUpstreamError(thrown);
+    // An answer that is not passed on is torn.
+    exchange.cut(error);
+    exchange.end(error);
+    const { request, route } = exchange.subject;
+    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, countsAsUse: true });
+  }
+}
+
+function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
+  const { isLast, requestId } = exchange.subject;
+  return { closeConnection: isLast || context.closesConnections(), requestId };
+}
+
+interface PreparedFetch {
+  readonly init: BunFetchRequestInit;
+  readonly repeatability: Repeatability;
+}
+
+function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
+  const { request, route, browser } = exchange.subject;
+  // The sandbox knows itself by the name that its resource has, whatever address that stands for.
+  if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
+  const repeatability = repeatabilityOf(request.method, body);
+  const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
+  exchange.hold(lease);
+  const init: BunFetchRequestInit = {
+    method: request.method,
+    headers: request.headers,
+    session: lease.session,
+    keepalive: exchange.upstream.mayReuse(route.port, repeatability),
+    redirect: "manual",
+    decompress: false,
+    proxy: false,
+    timeout: false,
+    signal: exchange.signal,
+  };
+  if (body !== undefined) init.body = body;
+  return { init, repeatability };
+}
+
+async function send(exchange: Exchange, init: BunFetchRequestInit, repeatability: Repeatability): Promise<Response> {
+  const { path, query, route } = exchange.subject;
+  try {
+    return await fetch(`http://${exchange.dialled}${path}${query}`, init);
+  } catch (thrown) {
+    const error = toUpstreamError(thrown);
+    if (error.code === "upstream_reset" && repeatability === "once" && init.keepalive === true) {
+      exchange.upstream.noteClosedWhileIdle(route.port);
+    }
+    throw error;
+  }
+}
+
+/** RFC 9110 §9.2.2: POST and PATCH are the methods in use whose effect may differ when they are sent twice. */
+function repeatabilityOf(method: string, body: RequestBody): Repeatability {
+  if (body instanceof ReadableStream) return "streamed";
+  return IDEMPOTENT_METHODS.has(method) ? "repeatable" : "once";
+}
+
+const IDEMPOTENT_METHODS: ReadonlySet<string> = new Set(["GET", "HEAD", "PUT", "DELETE", "OPTIONS"]);

@@ -1,0 +1,93 @@
+import { IngressError } from "../../errors.ts";
+import { BodyFlow } from "../exchange/body-flow.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+
+/**
+ * A request's body of known length up to this many bytes is read whole before it is passed on. That costs half of what a
+ * stream costs, but Bun does not tell how far it has come: such a body has `--client-idle-timeout` from its first byte to
+ * its last. 16 KiB in 60 s is less than any link in use carries.
+ */
+export const SMALL_REQUEST_MAX_BYTES = 16_384;
+
+/** What reading a request's body needs from the program. */
+export interface RequestBodyContext {
+  readonly monotonic: () => number;
+  /** `--max-body-size`, bytes; 0: no limit. */
+  readonly maxBodyBytes: number;
+}
+
+/** A body as `fetch` takes it; undefined: the request has none. */
+export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | undefined;
+
+/**
+ * The request's body: whole where it is small, else a stream that counts and reads only when `fetch` does.
+ * Throws what cut the exchange, or `client_closed` when the client leaves while a small one is read.
+ */
+export async function readRequestBody(exchange: Exchange, context: RequestBodyContext): Promise<RequestBody> {
+  const { request, bodyLength: length } = exchange.subject;
+  if (length === 0 || request.body === null) return undefined;
+  if (length !== undefined && length <= SMALL_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
+    const bytes = await readWhole(exchange);
+    exchange.tryHold(0);
+    exchange.bytesIn = bytes.byteLength;
+    return bytes;
+  }
+  return meterUpload(request.body, exchange, context);
+}
+
+/** Bun's own promise does not know that the exchange was cut, so the two race. */
+async function readWhole(exchange: Exchange): Promise<Uint8Array> {
+  const { signal } = exchange;
+  const cut = Promise.withResolvers<never>();
+  const abort = (): void => cut.reject(exchange.cutBy ?? new IngressError("client_closed"));
+  signal.addEventListener("abort", abort, { once: true });
+  try {
+    return await Promise.race([exchange.subject.request.bytes(), cut.promise]);
+  } catch (thrown) {
+    throw exchange.cutBy ?? new IngressError("client_closed", undefined, { cause: thrown });
+  } finally {
+    signal.removeEventListener("abort", abort);
+  }
+}
+
+/** The upload as a stream that reads only when `fetch` does, counts, and stops at the size limit. */
+function meterUpload(
+  body: ReadableStream<Uint8Array>,
+  exchange: Exchange,
+  context: RequestBodyContext,
+): ReadableStream<Uint8Array> {
+  const reader = body.getReader();
+  const { monotonic, maxBodyBytes } = context;
+  const flow = new BodyFlow(monotonic());
+  exchange.upload = flow;
+  return new ReadableStream<Uint8Array>(
+    {
+      async pull(controller) {
+        flow.pull(monotonic());
+        exchange.noteTurn();
+        const { done, value } = await reader.read();
+        if (done) {
+          flow.finish();
+          exchange.noteTurn();
+          return controller.close();
+        }
+        const now = monotonic();
+        flow.push(now);
+        exchange.noteTurn();
+        exchange.countIn(value.byteLength, now);
+        if (maxBodyBytes > 0 && exchange.bytesIn > maxBodyBytes) {
+          const error = new IngressError("body_too_large");
+          exchange.cut(error);
+          throw error;
+        }
+        controller.enqueue(value);
+      },
+      cancel(reason) {
+        flow.finish();
+        exchange.noteTurn();
+        return reader.cancel(reason);
+      },
+    },
+    { highWaterMark: 0 },
+  );
+}

@@ -1,0 +1,25 @@
+import { IngressError } from "../../errors.ts";
+import type { HeaderSnapshot } from "./headers.ts";
+
+/**
+ * Checks how the body is framed, without reading it. Returns its length, undefined for chunked, 0 for none.
+ *
+ * Throws `body_not_allowed` for a body on GET or HEAD, which Bun would swallow (RFC 9110 §9.3.1 gives it no meaning);
+ * `body_too_large`; `request_invalid` for a Content-Length that is not a number (two equal ones reach us as `3, 3`).
+ */
+export function checkRequestFraming(method: string, seen: HeaderSnapshot, maxBodyBytes: number): number | undefined {
+  const text = seen["content-length"];
+  if (text === undefined && seen["transfer-encoding"] === undefined) return 0;
+  const length = text === undefined ? undefined : parseContentLength(text);
+  if (length === 0) return 0;
+  if (method === "GET" || method === "HEAD") throw new IngressError("body_not_allowed");
+  if (length !== undefined && maxBodyBytes > 0 && length > maxBodyBytes) throw new IngressError("body_too_large");
+  return length;
+}
+
+/** Parses the digits of RFC 9110 §8.6; throws `request_invalid` for anything else. */
+export function parseContentLength(text: string): number {
+  const length = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
+  if (!Number.isSafeInteger(length)) throw new IngressError("request_invalid", "invalid Content-Length");
+  return length;
+}

@@ -1,0 +1,86 @@
+import { IngressError } from "../../errors.ts";
+
+/** A request's target in the form in which it is routed and forwarded: there is no other. */
+export interface RequestTarget {
+  /** Begins with `/`; without the query. As Bun normalised it: dot segments gone, odd bytes percent-encoded. */
+  readonly path: string;
+  /** Empty, or begins with `?`; otherwise as the client sent it. */
+  readonly query: string;
+}
+
+/**
+ * Splits the URL that `Bun.serve` gives for a request, by slicing: a second parser could disagree with the first.
+ *
+ * `url` is `http://<Host><path>`, or only the path where an HTTP/1.0 client sent no Host.
+ * Throws `request_invalid` for a fragment, which RFC 9112 §3.2 does not allow and `fetch` would drop silently.
+ */
+export function parseRequestTarget(url: string): RequestTarget {
+  const pathStart = url.charCodeAt(0) === SLASH ? 0 : url.indexOf("/", "http://".length);
+  if (pathStart < 0) throw new IngressError("request_invalid", "invalid request target");
+  if (url.includes("#", pathStart)) {
+    throw new IngressError("request_invalid", "a request target must not have a fragment");
+  }
+  const queryStart = url.indexOf("?", pathStart);
+  if (queryStart < 0) return { path: url.slice(pathStart), query: "" };
+  return { path: url.slice(pathStart, queryStart), query: url.slice(queryStart) };
+}
+
+/**
+ * The path as `fetch` will send it: it takes several slashes at the beginning for one. Done here, so that what is
+ * logged and reported is what the sandbox sees.
+ */
+export function collapseLeadingSlashes(path: string): string {
+  let start = 0;
+  while (path.charCodeAt(start + 1) === SLASH) start++;
+  return start === 0 ? path : path.slice(start);
+}
+
+/**
+ * The Host header of a request, or empty where it has none (HTTP/1.0 only).
+ *
+ * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and
+ * addresses have: two Host headers reach us joined by a comma, and `user@host` or `host/path` would move the place
+ * where the path begins.
+ */
+export function parseHost(host: string | undefined): string {
+  if (host === undefined || host === "") return "";
+  const portStart = host.charCodeAt(0) === BRACKET_OPEN ? checkIpLiteral(host) : checkName(host);
+  for (let i = portStart; i < host.length; i++) {
+    const isColon = i === portStart && host.charCodeAt(i) === COLON;
+    if (!isColon && !isDigit(host.charCodeAt(i))) throw new IngressError("host_invalid");
+  }
+  if (host.length - portStart > MAX_PORT_CHARS) throw new IngressError("host_invalid");
+  return host;
+}
+
+/** Checks the name before an optional `:port` and returns where that begins. */
+function checkName(host: string): number {
+  let i = 0;
+  while (i < host.length && host.charCodeAt(i) !== COLON) {
+    if (HOST_CHARS[host.charCodeAt(i)] !== 1) throw new IngressError("host_invalid");
+    i++;
+  }
+  if (i === 0) throw new IngressError("host_invalid");
+  return i;
+}
+
+/** Checks `[…]` and returns the place behind it. What stands inside is only ever compared, never dialled. */
+function checkIpLiteral(host: string): number {
+  const end = host.indexOf("]");
+  if (end < 0 || !/^\[[0-9A-Fa-f:.]+\]$/.test(host.slice(0, end + 1))) throw new IngressError("host_invalid");
+  return end + 1;
+}
+
+function isDigit(code: number): boolean {
+  return code >= 48 && code <= 57;
+}
+
+const SLASH = 0x2f;
+const COLON = 0x3a;
+const BRACKET_OPEN = 0x5b;
+/** By character code, 1 for what RFC 3986 calls unreserved. */
+const HOST_CHARS = Uint8Array.from({ length: 128 }, (_, code) =>
+  /[A-Za-z0-9._~-]/.test(String.fromCharCode(code)) ? 1 : 0,
+);
+/** A colon and at most five digits. */
+const MAX_PORT_CHARS = 6;

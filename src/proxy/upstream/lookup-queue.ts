@@ -1,0 +1,88 @@
+import type { Clock } from "../../clock.ts";
+import type { LookupName, NameAnswer } from "./dns-lookup.ts";
+
+/** Look-ups at a time: each is two datagrams and a few KiB, and a cluster's DNS answers in about a millisecond. */
+export const LOOKUPS_MAX = 64;
+
+/**
+ * How long a look-up counts, in milliseconds. Together with the time between two look-ups of a name it stays below the
+ * 5 s within which a changed address is noticed.
+ */
+export const LOOKUP_MAX_MS = 2_000;
+
+interface QueuedLookup {
+  readonly name: string;
+  readonly namespace: string;
+  readonly answer: PromiseWithResolvers<NameAnswer>;
+}
+
+/**
+ * Bounds look-ups in number and time. Those of one namespace are at most as many as slots are still free, so that a
+ * tenant with slow names leaves room for the others. A look-up that is given up keeps its slot until it really ends, and
+ * its name is not looked up beside it. Holds one look-up for each name that the caller waits for.
+ */
+export class LookupQueue {
+  readonly #clock: Clock;
+  readonly #lookup: LookupName;
+  readonly #queued = new Set<QueuedLookup>();
+  readonly #running = new Map<string, QueuedLookup>();
+  readonly #runningOf = new Map<string, number>();
+
+  constructor(options: { readonly clock: Clock; readonly lookup: LookupName }) {
+    this.#clock = options.clock;
+    this.#lookup = options.lookup;
+  }
+
+  /** Look-ups that hold a slot, the given-up ones too. */
+  get running(): number {
+    return this.#running.size;
+  }
+
+  /** Looks a name up when its turn comes. Rejects when the look-up fails or takes longer than `LOOKUP_MAX_MS`. */
+  look(name: string): Promise<NameAnswer> {
+    const queued = { name, namespace: namespaceOf(name), answer: Promise.withResolvers<NameAnswer>() };
+    this.#queued.add(queued);
+    this.#startNext();
+    return queued.answer.promise;
+  }
+
+  #startNext(): void {
+    for (const queued of this.#queued) {
+      const free = LOOKUPS_MAX - this.#running.size;
+      if (free === 0) return;
+      if (this.#running.has(queued.name) || this.#countOf(queued.namespace) >= free) continue;
+      this.#queued.delete(queued);
+      void this.#start(queued);
+    }
+  }
+
+  /** Never rejects. */
+  async #start(queued: QueuedLookup): Promise<void> {
+    const { name, namespace, answer } = queued;
+    this.#running.set(name, queued);
+    this.#runningOf.set(namespace, this.#countOf(namespace) + 1);
+    const timer = this.#clock.setTimer(LOOKUP_MAX_MS, () =>
+      answer.reject(new Error(`no answer for ${LOOKUP_MAX_MS} ms`)),
+    );
+    try {
+      answer.resolve(await this.#lookup(name));
+    } catch (error) {
+      answer.reject(error);
+    }
+    timer.cancel();
+    this.#running.delete(name);
+    const left = this.#countOf(namespace) - 1;
+    if (left === 0) this.#runningOf.delete(namespace);
+    else this.#runningOf.set(namespace, left);
+    this.#startNext();
+  }
+
+  #countOf(namespace: string): number {
+    return this.#runningOf.get(namespace) ?? 0;
+  }
+}
+
+/** Of `<service>.<namespace>.svc…`. */
+function namespaceOf(name: string): string {
+  return name.split(".", 2)[1] ?? "";
+}

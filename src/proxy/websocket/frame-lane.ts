@@ -1,0 +1,192 @@
+import type { Clock } from "../../clock.ts";
+import { type FrameKind, FrameQueue } from "./frame-queue.ts";
+import type { FrameRate } from "./frame-rates.ts";
+import type { FrameScheduler, ScheduledLane, SliceResult } from "./frame-scheduler.ts";
+
+/**
+ * Frames of one direction that are passed on as they come in one turn of the event loop. What comes behind them waits for
+ * the next turn, where it shares one write.
+ */
+const DIRECT_MAX_FRAMES = 8;
+
+/** Frames that a lane passes on in one slice: the turn of each of a thousand busy lanes comes within half a second. */
+const SLICE_MAX_FRAMES = 32;
+
+/** Waiting frames at which the sender is no longer read. What its receive buffer holds still comes. */
+const PAUSE_FRAMES = 256;
+/** The same in bytes of memory. */
+const PAUSE_BYTES = 256 * 1024;
+
+/** What a lane stands between. None of it is called after `clear`. */
+export interface LaneEnds {
+  /** Passes a frame on. May call `block`. */
+  deliver(kind: FrameKind, data: string | Buffer): void;
+  /** Runs deliveries that may share one write. */
+  batch(run: () => void): void;
+  pauseSender(): void;
+  resumeSender(): void;
+  /** What waits holds more or less memory than before. */
+  onHeldBytes(): void;
+  /** Anything that was thrown while waiting frames were passed on. */
+  fail(thrown: unknown): void;
+}
+
+/**
+ * One direction of a tunnel. Frames pass at once while the turn, the rate and the receiver allow; else they wait in order,
+ * and the sender is paused. No frame is lost but by `clear`.
+ */
+export class FrameLane implements ScheduledLane {
+  readonly #ends: LaneEnds;
+  readonly #rate: FrameRate;
+  readonly #clock: Clock;
+  readonly #scheduler: FrameScheduler;
+  /** Made when the first frame has to wait: most tunnels never need it. */
+  #queue: FrameQueue | undefined;
+  #turn = -1;
+  #directFrames = 0;
+  #isBlocked = false;
+  #isPaused = false;
+  #isScheduled = false;
+  #isCleared = false;
+  #onEnd: (() => void) | undefined;
+
+  constructor(
+    ends: LaneEnds,
+    context: { readonly rate: FrameRate; readonly clock: Clock; readonly scheduler: FrameScheduler },
+  ) {
+    this.#ends = ends;
+    this.#rate = context.rate;
+    this.#clock = context.clock;
+    this.#scheduler = context.scheduler;
+  }
+
+  /** Memory that waiting frames hold, in bytes. */
+  get heldBytes(): number {
+    return this.#queue?.heldBytes ?? 0;
+  }
+
+  /** Whether the sender is not read. */
+  get isPaused(): boolean {
+    return this.#isPaused;
+  }
+
+  /** Whether nothing waits, and nothing will. */
+  get isEnded(): boolean {
+    return this.#isCleared;
+  }
+
+  push(kind: FrameKind, data: string | Buffer): void {
+    if (this.#isCleared || this.#onEnd !== undefined) return;
+    const bytes = Buffer.byteLength(data);
+    if (this.#mayPassDirectly(bytes)) return this.#ends.deliver(kind, data);
+    this.#queue ??= new FrameQueue();
+    const before = this.#queue.heldBytes;
+    this.#queue.push(kind, data, bytes);
+    this.#regulate();
+    this.#schedule();
+    if (this.#queue.heldBytes !== before) this.#ends.onHeldBytes();
+  }
+
+  /** The receiver takes no more for now. */
+  block(): void {
+    this.#isBlocked = true;
+    this.#regulate();
+  }
+
+  /** The receiver takes frames again. */
+  unblock(): void {
+    if (!this.#isBlocked) return;
+    this.#isBlocked = false;
+    this.#regulate();
+    this.#schedule();
+  }
+
+  /** Nothing more comes: calls `then` when everything that waits has been passed on, at once where nothing does. */
+  end(then: () => void): void {
+    if (this.#isCleared || this.#onEnd !== undefined) return;
+    this.#onEnd = then;
+    this.#endIfEmpty();
+  }
+
+  /** Drops everything that waits. */
+  clear(): void {
+    if (this.#isCleared) return;
+    this.#isCleared = true;
+    this.#onEnd = undefined;
+    this.#queue = undefined;
+    this.#ends.onHeldBytes();
+  }
+
+  passSlice(): SliceResult {
+    this.#isScheduled = false;
+    if (this.#waitingFrames() === 0 || this.#isBlocked) return "rest";
+    let isLimited = false;
+    try {
+      const before = this.heldBytes;
+      this.#ends.batch(() => (isLimited = this.#passFrames()));
+      this.#regulate();
+      if (this.heldBytes !== before) this.#ends.onHeldBytes();
+      this.#endIfEmpty();
+    } catch (thrown) {
+      this.#ends.fail(thrown);
+    }
+    if (this.#waitingFrames() === 0 || this.#isBlocked) return "rest";
+    this.#isScheduled = true;
+    return isLimited ? "rate" : "more";
+  }
+
+  /** Whether it stopped because the rate is used up. */
+  #passFrames(): boolean {
+    const now = this.#clock.monotonic();
+    for (let passed = 0; passed < SLICE_MAX_FRAMES && this.#waitingFrames() > 0 && !this.#isBlocked; passed++) {
+      if (!this.#rate.tryTake(now)) return true;
+      const frame = this.#queue?.shift();
+      if (frame === undefined) return false;
+      this.#ends.deliver(frame.kind, frame.data);
+      if (!this.#scheduler.trySpend(frame.data.length)) return false;
+    }
+    return false;
+  }
+
+  #mayPassDirectly(bytes: number): boolean {
+    if (this.#isBlocked || this.#waitingFrames() > 0) return false;
+    const { turn } = this.#scheduler;
+    if (turn !== this.#turn) {
+      this.#turn = turn;
+      this.#directFrames = 0;
+    }
+    if (this.#directFrames >= DIRECT_MAX_FRAMES || !this.#scheduler.trySpend(bytes)) return false;
+    this.#directFrames++;
+    return this.#rate.tryTake(this.#clock.monotonic());
+  }
+
+  #waitingFrames(): number {
+    return this.#queue?.frames ?? 0;
+  }
+
+  #schedule(): void {
+    if (this.#isScheduled || this.#isBlocked || this.#waitingFrames() === 0) return;
+    this.#isScheduled = true;
+    this.#scheduler.schedule(this);
+  }
+
+  #regulate(): void {
+    if (this.#isCleared) return;
+    const frames = this.#waitingFrames();
+    const bytes = this.heldBytes;
+    if (!this.#isPaused && (this.#isBlocked || frames >= PAUSE_FRAMES || bytes >= PAUSE_BYTES)) {
+      this.#isPaused = true;
+      this.#ends.pauseSender();
+    } else if (this.#isPaused && !this.#isBlocked && frames < PAUSE_FRAMES / 2 && bytes < PAUSE_BYTES / 2) {
+      this.#isPaused = false;
+      this.#ends.resumeSender();
+    }
+  }
+
+  #endIfEmpty(): void {
+    const then = this.#onEnd;
+    if (then === undefined || this.#waitingFrames() > 0) return;
+    this.clear();
+    then();
+  }
+}

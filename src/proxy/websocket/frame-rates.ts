@@ -1,0 +1,104 @@
+import { TokenBucket } from "./token-bucket.ts";
+
+/**
+ * How many times the rate of one direction of one tunnel all tunnels of one sandbox, and all of one client, have
+ * together: 32 tunnels at full rate in both directions. A client may be a load balancer that many people are behind.
+ */
+const SUM_FACTOR = 64;
+
+/** How many seconds' worth of frames may pass at once after a quiet time. */
+const BURST_SECONDS = 1;
+
+/** Who pays for the frames of a tunnel. */
+export interface FramePayers {
+  readonly sandboxUid: string;
+  readonly clientAddress: string;
+}
+
+/** What one tunnel may pass on. */
+export interface TunnelFrameRates {
+  /** One frame of this direction: takes it from the tunnel's, the sandbox's and the client's rate, or from none. */
+  readonly fromClient: FrameRate;
+  readonly fromSandbox: FrameRate;
+  /** The tunnel has ended. Called once. */
+  leave(): void;
+}
+
+/** One direction of one tunnel. */
+export interface FrameRate {
+  tryTake(nowMs: number): boolean;
+}
+
+/** The rates of all tunnels (`--websocket-frame-rate`). */
+export interface FrameRates {
+  join(payers: FramePayers, nowMs: number): TunnelFrameRates;
+  /** Forgets the sums that nobody uses and that are full again. */
+  sweep(nowMs: number): void;
+  /** How many sums are kept: no more than two for each tunnel that is open, or was a second ago. */
+  readonly size: number;
+}
+
+interface Sum {
+  readonly bucket: TokenBucket;
+  users: number;
+}
+
+const UNLIMITED: FrameRate = { tryTake: () => true };
+
+/** @param perSecond Frames per second in one direction of one tunnel; 0: no limit. */
+export function createFrameRates(perSecond: number): FrameRates {
+  const sandboxes = new Map<string, Sum>();
+  const clients = new Map<string, Sum>();
+  const one = { perSecond, burst: perSecond * BURST_SECONDS };
+  const sum = { perSecond: perSecond * SUM_FACTOR, burst: perSecond * SUM_FACTOR * BURST_SECONDS };
+  const use = (sums: Map<string, Sum>, key: string, nowMs: number): Sum => {
+    let known = sums.get(key);
+    if (known === undefined) sums.set(key, (known = { bucket: new TokenBucket(sum, nowMs), users: 0 }));
+    known.users++;
+    return known;
+  };
+  return {
+    get size() {
+      return sandboxes.size + clients.size;
+    },
+    join({ sandboxUid, clientAddress }, nowMs) {
+      if (perSecond === 0) return { fromClient: UNLIMITED, fromSandbox: UNLIMITED, leave: () => {} };
+      const sandbox = use(sandboxes, sandboxUid, nowMs);
+      const client = use(clients, clientAddress, nowMs);
+      const direction = (): FrameRate => new SharedRate(new TokenBucket(one, nowMs), sandbox.bucket, client.bucket);
+      return {
+        fromClient: direction(),
+        fromSandbox: direction(),
+        leave() {
+          sandbox.users--;
+          client.users--;
+        },
+      };
+    },
+    sweep(nowMs) {
+      for (const sums of [sandboxes, clients]) {
+        for (const [key, { users, bucket }] of sums) if (users === 0 && bucket.isFull(nowMs)) sums.delete(key);
+      }
+    },
+  };
+}
+
+class SharedRate implements FrameRate {
+  readonly #own: TokenBucket;
+  readonly #sandbox: TokenBucket;
+  readonly #client: TokenBucket;
+
+  constructor(own: TokenBucket, sandbox: TokenBucket, client: TokenBucket) {
+    this.#own = own;
+    this.#sandbox = sandbox;
+    this.#client = client;
+  }
+
+  tryTake(nowMs: number): boolean {
+    if (!this.#own.has(nowMs) || !this.#sandbox.has(nowMs) || !this.#client.has(nowMs)) return false;
+    this.#own.take();
+    this.#sandbox.take();
+    this.#client.take();
+    return true;
+  }
+}

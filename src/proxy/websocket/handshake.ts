@@ -1,0 +1,130 @@
+import type { Server } from "bun";
+
+import type { Clock } from "../../clock.ts";
+import { IngressError } from "../../errors.ts";
+import type { ProxyMetrics } from "../../metrics/metrics.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
+import { type AnswerBodyContext, relayAnswer } from "../http/answer-body.ts";
+import type { EndpointLocator } from "../upstream/locator.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import { type HeaderSnapshot, rewriteResponseHeaders } from "../request/headers.ts";
+import { hasToken, isListTooLong } from "../request/list-field.ts";
+import { Tunnel, type TunnelData } from "./tunnel.ts";
+import type { TunnelSet } from "./open-tunnels.ts";
+import { connectResultOf } from "../upstream/errors.ts";
+import { dialWebSocket } from "./dial.ts";
+
+/** What opening a tunnel needs from the program. */
+export interface WebSocketContext {
+  readonly answerBody: AnswerBodyContext;
+  readonly clock: Clock;
+  readonly metrics: ProxyMetrics;
+  readonly locator: EndpointLocator;
+  readonly tunnels: TunnelSet;
+  /** `--websocket-max-message`. */
+  readonly maxMessageBytes: number;
+  readonly closesConnections: () => boolean;
+}
+
+/** Whether a request asks to become a WebSocket (RFC 6455 §4.1). Looked at before hop-by-hop headers are removed. */
+export function isWebSocketUpgrade(method: string, seen: HeaderSnapshot): boolean {
+  const upgrade = seen["upgrade"];
+  return (
+    upgrade !== undefined &&
+    method === "GET" &&
+    hasToken(upgrade, "websocket") &&
+    hasToken(seen["connection"], "upgrade")
+  );
+}
+
+/**
+ * Checks the client's half of the handshake (RFC 6455 §4.2.1).
+ * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key and for
+ * sub-protocols that are no tokens or stand twice.
+ */
+export function checkHandshake(seen: HeaderSnapshot): void {
+  if (seen["sec-websocket-version"] !== "13") throw new IngressError("websocket_version");
+  // Sixteen bytes in base64: 22 characters, the last of which carries four bits, and the padding.
+  if (!/^[A-Za-z0-9+/]{21}[AQgw]==$/.test(seen["sec-websocket-key"] ?? "")) throw new IngressError("upgrade_invalid");
+  checkSubProtocols(seen["sec-websocket-protocol"]);
+}
+
+/** RFC 6455 §4.1: tokens, each once; at most `LIST_ELEMENTS_MAX`. */
+function checkSubProtocols(value: string | undefined): void {
+  if (value === undefined) return;
+  if (isListTooLong(value)) throw new IngressError("upgrade_invalid", "too many sub-protocols");
+  const names = value.split(",").map((name) => name.trim());
+  const areTokens = names.every((name) => /^[!#$%&'*+\-.^_`|~0-9A-Za-z]+$/.test(name));
+  if (!areTokens || new Set(names).size < names.length) throw new IngressError("upgrade_invalid");
+}
+
+/**
+ * Opens a tunnel: dials the sandbox first, so that its refusal reaches the client as it was given, then upgrades the
+ * client. Resolves to undefined when the tunnel is open, else to the sandbox's refusal.
+ *
+ * Throws IngressError when the sandbox cannot be reached or the client has left.
+ */
+export async function openTunnel(
+  exchange: Exchange,
+  server: Server<TunnelData>,
+  context: WebSocketContext,
+): Promise<Response | undefined> {
+  const { clock, metrics } = context;
+  const startedAt = clock.monotonic();
+  try {
+    const located = context.locator.locate(exchange);
+    const dialled = typeof located === "string" ? located : await located;
+    exchange.connect(clock.monotonic());
+    exchange.dialled = dialled;
+    const result = await dialWebSocket(exchange, { maxMessageBytes: context.maxMessageBytes });
+    if (exchange.cutBy !== undefined && result.kind === "open") result.socket.terminate();
+    exchange.answered(clock.monotonic());
+    exchange.upstream.noteConnected(exchange.subject.route.port);
+    metrics.connected("success", "websocket", clock.monotonic() - startedAt);
+    if (result.kind === "refused") return await relayRefusal(result.answer, exchange, context);
+    const { headers } = result;
+    try {
+      const { requestId, browser } = exchange.subject;
+      rewriteAnswerUrls(headers, rewriteResponseHeaders(headers, { closeConnection: false, requestId }), browser);
+    } catch (thrown) {
+      result.socket.terminate();
+      throw thrown;
+    }
+    const tunnel = new Tunnel(exchange, result, context);
+    if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
+    tunnel.abandon();
+    throw new IngressError("client_closed");
+  } catch (thrown) {
+    const error = exchange.cutBy ?? thrown;
+    if (error instanceof IngressError && exchange.headAt === undefined) {
+      metrics.connected(connectResultOf(error.code) ?? "other", "websocket", clock.monotonic() - startedAt);
+    }
+    throw error;
+  }
+}
+
+function upgradeClient(
+  exchange: Exchange,
+  server: Server<TunnelData>,
+  options: { readonly tunnel: Tunnel; readonly headers: Headers },
+): boolean {
+  const { request } = exchange.subject;
+  // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
+  request.headers.set("upgrade", "websocket");
+  // Bun would answer with the first of those offered where the sandbox chose none.
+  request.headers.delete("sec-websocket-protocol");
+  // Bun opens the tunnel within the call.
+  return server.upgrade(request, {
+    data: { tunnel: options.tunnel },
+    headers: options.headers,
+  });
+}
+
+function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
+  const seen = rewriteResponseHeaders(answer.headers, {
+    closeConnection: exchange.subject.isLast || context.closesConnections(),
+    requestId: exchange.subject.requestId,
+  });
+  rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
+  return relayAnswer(answer, exchange, context.answerBody);
+}

@@ -1,0 +1,136 @@
+import type { Clock, Timer } from "../../clock.ts";
+import { clipReason, CLOSE_CODES } from "./close-codes.ts";
+import type { FrameKind } from "./frame-queue.ts";
+import { TUNNEL_HIGH_WATER_BYTES, UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
+import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
+
+/** How often a full upstream is looked at, in milliseconds: its client has no event for "drained". */
+const POLL_MS = 10;
+
+/** How long the sandbox may take to answer a Close, in milliseconds, before its connection is cut. */
+const CLOSE_TIMEOUT_MS = 5_000;
+
+/** What the sandbox's side of a tunnel calls back. */
+export interface SandboxSideSeams {
+  /** What waits for the sandbox has changed; called while more than a little waits. `hasDrained`: it has become less. */
+  onWaiting(change: { readonly hasDrained: boolean }): void;
+  /** Too much waits: the client must not be read. */
+  onFull(): void;
+  /** There is room again. */
+  onRoom(): void;
+  /** Runs a timer's callback; what it throws goes to the tunnel. */
+  safely(run: () => void): void;
+}
+
+/** What comes from the sandbox. */
+export interface SandboxEvents {
+  onFrame(kind: FrameKind, data: Buffer): void;
+  /** 1006: without a Close. */
+  onClose(code: number, reason: string): void;
+  /** It broke the protocol, or sent more than is allowed. */
+  onError(error: Error): void;
+}
+
+/** Sends to the sandbox, and tells when it does not keep up. */
+export class SandboxSide {
+  readonly socket: UpstreamSocket;
+  readonly #clock: Clock;
+  readonly #seams: SandboxSideSeams;
+  #events: SandboxEvents | undefined;
+  #isFull = false;
+  #lastWaiting = 0;
+  #pollTimer: Timer | undefined;
+  #closeTimer: Timer | undefined;
+
+  constructor(socket: UpstreamSocket, clock: Clock, seams: SandboxSideSeams) {
+    this.socket = socket;
+    this.#clock = clock;
+    this.#seams = seams;
+  }
+
+  /** Bytes that the sandbox's connection has not taken yet. */
+  get waitingBytes(): number {
+    return this.socket.bufferedAmount;
+  }
+
+  /** Whether the sandbox has sent Close but keeps TCP open: Bun has answered it, and tells of it only at the end of TCP. */
+  get isHalfClosed(): boolean {
+    return this.socket.readyState === this.socket.CLOSING;
+  }
+
+  /** From now on everything that comes goes to `events`. */
+  listen(events: SandboxEvents): void {
+    this.#events = events;
+    const { socket } = this;
+    const safely = (run: () => void): void => this.#seams.safely(run);
+    socket.removeAllListeners();
+    socket.on("message", (data: Buffer, binary: boolean) =>
+      safely(() => events.onFrame(binary ? "binary" : "text", data)),
+    );
+    socket.on("ping", (data: Buffer) => safely(() => events.onFrame("ping", data)));
+    socket.on("pong", (data: Buffer) => safely(() => events.onFrame("pong", data)));
+    socket.on("close", (code: number, reason: Buffer) => safely(() => events.onClose(code, reason.toString())));
+    socket.on("error", (error: Error) => safely(() => events.onError(error)));
+  }
+
+  /** What had come before anybody listened. */
+  takeEarly(frames: readonly EarlyFrame[]): void {
+    for (const frame of frames) {
+      if (frame.kind === "close") this.#events?.onClose(frame.code, frame.reason);
+      else if (frame.kind === "ping") this.#events?.onFrame("ping", frame.data);
+      else this.#events?.onFrame(frame.binary ? "binary" : "text", frame.data);
+    }
+  }
+
+  deliver(kind: FrameKind, data: string | Buffer): void {
+    if (kind === "ping") this.socket.ping(data);
+    else if (kind === "pong") this.socket.pong(data);
+    else this.socket.send(data, { binary: kind === "binary" });
+    if (this.#pollTimer === undefined || !this.#isFull) this.#lookAtWaiting();
+  }
+
+  /** Sends Close, and cuts the connection where it is not answered in time; without a Close for 1006. */
+  close(code: number, reason: string): void {
+    if (code === CLOSE_CODES.abnormal) return this.terminate();
+    if (code === CLOSE_CODES.noStatus) this.socket.close();
+    else this.socket.close(code, clipReason(reason));
+    this.#closeTimer?.cancel();
+    this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.socket.terminate());
+  }
+
+  terminate(): void {
+    this.stop();
+    this.socket.terminate();
+  }
+
+  /** Cancels all timers. */
+  stop(): void {
+    this.#pollTimer?.cancel();
+    this.#pollTimer = undefined;
+    this.#closeTimer?.cancel();
+    this.#closeTimer = undefined;
+  }
+
+  #lookAtWaiting(): void {
+    const waiting = this.socket.bufferedAmount;
+    if (waiting < UNCOUNTED_MAX_BYTES && this.#lastWaiting === 0) return;
+    const hasDrained = waiting < this.#lastWaiting;
+    this.#lastWaiting = waiting < UNCOUNTED_MAX_BYTES ? 0 : waiting;
+    if (!this.#isFull && waiting >= TUNNEL_HIGH_WATER_BYTES) {
+      this.#isFull = true;
+      this.#seams.onFull();
+    } else if (this.#isFull && waiting < TUNNEL_HIGH_WATER_BYTES / 2) {
+      this.#isFull = false;
+      this.#seams.onRoom();
+    }
+    this.#seams.onWaiting({ hasDrained });
+    if (this.#lastWaiting > 0 && this.socket.readyState === this.socket.OPEN) this.#poll();
+  }
+
+  #poll(): void {
+    this.#pollTimer ??= this.#clock.setTimer(POLL_MS, () => {
+      this.#pollTimer = undefined;
+      this.#seams.safely(() => this.#lookAtWaiting());
+    });
+  }
+}

@@ -1,0 +1,377 @@
+import type { ServerWebSocket } from "bun";
+
+import type { Clock, Timer } from "../../clock.ts";
+import { IngressError, toIngressError } from "../../errors.ts";
+import { ClientSide } from "./client-side.ts";
+import { CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import type { Exchange } from "../exchange/exchange.ts";
+import type { FrameLane } from "./frame-lane.ts";
+import type { FrameKind } from "./frame-queue.ts";
+import type { End } from "./peers.ts";
+import { createRelay, type Relay } from "./relay.ts";
+import { SandboxSide } from "./sandbox-side.ts";
+import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
+import type { TunnelSet } from "./open-tunnels.ts";
+import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
+
+/** How often a client that is not read is pinged, in milliseconds: nothing else tells that it has left. */
+const PAUSED_CLIENT_PING_MS = 3_000;
+
+/**
+ * How long one side is still given what the other had sent before it closed, in milliseconds: a full receive buffer of
+ * the shortest frames needs 22 s at the default rate.
+ */
+const LEFTOVER_MAX_MS = 30_000;
+
+/** What a `ServerWebSocket` of ours carries. */
+export interface TunnelData {
+  readonly tunnel: Tunnel;
+}
+
+export type ClientSocket = ServerWebSocket<TunnelData>;
+
+/** A close code for each end; 1006 ends the connection without a Close. */
+type Farewell = Readonly<Record<End, number>>;
+
+/**
+ * One relayed WebSocket: two connections, each frame passed on as it comes. The fast side is paused while the slow one
+ * drains, or while its rate is used up; the first Close wins and crosses once (RFC 6455 §7.1.5).
+ */
+export class Tunnel {
+  readonly exchange: Exchange;
+  readonly #sandbox: SandboxSide;
+  readonly #early: readonly EarlyFrame[];
+  readonly #clock: Clock;
+  readonly #tunnels: TunnelSet;
+  /** The account of what waits: its exchange's. */
+  readonly #backlog: { tryHold(bytes: number): boolean };
+  #relay: Relay | undefined;
+  #closing = false;
+  #isCut = false;
+  #isFinished = false;
+  #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
+  /** Monotonic ms of the pause of the client, or of the last ping since. */
+  #pingedAt = 0;
+  #leftoverTimer: Timer | undefined;
+
+  constructor(
+    exchange: Exchange,
+    upstream: { readonly socket: UpstreamSocket; readonly early: readonly EarlyFrame[] },
+    context: { readonly clock: Clock; readonly tunnels: TunnelSet },
+  ) {
+    this.exchange = exchange;
+    this.#early = upstream.early;
+    this.#clock = context.clock;
+    this.#tunnels = context.tunnels;
+    this.#backlog = exchange;
+    this.#sandbox = new SandboxSide(upstream.socket, context.clock, {
+      onWaiting: ({ hasDrained }) => this.#noteSandboxWaiting(hasDrained),
+      onFull: () => this.#relay?.toSandbox.block(),
+      onRoom: () => this.#relay?.toSandbox.unblock(),
+      safely: (run) => this.safely(run),
+    });
+  }
+
+  /** The client is there: what waited goes first, then everything flows. */
+  openClient(socket: ClientSocket): void {
+    this.exchange.openTunnel();
+    this.#relay = this.#createRelay(new ClientSide(socket));
+    this.#sandbox.listen({
+      onFrame: (kind, data) => this.#fromSandbox(kind, data),
+      onClose: (code, reason) => this.#closeFromSandbox(code, reason),
+      onError: (error) => this.#failSandbox(error),
+    });
+    const { signal } = this.exchange;
+    signal.addEventListener("abort", () => this.safely(() => this.#cut()), { once: true });
+    this.#tunnels.add(this);
+    if (signal.aborted) return this.#cut();
+    this.#sandbox.takeEarly(this.#early);
+    if (!this.#relay.toClient.isPaused) this.#sandbox.socket.resume();
+  }
+
+  /** The client never came: the sandbox must not believe that it did. */
+  abandon(): void {
+    this.#closing = true;
+    this.#sandbox.socket.removeAllListeners();
+    this.#sandbox.socket.on("error", ignoreLateError);
+    this.#sandbox.terminate();
+  }
+
+  /** Runs a callback of either connection. What it throws ends this tunnel and nothing else. */
+  safely(run: () => void): void {
+    try {
+      run();
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
+  }
+
+  /** A message of the client, or a control frame. */
+  fromClient(kind: FrameKind, data: string | Buffer): void {
+    if (this.#closing || this.#relay === undefined) return;
+    const { peers, toSandbox } = this.#relay;
+    const judgement = peers.judge("client", { kind, data }, this.#clock.monotonic());
+    if (judgement === "flood") this.#endFlood("client");
+    else if (judgement === "pass") toSandbox.push(kind, data);
+  }
+
+  /** The client's buffer has drained. */
+  clientDrained(): void {
+    this.#relay?.peers.client.beat();
+    this.#relay?.toClient.unblock();
+    this.#countBacklog();
+  }
+
+  /** The client sent Close, or went away (1006). */
+  closeFromClient(code: number, reason: string): void {
+    this.exchange.closeCode ??= code;
+    this.#relay?.client.leave();
+    this.#relay?.toClient.clear();
+    if (!this.#closing) {
+      this.#closing = true;
+      // Reading must go on, or the sandbox's answer to the Close is never seen.
+      this.#sandbox.socket.resume();
+      this.#endLane(this.#relay?.toSandbox, () => this.#sandbox.close(code, reason));
+    }
+    this.#finishIfDone();
+  }
+
+  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  get finishedAt(): number | undefined {
+    const { bytesIn, bytesOut, activeAt } = this.exchange;
+    return bytesIn + bytesOut > 0 ? activeAt : undefined;
+  }
+
+  /** Reads neither side until `release`. */
+  hold(): void {
+    if (!this.#closing && this.#relay?.isHeld === false) this.#relay.hold();
+  }
+
+  release(): void {
+    if (!this.#closing && this.#relay?.isHeld === true) this.#relay.release();
+  }
+
+  /** Ends it, because it holds too much memory. */
+  endForMemory(): void {
+    this.exchange.cut(new IngressError("memory_exceeded"));
+  }
+
+  /** Closes both sides as "going away", behind what still waits for them: the ingress stops. */
+  goAway(reason: string): void {
+    if (this.#closing || this.#relay === undefined) return;
+    this.#closing = true;
+    const { client, toClient, toSandbox } = this.#relay;
+    this.#sandbox.socket.resume();
+    this.#endLane(toSandbox, () => this.#sandbox.close(CLOSE_CODES.goingAway, reason));
+    this.#endLane(toClient, () => client.close(CLOSE_CODES.goingAway, reason));
+  }
+
+  /** Ends both connections without a closing handshake: the drain time is over. */
+  terminate(): void {
+    this.#closing = true;
+    this.#clearLanes();
+    this.#relay?.client.terminate();
+    this.#sandbox.terminate();
+  }
+
+  /**
+   * Looks whether both sides are still there, and whether the sandbox has closed.
+   *
+   * @param options `intervalMs`: the silence after which a side is asked; `mayAsk`: false where this sweep has sent enough pings.
+   * @returns How many pings were sent.
+   */
+  sweep(nowMs: number, options: { readonly intervalMs: number; readonly mayAsk: boolean }): number {
+    if (this.#relay === undefined) return 0;
+    // Its `close` event follows, with the code that the sandbox gave.
+    if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
+    if (this.#closing || !options.mayAsk) return 0;
+    const { client, peers, toClient, toSandbox } = this.#relay;
+    // Who is not read cannot show that it is there.
+    if (toSandbox.isPaused || this.#relay.isHeld) peers.client.beat();
+    if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
+    const verdicts = peers.check(nowMs, options.intervalMs);
+    if (verdicts.client === "dead") return this.#endDead("client");
+    if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
+    // Behind data that waits a ping would not arrive; that the data drains is as good as a pong.
+    const asksClient = verdicts.client === "ask" && client.waitingBytes === 0;
+    const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
+    if (asksClient) client.ping(this.#tunnels.pingPayload);
+    if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
+    return Number(asksClient) + Number(asksSandbox);
+  }
+
+  #createRelay(client: ClientSide): Relay {
+    const { upstream, subject } = this.exchange;
+    return createRelay(
+      {
+        client,
+        sandbox: this.#sandbox,
+        payers: { sandboxUid: upstream.uid, clientAddress: subject.clientAddress },
+        clock: this.#clock,
+        tunnels: this.#tunnels,
+      },
+      {
+        deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
+        deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
+        onClientPaused: () => (this.#pingedAt = this.#clock.monotonic()),
+        onClientSlow: () => this.#blockClient(),
+        onHeldBytes: () => this.#countBacklog(),
+        fail: (thrown) => this.#fail(thrown),
+      },
+    );
+  }
+
+  #fromSandbox(kind: FrameKind, data: Buffer): void {
+    if (this.#closing || this.#relay === undefined) return;
+    const { peers, toClient } = this.#relay;
+    const judgement = peers.judge("sandbox", { kind, data }, this.#clock.monotonic());
+    if (judgement === "flood") this.#endFlood("sandbox");
+    else if (judgement === "pass") toClient.push(kind, data);
+  }
+
+  #deliverToSandbox(kind: FrameKind, data: string | Buffer): void {
+    const now = this.#clock.monotonic();
+    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
+    else this.exchange.countIn(Buffer.byteLength(data), now);
+    this.#sandbox.deliver(kind, data);
+  }
+
+  #deliverToClient(kind: FrameKind, data: string | Buffer): void {
+    const now = this.#clock.monotonic();
+    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
+    else this.exchange.countOut(data.length, now);
+    const delivery = this.#relay?.client.deliver(kind, data);
+    if (delivery === "slow") this.#blockClient();
+    else if (delivery === "lost") this.terminate();
+  }
+
+  #blockClient(): void {
+    this.#relay?.toClient.block();
+    this.#countBacklog();
+  }
+
+  #noteSandboxWaiting(hasDrained: boolean): void {
+    if (this.#relay === undefined || this.#isFinished) return;
+    if (hasDrained) this.#relay.peers.sandbox.beat();
+    this.#countBacklog();
+    const now = this.#clock.monotonic();
+    if (this.#closing || !this.#relay.toSandbox.isPaused || now - this.#pingedAt < PAUSED_CLIENT_PING_MS) return;
+    this.#pingedAt = now;
+    this.#relay.client.ping(this.#tunnels.pingPayload);
+  }
+
+  /** Counts what waits towards both ends; the tunnel with which all together hold too much ends. */
+  #countBacklog(): void {
+    if (this.#relay === undefined || this.#isFinished) return;
+    const { client, toClient, toSandbox } = this.#relay;
+    const bytes = this.#sandbox.waitingBytes + client.waitingBytes + toClient.heldBytes + toSandbox.heldBytes;
+    if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
+    // Where too much waits already, a Close would wait behind it.
+    const code = client.waitingBytes > 0 ? CLOSE_CODES.abnormal : CLOSE_CODES.tryAgainLater;
+    this.#endWith(new IngressError("memory_exceeded"), { client: code, sandbox: CLOSE_CODES.abnormal });
+  }
+
+  #endDead(end: End): 0 {
+    const dead = CLOSE_CODES.abnormal;
+    if (end === "client") {
+      this.#endWith(new IngressError("client_closed", "client does not answer pings"), {
+        client: dead,
+        sandbox: CLOSE_CODES.goingAway,
+      });
+    } else {
+      this.#endWith(new IngressError("upstream_timeout", "sandbox does not answer pings"), {
+        client: CLOSE_CODES.goingAway,
+        sandbox: dead,
+      });
+    }
+    return 0;
+  }
+
+  #endFlood(end: End): void {
+    const farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.goingAway, [end]: CLOSE_CODES.policy };
+    this.#endWith(new IngressError("websocket_flood", `too many pings or pongs from the ${end}`), farewell);
+  }
+
+  /** Something of ours has thrown. */
+  #fail(thrown: unknown): void {
+    try {
+      const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
+      this.#endWith(toIngressError(thrown), farewell);
+    } finally {
+      this.#sandbox.terminate();
+      this.#finishIfDone();
+    }
+  }
+
+  #endWith(error: IngressError, farewell: Farewell): void {
+    if (!this.#closing) this.#farewell = farewell;
+    this.exchange.cut(error);
+    // The signal calls it already, unless the exchange had ended.
+    this.#cut();
+  }
+
+  /** The exchange was cut: the sandbox is gone or replaced, or a limit was reached. Both sides are told. */
+  #cut(): void {
+    if (this.#isCut) return;
+    this.#isCut = true;
+    const sandboxCode = this.#closing ? CLOSE_CODES.abnormal : this.#farewell.sandbox;
+    this.#closing = true;
+    this.#clearLanes();
+    const { cutBy } = this.exchange;
+    const clientCode = cutBy?.code === "access_revoked" ? CLOSE_CODES.policy : this.#farewell.client;
+    this.#relay?.client.close(clientCode, cutBy?.message ?? "");
+    this.#sandbox.close(sandboxCode, "");
+  }
+
+  #closeFromSandbox(code: number, reason: string): void {
+    this.#sandbox.stop();
+    this.#relay?.toSandbox.clear();
+    if (!this.#closing) {
+      this.#closing = true;
+      this.exchange.closeCode = code;
+      this.#endLane(this.#relay?.toClient, () => this.#relay?.client.close(code, reason));
+    }
+    this.#finishIfDone();
+  }
+
+  /** The sandbox broke the protocol, or sent more than is allowed; it never reaches the client. */
+  #failSandbox(error: Error): void {
+    if (this.#closing) return;
+    this.#closing = true;
+    const code = "code" in error ? CLOSE_CODE_OF_FAULT[String(error.code)] : undefined;
+    this.#relay?.toSandbox.clear();
+    this.#endLane(this.#relay?.toClient, () => this.#relay?.client.close(code ?? CLOSE_CODES.abnormal, ""));
+    this.#sandbox.terminate();
+  }
+
+  /** Calls `then` behind what waits in the lane. */
+  #endLane(lane: FrameLane | undefined, then: () => void): void {
+    lane?.end(() => {
+      then();
+      this.#finishIfDone();
+    });
+    if (lane?.isEnded === false) {
+      this.#leftoverTimer ??= this.#clock.setTimer(LEFTOVER_MAX_MS, () => this.safely(() => this.terminate()));
+    }
+  }
+
+  #clearLanes(): void {
+    this.#relay?.toClient.clear();
+    this.#relay?.toSandbox.clear();
+    this.#finishIfDone();
+  }
+
+  /** Both are true: the client's connection has ended, and the sandbox has been given what came over it. */
+  #finishIfDone(): void {
+    if (this.#isFinished || this.#relay === undefined) return;
+    if (!this.#relay.client.isGone || !this.#relay.toSandbox.isEnded) return;
+    this.#isFinished = true;
+    this.#leftoverTimer?.cancel();
+    this.#backlog.tryHold(0);
+    this.#relay.rates.leave();
+    this.#tunnels.delete(this);
+    this.exchange.end(this.exchange.cutBy);
+  }
+}
+
+function ignoreLateError(): void {}

@@ -1,0 +1,189 @@
+import type { Clock } from "../../clock.ts";
+import type { ProviderType } from "../provider.ts";
+import type { Logger } from "../../log/logger.ts";
+import { type PathSnapshot, type PathWatch, watchPath } from "../../files/watch-path.ts";
+import type { EndpointRules } from "../projection/endpoint-rules.ts";
+import { type ManifestEntry, ManifestFiles } from "./files.ts";
+import { createPacer, type Pacer, type SlicedWork } from "../pacer.ts";
+import { sandboxKindOf } from "../projection/kinds.ts";
+import type {
+  GenerationEndListener,
+  ProviderStatus,
+  Resolution,
+  SandboxCounts,
+  SandboxProvider,
+  SandboxRecord,
+} from "../provider.ts";
+import { resolveIn } from "../look-up.ts";
+import { createSandboxTable, type SandboxTable, type TableReplacement } from "../table.ts";
+import { SyncLatch } from "../sync-latch.ts";
+
+export interface ManifestProviderOptions {
+  /** A file, or a folder of which the files `*.yaml`, `*.yml` and `*.json` directly in it are read. */
+  readonly path: string;
+  readonly providerType: ProviderType;
+  /** Only these; empty: all. */
+  readonly namespaces: readonly string[];
+  readonly endpoints: EndpointRules;
+  readonly logger: Logger;
+  readonly clock: Clock;
+}
+
+/** Sandboxes in all manifests together: what a large cluster has. More is a mistake and would fill the memory. */
+const SANDBOXES_MAX = 200_000;
+
+const MANIFEST_NAME = /^[^.].*\.(?:yaml|yml|json)$/;
+
+/**
+ * Sandboxes from files of custom resources, watched: to run without Kubernetes. A change counts within a second of its
+ * last write; a file that is being written, or cannot be read, keeps what it had. Synced once the path exists and has
+ * been read, whatever is wrong in single files.
+ */
+export function createManifestProvider(options: ManifestProviderOptions): SandboxProvider {
+  return new ManifestProvider(options);
+}
+
+class ManifestProvider implements SandboxProvider {
+  readonly #options: ManifestProviderOptions;
+  readonly #table: SandboxTable;
+  readonly #files: ManifestFiles;
+  readonly #synced: SyncLatch;
+  readonly #pacer: Pacer;
+  /** `namespace/name` → the uid given to an object that has none, for as long as the object stays. */
+  #madeUids = new Map<string, string>();
+  /** What is wrong between files, so that each is said once while it lasts. */
+  #conflicts = new Set<string>();
+  #watch: PathWatch | undefined;
+  #isStopped = false;
+  #fault: string | undefined;
+
+  constructor(options: ManifestProviderOptions) {
+    this.#options = options;
+    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
+    this.#synced = new SyncLatch(options.clock);
+    this.#pacer = createPacer(options.clock);
+    this.#files = new ManifestFiles({
+      kind: sandboxKindOf(options.providerType),
+      namespaces: options.namespaces,
+      endpoints: options.endpoints,
+      logger: options.logger,
+      shareNamespace: (namespace) => this.#table.shareNamespace(namespace),
+      pacer: this.#pacer,
+    });
+  }
+
+  start(): Promise<void> {
+    if (this.#isStopped || this.#watch !== undefined) return Promise.resolve();
+    const { path, logger, clock } = this.#options;
+    const accept = (name: string) => MANIFEST_NAME.test(name);
+    this.#watch = watchPath(path, { onChange: (snapshot) => this.#apply(snapshot), logger, clock, accept });
+    return Promise.resolve();
+  }
+
+  stop(): Promise<void> {
+    this.#isStopped = true;
+    this.#watch?.stop();
+    return Promise.resolve();
+  }
+
+  resolve(sandboxId: string): Resolution {
+    return resolveIn(this.#table, sandboxId, this.#options.providerType);
+  }
+
+  whenSynced(timeoutMs: number): Promise<boolean> {
+    return this.#synced.wait(timeoutMs);
+  }
+
+  status(): ProviderStatus {
+    return { synced: this.#synced.isSet, fault: this.#synced.isSet ? undefined : this.#fault, ageMs: 0 };
+  }
+
+  counts(): SandboxCounts {
+    return this.#table.counts();
+  }
+
+  namesakes(): number {
+    return this.#table.namesakes();
+  }
+
+  onGenerationEnd(listener: GenerationEndListener): void {
+    this.#table.onGenerationEnd(listener);
+  }
+
+  async #apply(snapshot: PathSnapshot): Promise<void> {
+    this.#noteFault(snapshot);
+    if (snapshot.state === "unreadable") return;
+    const isWhole = await this.#files.update(snapshot.files);
+    if (this.#isStopped) return;
+    const records = await this.#pacer.run(this.#assemble());
+    const replacement = this.#table.beginReplace(undefined);
+    await this.#pacer.run(addAll(replacement, records));
+    if (this.#isStopped) return;
+    replacement.commit();
+    this.#options.logger.info("manifests read", { path: this.#options.path, sandboxes: records.length });
+    if (snapshot.state !== "missing" && isWhole) this.#synced.set();
+  }
+
+  #noteFault(snapshot: PathSnapshot): void {
+    const fault = describeFault(this.#options.path, snapshot);
+    if (fault !== undefined && fault !== this.#fault) this.#options.logger.error(fault);
+    this.#fault = fault;
+  }
+
+  /** The records of all files; of what claims the same name or uid, the first. */
+  *#assemble(): SlicedWork<readonly SandboxRecord[]> {
+    const byName = new Map<string, ManifestEntry>();
+    const byUid = new Map<string, ManifestEntry>();
+    const madeUids = new Map<string, string>();
+    const conflicts = new Set<string>();
+    const records: SandboxRecord[] = [];
+    for (const entry of this.#files.entries()) {
+      yield;
+      const { record } = entry;
+      const key = `${record.namespace}/${record.name}`;
+      const namesake = byName.get(key);
+      const twin = entry.lacksUid ? undefined : byUid.get(record.uid);
+      if (records.length >= SANDBOXES_MAX) {
+        conflicts.add(`more than ${SANDBOXES_MAX} sandboxes: ${placeOf(entry)} and what follows is left out`);
+        break;
+      }
+      if (namesake !== undefined) {
+        conflicts.add(`sandbox ${key} at ${placeOf(entry)} is left out: it is already at ${placeOf(namesake)}`);
+        continue;
+      }
+      if (twin !== undefined) {
+        conflicts.add(`sandbox ${key} at ${placeOf(entry)} is left out: its uid is already at ${placeOf(twin)}`);
+        continue;
+      }
+      byName.set(key, entry);
+      if (entry.lacksUid) {
+        const uid = this.#madeUids.get(key) ?? crypto.randomUUID();
+        madeUids.set(key, uid);
+        records.push({ ...record, uid });
+      } else {
+        byUid.set(record.uid, entry);
+        records.push(record);
+      }
+    }
+    for (const conflict of conflicts) if (!this.#conflicts.has(conflict)) this.#options.logger.error(conflict);
+    this.#conflicts = conflicts;
+    this.#madeUids = madeUids;
+    return records;
+  }
+}
+
+function* addAll(replacement: TableReplacement, records: Iterable<SandboxRecord>): SlicedWork<void> {
+  for (const record of records) {
+    replacement.add(record);
+    yield;
+  }
+}
+
+function placeOf(entry: ManifestEntry): string {
+  return `${entry.path}:${entry.line}`;
+}
+
+function describeFault(path: string, snapshot: PathSnapshot): string | undefined {
+  if (snapshot.state === "missing") return `Cannot read manifests: there is no file or folder ${path}`;
+  return snapshot.state === "unreadable" ? `Cannot read manifests: ${snapshot.reason}` : undefined;
+}

@@ -1,0 +1,18 @@
+/** What a sandbox sees as its Host: `--host-header` and the annotation `host-header`. */
+export const HOST_HEADER_MODES = ["upstream", "preserve", "localhost"] as const;
+export type HostHeaderMode = (typeof HOST_HEADER_MODES)[number];
+
+/** What a sandbox sees as the Origin of its own pages: `--origin-header` and the annotation `origin-header`. */
+export const ORIGIN_HEADER_MODES = ["preserve", "upstream"] as const;
+export type OriginHeaderMode = (typeof ORIGIN_HEADER_MODES)[number];
+
+/** Whether the URI form's prefix is taken off the path: `--uri-prefix` and the annotation `uri-prefix`. */
+export const URI_PREFIX_MODES = ["strip", "keep"] as const;
+export type UriPrefixMode = (typeof URI_PREFIX_MODES)[number];
+
+/** What the annotations of one sandbox say about its traffic. A missing field: the flag's value counts. */
+export interface SandboxPolicy {
+  readonly hostHeader?: HostHeaderMode;
+  readonly originHeader?: OriginHeaderMode;
+  readonly uriPrefix?: UriPrefixMode;
+}

@@ -1,0 +1,55 @@
+import { parseServiceFqdn, readFirst } from "./endpoint.ts";
+import {
+  buildRecord,
+  describeNotReady,
+  type EndpointReading,
+  findCondition,
+  isObject,
+  type Projection,
+  type ProjectOptions,
+  quote,
+  type ReadinessReading,
+  readMetadata,
+} from "./projection.ts";
+
+/**
+ * A Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, as a record (docs/contract.md §1). Never throws, whatever
+ * `object` is.
+ *
+ * The endpoint is the headless Service's name, else the first pod address: the Service is opt-in since v0.4.6.
+ */
+export function projectAgentSandbox(object: unknown, options: ProjectOptions): Projection {
+  const metadata = readMetadata(object, options);
+  if (typeof metadata === "string") return { record: undefined, warning: metadata };
+  const status = isObject(object) ? object["status"] : undefined;
+  return buildRecord(metadata, readEndpoint(status, metadata.namespace, options), {
+    readiness: readReadiness(status),
+    endpointMissing: "has no serviceFQDN",
+  });
+}
+
+function readEndpoint(status: unknown, namespace: string, options: ProjectOptions): EndpointReading {
+  if (!isObject(status)) return readFirst([], options);
+  const fqdn = status["serviceFQDN"] ?? "";
+  if (typeof fqdn !== "string") {
+    return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is no text` };
+  }
+  if (fqdn !== "") return parseServiceFqdn(fqdn, namespace, options);
+  const podIps: unknown = status["podIPs"] ?? [];
+  if (!Array.isArray(podIps)) {
+    return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is no array` };
+  }
+  return readFirst(podIps, options);
+}
+
+function readReadiness(status: unknown): ReadinessReading {
+  if (status === undefined || status === null) return { notReady: "missing status", fault: undefined };
+  if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is no object` };
+  const condition = findCondition(status, "Ready");
+  if (condition === undefined) {
+    return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined };
+  }
+  if (condition.status === "True") return { notReady: "", fault: undefined };
+  const reason = condition.reason === "" ? "NotReady" : condition.reason;
+  return { notReady: describeNotReady(reason, condition.message), fault: undefined };
+}

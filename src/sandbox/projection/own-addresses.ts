@@ -1,0 +1,68 @@
+import { networkInterfaces } from "node:os";
+import { classifyAddress, parseAddress } from "../../address.ts";
+import type { Clock } from "../../clock.ts";
+
+/**
+ * Environment variables that hold addresses at which no sandbox is: the API server's, as the kubelet sets it, and the
+ * node's and the pod's own, as pods have them by the downward API. One address, or several separated by commas.
+ */
+const ADDRESS_VARIABLES = [
+  "KUBERNETES_SERVICE_HOST",
+  "HOST_IP",
+  "HOST_IPS",
+  "NODE_IP",
+  "NODE_IPS",
+  "POD_IP",
+  "POD_IPS",
+] as const;
+
+/**
+ * How old a reading of the interfaces may be, in milliseconds: addresses come and go with interfaces and leases. Reading
+ * them costs a few system calls, so not for each object of a list.
+ */
+const READING_MAX_AGE_MS = 10_000;
+
+/** The variables of the environment that name addresses, canonical; a variable that holds no address is passed over. */
+export function readEnvironmentAddresses(
+  environment: Readonly<Record<string, string | undefined>>,
+): ReadonlySet<string> {
+  const found = new Set<string>();
+  for (const name of ADDRESS_VARIABLES) {
+    for (const part of environment[name]?.split(",") ?? []) {
+      const address = parseAddress(part.trim());
+      if (address !== undefined) found.add(address);
+    }
+  }
+  return found;
+}
+
+/**
+ * The addresses of this machine (in a pod: of this pod), canonical, as they are now. Without loopback, which is judged by
+ * itself and may be allowed.
+ */
+export function readOwnAddresses(): ReadonlySet<string> {
+  const own = new Set<string>();
+  for (const entry of Object.values(networkInterfaces()).flat()) {
+    const address = parseAddress(entry?.address ?? "");
+    if (address !== undefined && classifyAddress(address) !== "loopback") own.add(address);
+  }
+  return own;
+}
+
+/**
+ * Gives the machine's own addresses, read again when the last reading is older than 10 s.
+ *
+ * @param read Default: `readOwnAddresses`.
+ */
+export function trackOwnAddresses(clock: Clock, read = readOwnAddresses): () => ReadonlySet<string> {
+  let own: ReadonlySet<string> = new Set();
+  let readAtMs = Number.NEGATIVE_INFINITY;
+  return () => {
+    const nowMs = clock.monotonic();
+    if (nowMs - readAtMs >= READING_MAX_AGE_MS) {
+      own = read();
+      readAtMs = nowMs;
+    }
+    return own;
+  };
+}

@@ -1,0 +1,37 @@
+import { describe, expect, test } from "bun:test";
+import { parseAddressRanges } from "../../../../src/address.ts";
+import { endpointRules } from "../../../../scripts/lib/stage/endpoint-rules.ts";
+
+describe("EndpointRules.judge", () => {
+  test("EndpointRules.judge refuses the addresses of the API server, the node and the ingress, whatever is allowed", () => {
+    const { judge } = endpointRules({
+      allowLoopback: true,
+      ranges: parseAddressRanges("0.0.0.0/0,::/0"),
+      environment: { KUBERNETES_SERVICE_HOST: "10.96.0.1", HOST_IP: "192.168.7.1", POD_IP: "FD00::9" },
+      ownAddresses: () => new Set(["10.244.0.9"]),
+    });
+    for (const address of ["10.96.0.1", "192.168.7.1", "fd00::9"]) expect(judge(address)).toContain("API server");
+    expect(judge("10.244.0.9")).toBe("is an address of the ingress itself");
+    expect(judge("10.244.0.10")).toBeUndefined();
+    expect(judge("127.0.0.1")).toBeUndefined();
+    expect(judge("169.254.169.254")).toBe("is a link-local address, which no pod has");
+    expect(judge("fd00:ec2::23")).toBe("is a reserved address, which no pod has");
+  });
+
+  test("EndpointRules.judge refuses what is outside the ranges, loopback addresses too", () => {
+    const { judge } = endpointRules({ allowLoopback: true, ranges: parseAddressRanges("10.244.0.0/16,fd00:10::/64") });
+    expect(judge("10.244.9.9")).toBeUndefined();
+    expect(judge("fd00:10::9")).toBeUndefined();
+    for (const address of ["10.245.0.1", "fd00:11::1", "8.8.8.8", "127.0.0.1", "::1"]) {
+      expect(judge(address)).toBe("is outside --endpoint-ranges");
+    }
+  });
+
+  test("EndpointRules.judge looks at the machine's addresses as they are at that moment", () => {
+    let own: ReadonlySet<string> = new Set();
+    const { judge } = endpointRules({ ownAddresses: () => own });
+    expect(judge("10.0.0.9")).toBeUndefined();
+    own = new Set(["10.0.0.9"]);
+    expect(judge("10.0.0.9")).toContain("ingress itself");
+  });
+});
