@@ -2,6 +2,7 @@ import { IngressError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
+import { isWhole } from "./arrived.ts";
 import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
 
 /**
@@ -45,13 +46,13 @@ export function relayAnswer(
     return finishWithoutBody(answer, exchange, context);
   }
   const length = knownLength(headers);
+  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
+  const mayBeWhole = length !== undefined && length > 0 && headers.has("content-type") && exchange.tryHold(length);
+  if (mayBeWhole && isWhole(answer, length)) return passAsItIs(answer, { exchange, context, length });
   const { body } = answer;
   if (body === null) return finishWithoutBody(answer, exchange, context);
   const reader = readerOf(body);
-  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
-  if (length !== undefined && headers.has("content-type") && exchange.tryHold(length)) {
-    return relayWhole(answer, reader, { exchange, context, length });
-  }
+  if (mayBeWhole) return relayWhole(answer, reader, { exchange, context, length });
   return relayStream(answer, reader, { exchange, context, head: [] });
 }
 
@@ -174,12 +175,21 @@ async function raceTimer(
   }
 }
 
-function passWhole(answer: Response, chunks: readonly Uint8Array[], options: WholeOptions): Response {
-  const { exchange, context, length } = options;
+/** Bun sends it with its length, as it came. */
+function passAsItIs(answer: Response, options: WholeOptions): Response {
+  finishWhole(answer, options);
+  return answer;
+}
+
+function finishWhole(answer: Response, { exchange, context, length }: WholeOptions): void {
   exchange.stream(answer.status);
   exchange.bytesOut = length;
   exchange.tryHold(0);
   context.departures.add(exchange);
+}
+
+function passWhole(answer: Response, chunks: readonly Uint8Array[], options: WholeOptions): Response {
+  finishWhole(answer, options);
   const [only] = chunks;
   const body = chunks.length === 1 && only !== undefined ? only : new Blob([...chunks]);
   return new Response(body, answer);
