@@ -1,0 +1,98 @@
+import { readdirSync, readlinkSync } from "node:fs";
+import { join } from "node:path";
+
+import type { LeakTarget, MixSandbox } from "../../scripts/lib/leaks/leak-mix.ts";
+import type { ProxyConfig } from "../../src/proxy/proxy-config.ts";
+
+/** What the parent asks of the process. */
+export type LeakCall =
+  | { readonly kind: "set"; readonly sandbox: MixSandbox }
+  | { readonly kind: "remove"; readonly name: string }
+  | { readonly kind: "look" }
+  | { readonly kind: "drain"; readonly drainMs: number };
+
+/** What is open and held in the process. */
+export interface LeakLook {
+  readonly counters: Readonly<Record<string, number>>;
+  /** Metrics of what is open now, by name. */
+  readonly gauges: Readonly<Record<string, number>>;
+  /** Timers of the proxy that are set. */
+  readonly timers: number;
+  /** Unhandled rejections and uncaught exceptions. */
+  readonly faults: readonly string[];
+  /** Lines of the access log. */
+  readonly logged: number;
+}
+
+export interface LeakReply {
+  readonly id: number;
+  readonly look: LeakLook | undefined;
+}
+
+/** A proxy in a process of its own; disposing of it kills it. */
+export interface LeakProxy extends LeakTarget, AsyncDisposable {
+  look(): Promise<LeakLook>;
+  drain(drainMs: number): Promise<void>;
+  /** Sockets that the process has open. */
+  sockets(): number;
+}
+
+export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<LeakProxy> {
+  const started = Promise.withResolvers<number>();
+  const waiting = new Map<number, PromiseWithResolvers<LeakLook | undefined>>();
+  let calls = 0;
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "leak-proxy-child.ts"), JSON.stringify(config)], {
+    stdio: ["ignore", "inherit", "inherit"],
+    ipc(message: LeakReply | { readonly port: number }) {
+      if ("port" in message) return started.resolve(message.port);
+      waiting.get(message.id)?.resolve(message.look);
+      waiting.delete(message.id);
+    },
+    onExit(_process, exitCode, signal) {
+      const error = new Error(`the proxy has ended: ${signal ?? exitCode}`);
+      started.reject(error);
+      for (const { reject } of waiting.values()) reject(error);
+    },
+  });
+  const ask = (call: LeakCall): Promise<LeakLook | undefined> => {
+    const id = calls++;
+    const reply = Promise.withResolvers<LeakLook | undefined>();
+    waiting.set(id, reply);
+    child.send({ id, call });
+    return reply.promise;
+  };
+  return {
+    port: await started.promise,
+    async setSandbox(sandbox) {
+      await ask({ kind: "set", sandbox });
+    },
+    async removeSandbox(name) {
+      await ask({ kind: "remove", name });
+    },
+    async look() {
+      const look = await ask({ kind: "look" });
+      if (look === undefined) throw new Error("no look");
+      return look;
+    },
+    async drain(drainMs) {
+      await ask({ kind: "drain", drainMs });
+    },
+    sockets: () => countSockets(child.pid),
+    async [Symbol.asyncDispose]() {
+      child.kill("SIGKILL");
+      await child.exited;
+    },
+  };
+}
+
+function countSockets(pid: number): number {
+  const dir = `/proc/${pid}/fd`;
+  return readdirSync(dir).filter((fd) => {
+    try {
+      return readlinkSync(join(dir, fd)).startsWith("socket:");
+    } catch {
+      // It was closed meanwhile.
+      return false;
+    }
+  }).length;
+}
