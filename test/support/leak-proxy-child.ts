@@ -2,17 +2,35 @@
  * Run by a test in a process of its own, so that its descriptors and its faults are its own: a proxy whose records, numbers and
  * drain are the parent's to ask for.
  */
+import { heapStats } from "bun:jsc";
+
 import { parseAddressSet } from "../../src/address.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import type { ProxyConfig } from "../../src/proxy/proxy-config.ts";
-import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import type { LeakCall, LeakLook, LeakReply } from "./leak-proxy.ts";
 import { createTestMetrics } from "./metrics.ts";
+
+/** What requests, WebSockets and sandboxes are made of: each of them has one of these at least. */
+const COUNTED_TYPES = [
+  "AbortController",
+  "AbortSignal",
+  "FetchSession",
+  "Headers",
+  "ReadableStream",
+  "Request",
+  "Response",
+  "ServerWebSocket",
+  "WebSocket",
+] as const;
 
 const faults: string[] = [];
 for (const event of ["unhandledRejection", "uncaughtException"] as const) {
   process.on(event, (reason: unknown) => void faults.push(`${event}: ${Bun.inspect(reason)}`));
 }
+
+/** Short, so that tunnels of silent sides end within the test, in milliseconds. */
+const TUNNEL_PING_INTERVAL_MS = 500;
 
 /** Timers that have been set, and have neither fired nor been cancelled. */
 let timers = 0;
@@ -40,37 +58,53 @@ const countingClock: Clock = {
 };
 
 const metrics = createTestMetrics();
-const config: Partial<ProxyConfig> = JSON.parse(process.argv[2] ?? "{}");
-const proxy = startProxy(
-  { ...config, trustedProxies: parseAddressSet("127.0.0.0/8") },
-  { clock: countingClock, metrics, tunnelPingIntervalMs: 500 },
-);
-
-async function look(): Promise<LeakLook> {
+async function look(proxy: ProxyHarness): Promise<LeakLook> {
   const gauges: Record<string, number> = {};
-  for (const [, name = "", value] of (await metrics.scrape()).matchAll(/^(\w+(?:request|tunnel)_active)(?:\{[^}]*\})? (\S+)/gm)) {
+  for (const [, name = "", value] of (await metrics.scrape()).matchAll(
+    /^(\w+(?:request|tunnel)_active)(?:\{[^}]*\})? (\S+)/gm,
+  )) {
     gauges[name] = Number(value);
   }
-  return { counters: { ...proxy.server.counters() }, gauges, timers, faults, logged: proxy.accessLog.length };
+  const bugs = proxy.accessLog.filter(({ code }) => code === "internal").map((entry) => Bun.inspect(entry));
+  return { counters: { ...proxy.server.counters() }, gauges, timers, faults: [...faults, ...bugs] };
 }
 
-async function answer(call: LeakCall): Promise<LeakLook | undefined> {
+function countObjects(): Record<string, number> {
+  Bun.gc(true);
+  const counts = heapStats().objectTypeCounts;
+  return Object.fromEntries(COUNTED_TYPES.map((type) => [type, counts[type] ?? 0]));
+}
+
+async function answer(proxy: ProxyHarness, call: LeakCall): Promise<Omit<LeakReply, "id">> {
   switch (call.kind) {
     case "set":
-      return void proxy.provider.set(call.sandbox);
+      proxy.provider.set(call.sandbox);
+      return {};
     case "remove":
-      return void proxy.provider.table.remove("default", call.name);
+      proxy.provider.table.remove("default", call.name);
+      return {};
     case "look":
-      return look();
+      return { look: await look(proxy) };
+    case "objects":
+      return { objects: countObjects() };
     case "drain":
-      return void (await proxy.server.drain(call.drainMs));
+      await proxy.server.drain(call.drainMs);
+      return {};
   }
 }
 
-process.on("message", (message: { readonly id: number; readonly call: LeakCall }) => {
-  void answer(message.call).then((look) => {
-    const reply: LeakReply = { id: message.id, look };
-    process.send?.(reply);
-  });
+async function reply(proxy: ProxyHarness, id: number, call: LeakCall): Promise<void> {
+  process.send?.({ id, ...(await answer(proxy, call)) });
+}
+
+process.once("message", (config: Partial<ProxyConfig>) => {
+  const proxy = startProxy(
+    { ...config, trustedProxies: parseAddressSet("127.0.0.0/8") },
+    { clock: countingClock, metrics, tunnelPingIntervalMs: TUNNEL_PING_INTERVAL_MS },
+  );
+  process.on(
+    "message",
+    ({ id, call }: { readonly id: number; readonly call: LeakCall }) => void reply(proxy, id, call),
+  );
+  process.send?.({ port: proxy.port });
 });
-process.send?.({ port: proxy.port });

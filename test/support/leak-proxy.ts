@@ -9,6 +9,7 @@ export type LeakCall =
   | { readonly kind: "set"; readonly sandbox: MixSandbox }
   | { readonly kind: "remove"; readonly name: string }
   | { readonly kind: "look" }
+  | { readonly kind: "objects" }
   | { readonly kind: "drain"; readonly drainMs: number };
 
 /** What is open and held in the process. */
@@ -18,20 +19,24 @@ export interface LeakLook {
   readonly gauges: Readonly<Record<string, number>>;
   /** Timers of the proxy that are set. */
   readonly timers: number;
-  /** Unhandled rejections and uncaught exceptions. */
+  /** Unhandled rejections, uncaught exceptions, and exchanges that a bug ended. */
   readonly faults: readonly string[];
-  /** Lines of the access log. */
-  readonly logged: number;
 }
+
+/** Objects on the heap, after a collection of garbage, by their type. */
+export type LeakObjects = Readonly<Record<string, number>>;
 
 export interface LeakReply {
   readonly id: number;
-  readonly look: LeakLook | undefined;
+  /** What was asked for; without either, it is done. */
+  readonly look?: LeakLook;
+  readonly objects?: LeakObjects;
 }
 
 /** A proxy in a process of its own; disposing of it kills it. */
 export interface LeakProxy extends LeakTarget, AsyncDisposable {
   look(): Promise<LeakLook>;
+  objects(): Promise<LeakObjects>;
   drain(drainMs: number): Promise<void>;
   /** Sockets that the process has open. */
   sockets(): number;
@@ -39,13 +44,13 @@ export interface LeakProxy extends LeakTarget, AsyncDisposable {
 
 export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<LeakProxy> {
   const started = Promise.withResolvers<number>();
-  const waiting = new Map<number, PromiseWithResolvers<LeakLook | undefined>>();
+  const waiting = new Map<number, PromiseWithResolvers<LeakReply>>();
   let calls = 0;
-  const child = Bun.spawn([process.execPath, join(import.meta.dir, "leak-proxy-child.ts"), JSON.stringify(config)], {
+  const child = Bun.spawn([process.execPath, join(import.meta.dir, "leak-proxy-child.ts")], {
     stdio: ["ignore", "inherit", "inherit"],
     ipc(message: LeakReply | { readonly port: number }) {
       if ("port" in message) return started.resolve(message.port);
-      waiting.get(message.id)?.resolve(message.look);
+      waiting.get(message.id)?.resolve(message);
       waiting.delete(message.id);
     },
     onExit(_process, exitCode, signal) {
@@ -54,9 +59,10 @@ export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<Leak
       for (const { reject } of waiting.values()) reject(error);
     },
   });
-  const ask = (call: LeakCall): Promise<LeakLook | undefined> => {
+  child.send(config);
+  const ask = (call: LeakCall): Promise<LeakReply> => {
     const id = calls++;
-    const reply = Promise.withResolvers<LeakLook | undefined>();
+    const reply = Promise.withResolvers<LeakReply>();
     waiting.set(id, reply);
     child.send({ id, call });
     return reply.promise;
@@ -70,9 +76,14 @@ export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<Leak
       await ask({ kind: "remove", name });
     },
     async look() {
-      const look = await ask({ kind: "look" });
+      const { look } = await ask({ kind: "look" });
       if (look === undefined) throw new Error("no look");
       return look;
+    },
+    async objects() {
+      const { objects } = await ask({ kind: "objects" });
+      if (objects === undefined) throw new Error("no objects");
+      return objects;
     },
     async drain(drainMs) {
       await ask({ kind: "drain", drainMs });

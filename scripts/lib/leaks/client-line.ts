@@ -80,7 +80,8 @@ export async function openLine(port: number): Promise<ClientLine> {
     async writeForever(data, leave) {
       let hasToLeave = false;
       void leave.then(() => (hasToLeave = true));
-      while (!isClosed && !hasToLeave) {
+      const isOver = (): boolean => isClosed || hasToLeave;
+      while (!isOver()) {
         await Promise.race([write(data), leave]);
         await new Promise<void>((resolve) => setImmediate(resolve));
       }

@@ -23,6 +23,8 @@ export interface SandboxRequest {
 export interface Misbehaviour {
   /** Completes "the sandbox …". */
   readonly name: string;
+  /** It accepts handshakes. */
+  readonly accepts?: true;
   act(socket: Socket, request: SandboxRequest, random: Random): void;
 }
 

@@ -122,10 +122,10 @@ export class LeakMix {
   #begin(): void {
     const { random, misbehaviours } = this.#options;
     this.#begun++;
-    const isWebSocket = random.integer(5) < 2;
+    const isWebSocket = random.integer(2) === 0;
     const clients = isWebSocket ? WEBSOCKET_CLIENTS : HTTP_CLIENTS;
     const client = clients[random.integer(clients.length)];
-    const index = random.integer(misbehaviours.length);
+    const index = this.#pickMisbehaviour(isWebSocket);
     const seed = random.integer(2 ** 31);
     const name = random.pick(NAMES);
     const heads = this.#createHeads({ name, path: misbehaviourPath(index, seed), random });
@@ -142,6 +142,15 @@ export class LeakMix {
       ended: Promise.resolve().then(run),
     };
     this.#open.add(open);
+  }
+
+  /** Any one; for half of the handshakes one that accepts them. */
+  #pickMisbehaviour(isWebSocket: boolean): number {
+    const { random, misbehaviours } = this.#options;
+    const accepting = [...misbehaviours.keys()].filter((index) => misbehaviours[index]?.accepts === true);
+    const index = random.integer(misbehaviours.length);
+    if (!isWebSocket || random.integer(2) === 0) return index;
+    return accepting[index % accepting.length] ?? index;
   }
 
   async #runClient(client: RudeClient, plan: Parameters<RudeClient["act"]>[1]): Promise<void> {
@@ -171,11 +180,14 @@ export class LeakMix {
   /** One sandbox changes: its address, its uid, its credential, its readiness; or it goes, or comes again. */
   async #change(): Promise<void> {
     const { random, endpoints = SANDBOX_HOSTS } = this.#options;
-    const name = random.pick(NAMES);
-    const known = this.#sandboxes.get(name);
-    const kind = random.pick(["move", "move", "remove", "replace", "token", "readiness"]);
     const endpoint = random.pick(endpoints);
+    const kind = random.pick(["move", "move", "remove", "replace", "token", "readiness"]);
+    // Whoever is away comes back first: else most clients would find nobody.
+    const away = NAMES.find((each) => this.#sandboxes.get(each)?.ready !== true);
+    const name = away ?? random.pick(NAMES);
+    const known = this.#sandboxes.get(name);
     if (known === undefined) return this.#set({ name, uid: newUid(), endpoint, token: "", ready: true });
+    if (away !== undefined) return this.#set({ ...known, ready: true });
     switch (kind) {
       case "move":
         return this.#set({ ...known, endpoint });
@@ -186,7 +198,7 @@ export class LeakMix {
       case "token":
         return this.#set({ ...known, token: known.token === "" ? `token-${random.integer(1_000)}` : "" });
       case "readiness":
-        return this.#set({ ...known, ready: !known.ready });
+        return this.#set({ ...known, ready: false });
     }
   }
 

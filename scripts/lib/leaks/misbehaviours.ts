@@ -129,12 +129,15 @@ function upgradeHead({ headerLines }: SandboxRequest): string {
 }
 
 /** Accepts the handshake, then goes on. */
-const upgrades = (name: string, then: (socket: Socket, random: Random) => void): Misbehaviour =>
-  plain(`upgrades and ${name}`, (socket, request, random) => {
+const upgrades = (name: string, then: (socket: Socket, random: Random) => void): Misbehaviour => ({
+  name: `upgrades and ${name}`,
+  accepts: true,
+  act(socket, request, random) {
     if (!request.isUpgrade) return void socket.write(answers(2));
     socket.write(upgradeHead(request));
     then(socket, random);
-  });
+  },
+});
 
 const UPGRADING: readonly Misbehaviour[] = [
   upgrades("is silent", () => {}),

@@ -43,7 +43,7 @@ async function depart(line: ClientLine, plan: ClientPlan): Promise<void> {
 
 const client = (name: string, act: RudeClient["act"]): RudeClient => ({ name, act });
 
-const get = ({ head }: ClientPlan): string => `${head("GET")}\r\n`;
+const get = (plan: ClientPlan): string => `${plan.head("GET")}\r\n`;
 
 /** Writes part of an upload, of which the rest never comes. */
 const partOfUpload = (plan: ClientPlan): string => {
