@@ -1,7 +1,7 @@
-import { readdirSync, readlinkSync } from "node:fs";
 import { join } from "node:path";
 
 import type { LeakTarget, MixSandbox } from "../../scripts/lib/leaks/leak-mix.ts";
+import { countSockets } from "../../scripts/lib/leaks/nothing-open.ts";
 import type { ProxyConfig } from "../../src/proxy/proxy-config.ts";
 
 /** What the parent asks of the process. */
@@ -94,16 +94,4 @@ export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<Leak
       await child.exited;
     },
   };
-}
-
-function countSockets(pid: number): number {
-  const dir = `/proc/${pid}/fd`;
-  return readdirSync(dir).filter((fd) => {
-    try {
-      return readlinkSync(join(dir, fd)).startsWith("socket:");
-    } catch {
-      // It was closed meanwhile.
-      return false;
-    }
-  }).length;
 }
