@@ -8,6 +8,8 @@ import { parseDurationMs } from "../src/config/values.ts";
 import { createAddressSwap } from "./lib/stage/address-swap.ts";
 import { eventually } from "./lib/eventually.ts";
 import { type IngressProcess, isAnswering, startIngressProcess } from "./lib/ingress-process.ts";
+import { expectNothingOpen } from "./lib/leaks/nothing-open.ts";
+import { soakLeaks } from "./lib/leaks/soak-leaks.ts";
 import { startProxy } from "./lib/stage/proxy-harness.ts";
 import { createRandom, type Random } from "./lib/stage/random.ts";
 import { openRaw, rawRequest } from "./lib/stage/raw-client.ts";
@@ -34,7 +36,13 @@ interface SoakOptions {
 /** Gives a line about what was seen; throws when it was wrong. */
 type Case = (options: SoakOptions) => Promise<string>;
 
-const CASES: Readonly<Record<string, Case>> = { transfer, "keep-alive": keepAlive, streams, swap };
+const CASES: Readonly<Record<string, Case>> = {
+  transfer,
+  "keep-alive": keepAlive,
+  streams,
+  swap,
+  leaks: (options) => soakLeaks(BINARY, options),
+};
 
 /** An ingress with one sandbox, `soak`, on 127.0.0.1. */
 async function startStage(): Promise<IngressProcess> {
@@ -92,6 +100,7 @@ async function transfer({ gigabytes }: SoakOptions): Promise<string> {
   const seen = `${received} bytes down in ${downSeconds.toFixed(1)} s, ${sent} up in ${upSeconds.toFixed(1)} s, at most ${(resident / 2 ** 20).toFixed(0)} MiB resident`;
   if (received !== total || sent !== total) throw new Error(`${seen}: expected ${total} each`);
   if (resident > TRANSFER_RESIDENT_MAX_BYTES) throw new Error(`${seen}: more than bounded`);
+  await expectNothingOpen(ingress);
   return seen;
 }
 
@@ -125,6 +134,7 @@ async function keepAlive({ random, durationMs }: SoakOptions): Promise<string> {
       await server.stop();
     }
   }
+  await expectNothingOpen(ingress);
   return lines.join("; ");
 }
 
@@ -200,6 +210,7 @@ async function streams(): Promise<string> {
   if (cut > 0) throw new Error(`${cut} of ${STREAMS} streams were cut`);
   const seen = `${STREAMS} streams: a plain request takes ${(beside / alone).toFixed(2)} times as long, ${perStream.toFixed(1)} KiB a stream`;
   if (beside / alone > STREAMS_DELAY_RATIO_MAX) throw new Error(seen);
+  await expectNothingOpen(ingress);
   return seen;
 }
 
@@ -223,6 +234,7 @@ async function swap({ random, durationMs }: SoakOptions): Promise<string> {
   const { good, ended, wrong } = stage.tally;
   const seen = `${swaps} swaps, ${good} answers, ${ended} requests and tunnels ended, ${wrong.length} from the wrong address`;
   if (wrong.length > 0) throw new Error(`${seen}: ${wrong.slice(0, 3).join(", ")}`);
+  await eventually(() => Object.values(proxy.server.counters()).every((count) => count === 0));
   return seen;
 }
 

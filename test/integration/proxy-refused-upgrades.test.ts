@@ -1,5 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
+import type { Socket } from "node:net";
+
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
@@ -123,6 +125,30 @@ describe("a refused upgrade whose body never ends", () => {
     expect(await client.closed()).not.toContain("\r\n0\r\n");
     await eventually(stage.isAllGone);
     expect(stage.proxy.accessLog.at(-1)).toMatchObject({ status: 403, code: "upstream_reset" });
+  });
+});
+
+describe("a refused upgrade that ends before it is whole", () => {
+  const begun = (framing: string): string => `HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\n${framing}\r\n\r\n`;
+  test.each<[string, (socket: Socket) => void]>([
+    ["its connection ends within the length", (socket) => socket.end(`${begun("Content-Length: 100")}only this`)],
+    ["its connection ends before the body", (socket) => socket.end(begun("Content-Length: 100"))],
+    [
+      "its connection is reset within the length",
+      (socket) => socket.write(`${begun("Content-Length: 100")}only this`, () => socket.resetAndDestroy()),
+    ],
+    [
+      "its connection is reset before the body",
+      (socket) => socket.write(begun("Content-Length: 100"), () => socket.resetAndDestroy()),
+    ],
+  ])("is the sandbox's failure, not the ingress's: %s", async (_name, refuse) => {
+    await using proxy = startProxy();
+    proxy.provider.set({ name: "sb" });
+    await using sandbox = await startRawUpstream(refuse);
+    const answer = await rawRequest(proxy.port, upgradeOf("sb", sandbox.port));
+    expect(answer.status).toBe(502);
+    expect(proxy.accessLog).toMatchObject([{ status: 502, code: "upstream_reset" }]);
+    expect(proxy.server.counters()).toEqual(NOTHING_OPEN);
   });
 });
 

@@ -228,6 +228,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
+  // Where the client is gone already nobody reads the stream, and nobody waits for this.
+  options.pending?.catch(ignoreTornStream);
   context.lookAtMemory();
   exchange.checkRoom();
   const flow = new BodyFlow(monotonic());

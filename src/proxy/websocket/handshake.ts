@@ -11,7 +11,7 @@ import { type HeaderSnapshot, rewriteResponseHeaders } from "../request/headers.
 import { hasToken, isListTooLong } from "../request/list-field.ts";
 import { Tunnel, type TunnelData } from "./tunnel.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
-import { connectResultOf } from "../upstream/errors.ts";
+import { connectResultOf, toUpstreamError } from "../upstream/errors.ts";
 import { dialWebSocket } from "./dial.ts";
 
 /** What opening a tunnel needs from the program. */
@@ -120,11 +120,16 @@ function upgradeClient(
   });
 }
 
-function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
+async function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Promise<Response> {
   const seen = rewriteResponseHeaders(answer.headers, {
     closeConnection: exchange.subject.isLast || context.closesConnections(),
     requestId: exchange.subject.requestId,
   });
   rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
-  return relayAnswer(answer, exchange, context.answerBody);
+  try {
+    return await relayAnswer(answer, exchange, context.answerBody);
+  } catch (thrown) {
+    // It is read while it is passed on: what fails is the sandbox's connection.
+    throw toUpstreamError(thrown);
+  }
 }
