@@ -132,3 +132,42 @@ function mappedIpv4(canonical: string): string | undefined {
   const value = Number.parseInt(high, 16) * 0x10000 + Number.parseInt(low, 16);
   return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
 }
+
+/** Groups of an IPv6 address, and how many of them make its /64 and its /48. */
+const IPV6_GROUPS = 8;
+const NETWORK_GROUPS = 4;
+const SITE_GROUPS = 3;
+
+/** Whom limits on a client count against. */
+export interface ClientNetwork {
+  /**
+   * Its IPv4 address, or the /64 of its IPv6 address. One host is given at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4)
+   * and may take a new address in it for each request (RFC 8981). A text that is no address stands for itself.
+   */
+  readonly network: string;
+  /** The /48 of its IPv6 address, the most that one site is given (RFC 6177 §2); undefined for IPv4. */
+  readonly site: string | undefined;
+}
+
+/** @param clientAddress Canonical, as `parseAddress` gives it. */
+export function clientNetworkOf(clientAddress: string): ClientNetwork {
+  if (!clientAddress.includes(":")) return { network: clientAddress, site: undefined };
+  // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
+  const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
+  if (mapped !== undefined) return { network: mapped, site: undefined };
+  const [head = "", tail] = clientAddress.split("::");
+  const groups = splitGroups(head);
+  if (tail !== undefined) {
+    const missing = IPV6_GROUPS - groups.length - splitGroups(tail).length;
+    for (let left = missing; left > 0; left--) groups.push("0");
+    groups.push(...splitGroups(tail));
+  }
+  return {
+    network: `${groups.slice(0, NETWORK_GROUPS).join(":")}::/64`,
+    site: `${groups.slice(0, SITE_GROUPS).join(":")}::/48`,
+  };
+}
+
+function splitGroups(text: string): string[] {
+  return text === "" ? [] : text.split(":");
+}

@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import { clientNetworkOf } from "./client-network.ts";
+import { clientNetworkOf } from "../address.ts";
 import { LeakyBuckets } from "./leaky-buckets.ts";
 
 /** Failed signature checks that a client may make at a sandbox at once: a page of stale links must not lock its reader out. */

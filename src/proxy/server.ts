@@ -106,6 +106,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const departures = new Departures({
     pendingRequests: () => listener.pendingRequests(),
     hasLeft: (request) => !listener.isOpen(request),
+    monotonic,
     afterTurn: (callback) => void setImmediate(callback),
   });
   const guard = new MemoryGuard(register, {
@@ -190,10 +191,13 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   });
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
-      const now = clock.monotonic();
-      guard.lookSoon(now);
-      tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
-      lookWhileTense();
+      try {
+        const now = clock.monotonic();
+        guard.lookSoon(now);
+        tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
+      } finally {
+        lookWhileTense();
+      }
     });
   };
   provider.onGenerationEnd((record) => {

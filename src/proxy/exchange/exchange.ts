@@ -5,6 +5,7 @@ import type { Route } from "../../route/route.ts";
 import { BodyFlow } from "./body-flow.ts";
 import type { BrowserView } from "../browser/view.ts";
 import type { ExchangeShare } from "./share.ts";
+import { STALLED_DOWNLOAD_BYTES, stalledBytesOf } from "./stalled-sizes.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
 /**
@@ -59,7 +60,7 @@ export interface ExchangeSubject {
 export interface ExchangeObserver {
   /** Bytes moved in either direction. Called for each chunk, so it must be cheap. */
   onActivity(exchange: Exchange): void;
-  /** Called exactly once, after the exchange has left the register and given back all that it held. */
+  /** Called exactly once, after the exchange has left the register and given back all that it held. Must not throw. */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
   /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
   onCutWhileLeaving(exchange: Exchange): void;
@@ -69,14 +70,6 @@ export interface ExchangeObserver {
 export interface Releasable {
   release(): void;
 }
-
-const MIB = 1024 * 1024;
-
-/** What Bun and the allocator hold of an answer that its client does not read, in bytes: 2.1 to 2.4 MiB were measured. */
-const STALLED_DOWNLOAD_BYTES = 2.5 * MIB;
-
-/** What they hold of a request's body that the sandbox does not read, in bytes: 3.3 to 5 MiB were measured. */
-const STALLED_UPLOAD_BYTES = 5 * MIB;
 
 /** The status of an upgrade (RFC 9110 §15.2.2). */
 const SWITCHING_PROTOCOLS = 101;
@@ -247,7 +240,7 @@ export class Exchange {
     try {
       callback();
     } catch (thrown) {
-      this.cut(new IngressError("internal", undefined, { cause: thrown }));
+      this.cut(toInternal(thrown));
     }
   }
 
@@ -263,8 +256,15 @@ export class Exchange {
     this.#cutBy = error;
     this.#controller.abort(error);
     // Once the head is sent, an unread stream does not report the abort, so it ends here.
-    if (this.#state === "leaving") this.#observer.onCutWhileLeaving(this);
-    else if (this.hasBegun) this.end(error);
+    if (this.#state !== "leaving") {
+      if (this.hasBegun) this.end(error);
+      return;
+    }
+    try {
+      this.#observer.onCutWhileLeaving(this);
+    } catch (thrown) {
+      this.end(toInternal(thrown));
+    }
   }
 
   countIn(bytes: number, nowMs: number): void {
@@ -296,32 +296,42 @@ export class Exchange {
 
   /** The turn of one of its streamed bodies has changed: what waits for a read is in the account. */
   noteTurn(): void {
-    if (this.#state === "ended") return;
-    let bytes = 0;
-    if (this.download?.turn === "sink") bytes += STALLED_DOWNLOAD_BYTES;
-    if (this.upload?.turn === "sink") bytes += STALLED_UPLOAD_BYTES;
+    // What was cut is on its way out: its share of the account is free for others.
+    if (this.#state === "ended" || this.#cutBy !== undefined) return;
+    const bytes = stalledBytesOf(this);
     if (bytes !== this.stalledBytes) this.#register.setStalled(this, bytes);
   }
 
-  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */
+  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. What a resource throws makes it `internal`. */
   end(error?: IngressError): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    try {
-      for (const resource of this.#held ?? []) resource.release();
-    } finally {
-      this.#register.remove(this);
-      const status = this.#status ?? error?.status ?? 0;
-      this.#observer.onEnd(this, { status, error });
+    let outcome = error;
+    for (const resource of this.#held ?? []) {
+      try {
+        resource.release();
+      } catch (thrown) {
+        outcome = toInternal(thrown);
+      }
     }
+    this.#register.remove(this);
+    this.#observer.onEnd(this, { status: this.#status ?? outcome?.status ?? 0, error: outcome });
   }
 
   #touch(nowMs: number): void {
     this.activeAt = nowMs;
-    this.#observer.onActivity(this);
+    try {
+      this.#observer.onActivity(this);
+    } catch (thrown) {
+      this.cut(toInternal(thrown));
+    }
   }
 
   #advance(to: ExchangeState): void {
     if (this.#state !== "ended") this.#state = to;
   }
+}
+
+function toInternal(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }

@@ -100,11 +100,10 @@ export class MemoryGuard {
 
   /** Gives those that stall, the greediest sandbox's first, and of these the one that stalls longest. */
   #listStalled(nowMs: number): Exchange[] {
-    const { memory } = this.#register;
     const stalled: Exchange[] = [];
     for (const exchange of this.#register) {
       // An answer that was not read at once is in the account from the first look on.
-      if (exchange.state === "leaving") memory.setStalled(exchange, exchange.bytesOut);
+      if (exchange.state === "leaving") exchange.noteTurn();
       if (exchange.cutBy === undefined && isStalled(exchange, nowMs)) stalled.push(exchange);
     }
     return stalled.toSorted(
@@ -142,7 +141,7 @@ export class MemoryGuard {
   }
 
   #end(exchange: Exchange): void {
-    this.#options.onEnded();
+    exchange.guard(() => this.#options.onEnded());
     exchange.cut(new IngressError("memory_exceeded"));
     // What was cut is on its way out: its share of the account is free for others.
     if (exchange.state !== "ended") this.#register.memory.setStalled(exchange, 0);
@@ -150,12 +149,14 @@ export class MemoryGuard {
 }
 
 function isStalled(exchange: Exchange, nowMs: number): boolean {
-  if (exchange.state === "leaving") return nowMs - exchange.activeAt >= STALL_AFTER_MS;
-  return [exchange.download, exchange.upload].some(
-    (flow) => flow?.turn === "sink" && nowMs - flow.since >= STALL_AFTER_MS,
-  );
+  return nowMs - stalledSince(exchange) >= STALL_AFTER_MS;
 }
 
+/** Monotonic ms since which a receiver owes a read; infinity where none does. */
 function stalledSince(exchange: Exchange): number {
-  return Math.min(exchange.download?.since ?? exchange.activeAt, exchange.upload?.since ?? exchange.activeAt);
+  const { state, activeAt, upload, download } = exchange;
+  return Math.min(
+    state === "leaving" ? activeAt : Number.POSITIVE_INFINITY,
+    ...[upload, download].map((flow) => (flow?.turn === "sink" ? flow.since : Number.POSITIVE_INFINITY)),
+  );
 }

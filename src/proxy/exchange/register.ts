@@ -1,3 +1,4 @@
+import { clientNetworkOf } from "../../address.ts";
 import type { Exchange, ExchangeRegistry } from "./exchange.ts";
 import { ExchangeShare } from "./share.ts";
 import type { MemoryAccount } from "./memory-account.ts";
@@ -19,7 +20,7 @@ export interface RegisterCounters {
 export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   readonly memory: MemoryAccount;
   readonly #exchanges = new Slots<Exchange>();
-  /** Clients with open exchanges, by address; so there are never more than exchanges. */
+  /** Clients with open exchanges, by their network; so there are never more than exchanges. */
   readonly #clients = new Map<string, ExchangeShare>();
 
   constructor(memory: MemoryAccount) {
@@ -31,9 +32,14 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     return this.#exchanges.size;
   }
 
-  /** The share of a client; a new one where it has nothing open. */
+  /**
+   * The share of a client; a new one where it has nothing open. All addresses of an IPv6 /64 are one client: whoever has one of
+   * them has them all.
+   * @param address Canonical.
+   */
   shareOfClient(address: string): ExchangeShare {
-    return this.#clients.get(address) ?? new ExchangeShare();
+    const { network } = clientNetworkOf(address);
+    return this.#clients.get(network) ?? new ExchangeShare(network);
   }
 
   /** Called by the exchange when it begins. */
@@ -44,7 +50,7 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     share.requests++;
     const { client } = exchange;
     if (client === undefined) return;
-    if (client.requests++ === 0) this.#clients.set(exchange.subject.clientAddress, client);
+    if (client.requests++ === 0) this.#clients.set(client.key, client);
   }
 
   /** Called by the exchange when it ends. */
@@ -56,7 +62,7 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     share.requests--;
     const { client } = exchange;
     if (client === undefined) return;
-    if (--client.requests === 0) this.#clients.delete(exchange.subject.clientAddress);
+    if (--client.requests === 0) this.#clients.delete(client.key);
   }
 
   tryHold(exchange: Exchange, bytes: number): boolean {

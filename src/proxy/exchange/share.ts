@@ -8,12 +8,18 @@ export interface Cuttable {
 
 /** What one sandbox generation, or one client, has of what belongs to all. */
 export class ExchangeShare {
+  /** Whose share it is: the network of a client. Empty for a generation, which its upstream knows. */
+  readonly key: string;
   /** The open exchanges of a generation. A client's are only counted. */
   readonly exchanges = new Slots<Cuttable>();
   /** Open exchanges. */
   requests = 0;
   /** Bytes in the memory account. */
   heldBytes = 0;
+
+  constructor(key = "") {
+    this.key = key;
+  }
 }
 
 /**

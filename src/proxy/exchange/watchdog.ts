@@ -141,9 +141,14 @@ export class Watchdog {
     this.#asked.add(exchange);
     const split = dialled.lastIndexOf(":");
     const address = dialled.slice(0, split).replaceAll(/[[\]]/g, "");
-    const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
-    this.#asked.delete(exchange);
-    exchange.guard(() => this.#judgeConnection(exchange, state));
+    try {
+      const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
+      this.#judgeConnection(exchange, state);
+    } catch (thrown) {
+      exchange.cut(new IngressError("internal", undefined, { cause: thrown }));
+    } finally {
+      this.#asked.delete(exchange);
+    }
   }
 
   #judgeConnection(exchange: Exchange, state: ConnectionState): void {

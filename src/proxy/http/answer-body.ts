@@ -1,8 +1,9 @@
-import { IngressError } from "../../errors.ts";
+import { IngressError, toIngressError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { isWhole } from "./arrived.ts";
+import { toUpstreamError } from "../upstream/errors.ts";
 import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
 
 /**
@@ -79,6 +80,15 @@ function isBodyReader(reader: object): reader is BodyReader {
   return "readMany" in reader;
 }
 
+/** An errored stream throws at once. */
+function readMany(reader: BodyReader): ManyRead | Promise<ManyRead> {
+  try {
+    return reader.readMany();
+  } catch (thrown) {
+    throw toUpstreamError(thrown);
+  }
+}
+
 interface WholeOptions {
   readonly exchange: Exchange;
   readonly context: AnswerBodyContext;
@@ -87,7 +97,7 @@ interface WholeOptions {
 
 function relayWhole(answer: Response, reader: BodyReader, options: WholeOptions): Response | Promise<Response> {
   // Mostly the body came with the head, and is here without a wait.
-  const first = reader.readMany();
+  const first = readMany(reader);
   if (!(first instanceof Promise) && sizeOf(first) === options.length) return passWhole(answer, first.value, options);
   return collect(answer, reader, { ...options, first });
 }
@@ -125,7 +135,7 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
     if (pace.size >= length) return passWhole(answer, chunks, options);
     // fetch rejects an answer that is shorter than promised, so this is only a guard.
     if (read.done) throw new IngressError("upstream_reset");
-    read = reader.readMany();
+    read = readMany(reader);
     // Also where each read comes quickly, since a sandbox may drip.
     if (pace.isLate(context.monotonic())) {
       exchange.tryHold(0);
@@ -170,6 +180,8 @@ async function raceTimer(
   const timer = context.after(delayMs, () => late.resolve(undefined));
   try {
     return await Promise.race([pending, late.promise]);
+  } catch (thrown) {
+    throw toUpstreamError(thrown);
   } finally {
     timer.cancel();
   }
@@ -236,11 +248,13 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.download = flow;
   exchange.stream(status);
   let pending = options.pending;
+  // Where the answer is torn before its client reads, nobody waits for it any more.
+  pending?.catch(ignoreTornStream);
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
   /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {
     mayComeEarly = false;
-    const read = reader.readMany();
+    const read = readMany(reader);
     pending = Promise.resolve(read);
     if (!(read instanceof Promise)) return undefined;
     if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
@@ -257,8 +271,13 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
     for (;;) {
       const chunk = head.shift();
       if (chunk !== undefined) return chunk;
-      if (pending === undefined) return (await reader.read()).value;
-      const read = await pending;
+      let read: ManyRead;
+      try {
+        if (pending === undefined) return (await reader.read()).value;
+        read = await pending;
+      } catch (thrown) {
+        throw new IngressError("upstream_reset", undefined, { cause: thrown });
+      }
       pending = undefined;
       if (read.value.length === 0 && read.done) return undefined;
       head.push(...read.value);
@@ -291,7 +310,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
           exchange.countOut(value.byteLength, now);
           controller.enqueue(value);
         } catch (thrown) {
-          const error = exchange.cutBy ?? new IngressError("upstream_reset", undefined, { cause: thrown });
+          const error = exchange.cutBy ?? toIngressError(thrown);
+          exchange.cut(error);
           exchange.end(error);
           // An error, not an end: the client must see that the answer is not whole (RFC 9112 §8).
           throw error;

@@ -1,4 +1,5 @@
 import type { Clock } from "../../clock.ts";
+import { toIngressError } from "../../errors.ts";
 import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { checkAnswerStatus } from "./answer-status.ts";
 import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
@@ -48,7 +49,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
-    const error = exchange.cutBy ?? toUpstreamError(thrown);
+    const error = exchange.cutBy ?? toIngressError(thrown);
     // An answer that is not passed on is torn.
     exchange.cut(error);
     exchange.end(error);

@@ -1,6 +1,6 @@
 import type { Clock } from "../../clock.ts";
-import type { IngressError } from "../../errors.ts";
-import type { AccessLogger } from "./access-log.ts";
+import { IngressError } from "../../errors.ts";
+import type { AccessEntry, AccessLogger } from "./access-log.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
@@ -34,7 +34,10 @@ export interface ReportContext {
   onCutWhileLeaving(exchange: Exchange): void;
 }
 
-/** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
+/**
+ * Tells log and metrics how requests end: both those that were forwarded and those that were refused. What either throws makes
+ * that request `internal`, and nothing else.
+ */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
 
@@ -46,50 +49,64 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
       const durationMs = clock.monotonic() - startedAt;
-      metrics.requestEnded(request.method, outcome.status, route.form, isTunnel ? "websocket" : "http", durationMs);
-      countFailure(exchange, outcome);
-      if (!accessLog.wants(outcome.status, outcome.error?.code)) return;
-      accessLog.log({
+      const { status } = outcome;
+      const fault = attempt(() => {
+        metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
+        countFailure(exchange, outcome);
+      });
+      const error = fault ?? outcome.error;
+      tell(status, error, () => ({
         method: request.method,
         form: route.form,
         sandboxId: route.sandboxId,
         port: route.port,
-        status: outcome.status,
-        code: outcome.error?.code,
+        status,
+        code: error?.code,
         bytesIn: exchange.bytesIn,
         bytesOut: exchange.bytesOut,
         durationMs,
         upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
         requestId: exchange.subject.requestId,
         clientAddress: exchange.subject.clientAddress,
-        cause: describeCause(outcome.error),
+        cause: describeCause(error),
         tunnel: isTunnel ? true : undefined,
         closeCode: exchange.closeCode,
-      });
+      }));
     },
 
     onRefused(request, refusal) {
-      const { error, route, clientAddress } = refusal;
+      const { route, clientAddress } = refusal;
       const durationMs = clock.monotonic() - refusal.startedAt;
       const proxyType = refusal.isUpgrade ? "websocket" : "http";
-      metrics.requestStarted();
-      metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
-      metrics.refused(error.code);
-      if (!accessLog.wants(error.status, error.code)) return;
-      accessLog.log({
+      const { status } = refusal.error;
+      const fault = attempt(() => {
+        metrics.requestStarted();
+        metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
+        metrics.refused(refusal.error.code);
+      });
+      const error = fault ?? refusal.error;
+      tell(status, error, () => ({
         method: request.method,
         form: route?.form ?? "none",
         sandboxId: route?.sandboxId,
         port: route?.port,
-        status: error.status,
+        status,
         code: error.code,
         durationMs,
         requestId: refusal.requestId,
         clientAddress,
         cause: describeCause(error),
-      });
+      }));
     },
   };
+
+  /** Writes the line of a request. Where that throws, only the metric can tell. */
+  function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
+    const fault = attempt(() => {
+      if (accessLog.wants(status, error?.code)) accessLog.log(gather());
+    });
+    if (fault !== undefined) attempt(() => metrics.refused(fault.code));
+  }
 
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
     if (error === undefined) return;
@@ -98,5 +115,15 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
+  }
+}
+
+/** Gives what was thrown as `internal`. */
+function attempt(run: () => void): IngressError | undefined {
+  try {
+    run();
+    return undefined;
+  } catch (thrown) {
+    return new IngressError("internal", undefined, { cause: thrown });
   }
 }

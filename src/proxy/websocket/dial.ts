@@ -53,8 +53,8 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
     const headers = new Headers();
     const fail = (error: IngressError): void => {
       exchange.signal.removeEventListener("abort", abort);
-      socket.terminate();
       reject(exchange.cutBy ?? error);
+      socket.terminate();
     };
     const abort = (): void => fail(new IngressError("client_closed"));
     // What a listener throws would reach nobody: the promise would stay open, and the exchange with it.

@@ -137,12 +137,15 @@ export function createTunnels(
       const all = [...open];
       let told = 0;
       for (let step = 1; step <= CLOSE_STEPS && open.size > 0; step++) {
-        for (const end = Math.ceil((all.length * step) / CLOSE_STEPS); told < end; told++) all[told]?.goAway(FAREWELL);
+        for (const end = Math.ceil((all.length * step) / CLOSE_STEPS); told < end; told++) {
+          const tunnel = all[told];
+          tunnel?.safely(() => tunnel.goAway(FAREWELL));
+        }
         await sleep(seams.clock, spreadMs / CLOSE_STEPS);
       }
     },
     terminateAll() {
-      for (const tunnel of open) tunnel.terminate();
+      for (const tunnel of open) tunnel.safely(() => tunnel.terminate());
     },
   };
 }

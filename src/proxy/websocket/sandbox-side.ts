@@ -95,7 +95,7 @@ export class SandboxSide {
     if (code === CLOSE_CODES.noStatus) this.socket.close();
     else this.socket.close(code, clipReason(reason));
     this.#closeTimer?.cancel();
-    this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.socket.terminate());
+    this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.#seams.safely(() => this.socket.terminate()));
   }
 
   terminate(): void {

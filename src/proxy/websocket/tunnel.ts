@@ -1,9 +1,10 @@
 import type { ServerWebSocket } from "bun";
 
+import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toIngressError } from "../../errors.ts";
 import { ClientSide } from "./client-side.ts";
-import { CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
@@ -45,6 +46,7 @@ export class Tunnel {
   readonly #tunnels: TunnelSet;
   /** The account of what waits: its exchange's. */
   readonly #backlog: { tryHold(bytes: number): boolean };
+  #client: ClientSide | undefined;
   #relay: Relay | undefined;
   #closing = false;
   #isCut = false;
@@ -75,7 +77,8 @@ export class Tunnel {
   /** The client is there: what waited goes first, then everything flows. */
   openClient(socket: ClientSocket): void {
     this.exchange.openTunnel();
-    this.#relay = this.#createRelay(new ClientSide(socket));
+    this.#client = new ClientSide(socket);
+    this.#relay = this.#createRelay(this.#client);
     this.#sandbox.listen({
       onFrame: (kind, data) => this.#fromSandbox(kind, data),
       onClose: (code, reason) => this.#closeFromSandbox(code, reason),
@@ -125,7 +128,7 @@ export class Tunnel {
   /** The client sent Close, or went away (1006). */
   closeFromClient(code: number, reason: string): void {
     this.exchange.closeCode ??= code;
-    this.#relay?.client.leave();
+    this.#client?.leave();
     this.#relay?.toClient.clear();
     if (!this.#closing) {
       this.#closing = true;
@@ -206,7 +209,7 @@ export class Tunnel {
       {
         client,
         sandbox: this.#sandbox,
-        payers: { sandboxUid: upstream.uid, clientAddress: subject.clientAddress },
+        payers: { sandboxUid: upstream.uid, clientNetwork: clientNetworkOf(subject.clientAddress).network },
         clock: this.#clock,
         tunnels: this.#tunnels,
       },
@@ -294,12 +297,20 @@ export class Tunnel {
 
   /** Something of ours has thrown. */
   #fail(thrown: unknown): void {
-    try {
-      const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
-      this.#endWith(toIngressError(thrown), farewell);
-    } finally {
-      this.#sandbox.terminate();
-      this.#finishIfDone();
+    const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
+    const steps = [
+      () => this.#endWith(toIngressError(thrown), farewell),
+      // Where the relay could not be made, nobody else closes the client's connection.
+      () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
+      () => this.#sandbox.terminate(),
+      () => this.#finishIfDone(),
+    ];
+    for (const step of steps) {
+      try {
+        step();
+      } catch {
+        // A fault of the same tunnel, which ends already: the first is told.
+      }
     }
   }
 
@@ -318,7 +329,7 @@ export class Tunnel {
     this.#closing = true;
     this.#clearLanes();
     const { cutBy } = this.exchange;
-    const clientCode = cutBy?.code === "access_revoked" ? CLOSE_CODES.policy : this.#farewell.client;
+    const clientCode = CLOSE_CODE_OF_CUT[cutBy?.code ?? ""] ?? this.#farewell.client;
     this.#relay?.client.close(clientCode, cutBy?.message ?? "");
     this.#sandbox.close(sandboxCode, "");
   }
