@@ -125,7 +125,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
         residentBytes: () => readResidentBytes(),
         collect: () => seams.process.collectGarbage(),
       },
-      names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },
+      names: { lookup: createDnsLookup({ ...endpoints, clock }), judge: endpoints.judge, logger },
       connectionState: (address, port) => tcp.stateOf(address, port),
       instance: seams.instance,
     },

@@ -69,6 +69,17 @@ describe("--stream-early-newline", () => {
     expect((await stage.client.readAnswer()).body).toBe("\ndata: one\n\n");
   });
 
+  test("relayStream drops a byte order mark that comes alone, and goes on with what comes then", async () => {
+    await using stage = await startSilent(head("Transfer-Encoding: chunked\r\n"));
+    await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
+    for (const socket of stage.sandbox.open) socket.write("3\r\n\xef\xbb\xbf\r\n", "latin1");
+    // Another silent stream gets its line feed meanwhile.
+    await using witness = await startSilent(head());
+    await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
+    stage.say("b\r\ndata: one\n\n\r\n0\r\n\r\n");
+    expect((await stage.client.readAnswer()).body).toBe("\ndata: one\n\n");
+  });
+
   test("relayStream adds nothing once a byte of the sandbox has come, however long it is silent then", async () => {
     await using stage = await startSilent(`${head()}data: o`);
     await stage.client.until((text) => text.includes("data: o"));
@@ -124,5 +135,44 @@ describe("--stream-early-newline", () => {
     await eventually(() => left.sandbox.open.size === 0 && left.proxy.server.inFlight() === 0);
     expect(left.proxy.accessLog.at(-1)).toMatchObject({ code: "client_closed", bytesOut: 1 });
     expect((await rawRequest(left.proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n")).status).toBe(200);
+  });
+
+  test("relayStream sends one line feed only, however long the sandbox stays silent", async () => {
+    await using stage = await startSilent(head());
+    await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
+    // As long again as the first one took.
+    await using witness = await startSilent(head());
+    await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
+    stage.say("data: one\n\n");
+    expect((await stage.client.readAnswer()).body).toBe("\ndata: one\n\n");
+  });
+
+  test("relayStream sends nothing for a client that leaves before its line feed, and ends at the sandbox", async () => {
+    await using stage = await startSilent(head());
+    await stage.client.until((text) => text.startsWith("HTTP/1.1 200"));
+    stage.client.destroy();
+    await eventually(() => stage.sandbox.open.size === 0 && stage.proxy.server.inFlight() === 0);
+    expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(["client_closed"]);
+    // Nothing of it is left that would reach the next one.
+    expect((await rawRequest(stage.proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n")).body).toBe("OK");
+  });
+
+  test.each([true, false])(
+    "relayStream never ends a stream cleanly whose sandbox dies before the line feed (flag: %p)",
+    async (streamEarlyNewline) => {
+      await using stage = await startSilent(head("Transfer-Encoding: chunked\r\n"), { streamEarlyNewline });
+      await stage.client.until((text) => text.startsWith("HTTP/1.1 200"));
+      for (const socket of stage.sandbox.open) socket.destroy();
+      const received = await stage.client.closed();
+      expect(received).not.toContain("\r\n0\r\n");
+      await eventually(() => stage.proxy.server.inFlight() === 0);
+      expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(["upstream_reset"]);
+    },
+  );
+
+  test("relayStream ends a stream cleanly, without a line feed, whose sandbox ends it at once", async () => {
+    await using stage = await startSilent(`${head("Transfer-Encoding: chunked\r\n")}0\r\n\r\n`);
+    const answer = await stage.client.readAnswer();
+    expect([answer.status, answer.body]).toEqual([200, ""]);
   });
 });
