@@ -10,17 +10,26 @@ import { connectResultOf } from "../upstream/errors.ts";
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
+  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
 /** A request that never became an exchange. */
-export interface Refusal {
-  readonly error: IngressError;
+interface Unforwarded {
   readonly route: Route | undefined;
   readonly clientAddress: string;
   readonly requestId: string;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   readonly isUpgrade: boolean;
+}
+
+export interface Refusal extends Unforwarded {
+  readonly error: IngressError;
+}
+
+export interface OwnAnswer extends Unforwarded {
+  readonly status: number;
 }
 
 /** What a report needs from the program. */
@@ -69,27 +78,33 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     },
 
     onRefused(request, refusal) {
-      const { error, route, clientAddress } = refusal;
-      const durationMs = clock.monotonic() - refusal.startedAt;
-      const proxyType = refusal.isUpgrade ? "websocket" : "http";
-      metrics.requestStarted();
-      metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
-      metrics.refused(error.code);
-      if (!accessLog.wants(error.status, error.code)) return;
-      accessLog.log({
-        method: request.method,
-        form: route?.form ?? "none",
-        sandboxId: route?.sandboxId,
-        port: route?.port,
-        status: error.status,
-        code: error.code,
-        durationMs,
-        requestId: refusal.requestId,
-        clientAddress,
-        cause: describeCause(error),
-      });
+      metrics.refused(refusal.error.code);
+      tellUnforwarded(request, refusal, { status: refusal.error.status, error: refusal.error });
     },
+
+    onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
+
+  function tellUnforwarded(request: Request, ended: Unforwarded, { status, error }: ExchangeOutcome): void {
+    const { route, clientAddress, requestId } = ended;
+    const durationMs = clock.monotonic() - ended.startedAt;
+    const proxyType = ended.isUpgrade ? "websocket" : "http";
+    metrics.requestStarted();
+    metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
+    if (!accessLog.wants(status, error?.code)) return;
+    accessLog.log({
+      method: request.method,
+      form: route?.form ?? "none",
+      sandboxId: route?.sandboxId,
+      port: route?.port,
+      status,
+      code: error?.code,
+      durationMs,
+      requestId,
+      clientAddress,
+      cause: describeCause(error),
+    });
+  }
 
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
     if (error === undefined) return;
