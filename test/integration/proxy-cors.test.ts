@@ -135,10 +135,8 @@ describe("answers and --cors-origins", () => {
   test("RequestHandler says nothing about CORS without the flag", async () => {
     for (const name of ["sb", "none"]) {
       const answer = await ask([routeTo(name), `Origin: ${APP}`], { from: without });
-      expect([cors(answer), headerValues(answer, "vary").join("")]).toEqual([
-        {},
-        expect.not.stringContaining("Origin"),
-      ]);
+      expect(cors(answer)).toEqual({});
+      expect(headerValues(answer, "vary").join("")).not.toContain("Origin");
     }
     expect((await preflight({ from: without })).status).toBe(400);
   });
