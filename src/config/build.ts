@@ -2,6 +2,7 @@ import { parseAccessKeys } from "../access/keys.ts";
 import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
 import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config } from "./config.ts";
+import { parseCorsOrigins } from "./cors-origins.ts";
 import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
@@ -52,6 +53,8 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
       originHeader: reader.choice("origin-header"),
       uriPrefix: reader.choice("uri-prefix"),
       cookieDomain: reader.choice("cookie-domain"),
+      uriRecovery: reader.choice("uri-recovery"),
+      corsOrigins: Object.freeze(reader.parse("cors-origins", parseCorsOrigins)),
     }),
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),

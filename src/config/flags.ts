@@ -180,6 +180,15 @@ export const FLAGS = [
     help: "Prefix of the URI form in a path that a sandbox sees: strip or keep",
   },
   {
+    name: "uri-recovery",
+    type: "choice",
+    default: "referer",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["referer", "off"],
+    help: "Absolute paths of pages in the URI form: referer (redirect to the prefix of the page) or off",
+  },
+  {
     name: "cookie-domain",
     type: "choice",
     default: "drop",
@@ -187,6 +196,14 @@ export const FLAGS = [
     valueName: "mode",
     choices: ["drop", "keep"],
     help: "Domain of a cookie that reaches beyond its sandbox: drop or keep",
+  },
+  {
+    name: "cors-origins",
+    type: "string",
+    default: "",
+    group: "Traffic",
+    valueName: "origins",
+    help: "Origins, separated by commas, whose pages may read answers: https://a.example.com, https://*.example.com",
   },
   {
     name: "connect-timeout",

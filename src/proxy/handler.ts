@@ -5,6 +5,8 @@ import type { Clock } from "../clock.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { ProxyMetrics, RoutingResult } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
+import type { BrowserAnswers } from "./browser/browser-answers.ts";
+import type { CorsPolicy } from "./browser/cors.ts";
 import { type BrowserConfig, buildBrowserView } from "./browser/view.ts";
 import { rewriteOrigin } from "./browser/request-origin.ts";
 import { parseRoute } from "../route/parse-route.ts";
@@ -18,7 +20,7 @@ import { forwardRequest, type ForwardContext } from "./http/forward.ts";
 import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./request/headers.ts";
 import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
-import { buildRefusal } from "./report/refusal.ts";
+import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
 import type { RequestReport } from "./report/report.ts";
 import { checkRequestFraming } from "./request/framing.ts";
 import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
@@ -35,6 +37,9 @@ const STATUS_PATH = "/status.ok";
 export interface HandlerContext {
   readonly mode: RouteMode;
   readonly browser: BrowserConfig;
+  /** Undefined: `--cors-origins` is off. */
+  readonly cors: CorsPolicy | undefined;
+  readonly browserAnswers: BrowserAnswers;
   readonly resolveClientAddress: ResolveClientAddress;
   /** `--max-body-size`, bytes; 0: no limit. */
   readonly maxBodyBytes: number;
@@ -138,7 +143,8 @@ export class RequestHandler {
 
       const isSigned = settledPath === route.signedPath;
       const { policy } = record;
-      const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen };
+      const cors = progress.isUpgrade ? undefined : context.cors?.decide(seen["origin"]);
+      const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen, cors };
       const browser = buildBrowserView(source);
       const stripped = collapseLeadingSlashes(settledPath);
       const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
@@ -185,6 +191,23 @@ export class RequestHandler {
     }
   }
 
+  /** What a browser gets in place of a refusal, if there is something better. Never rejects. */
+  async #answerInstead(request: Request, progress: Progress, error: IngressError): Promise<Response | undefined> {
+    const { browserAnswers, report } = this.#context;
+    const { address, isUpgrade, requestId, startedAt } = progress;
+    if (progress.exchange !== undefined || address === undefined) return undefined;
+    try {
+      const found = await browserAnswers.find({ request, error, address, isUpgrade });
+      if (found === undefined) return undefined;
+      const { response, route } = found;
+      const answer = { status: response.status, route, clientAddress: address.client, requestId, startedAt, isUpgrade };
+      report.onAnswered(request, answer);
+      return completeOwnAnswer(response, request, { closeConnection: this.#closes(request), requestId });
+    } catch (thrown) {
+      return this.#buildRefusal(request, progress, toIngressError(thrown));
+    }
+  }
+
   /** Begins again at the top when `ready` has come: so far nothing has been taken, and everything may have changed. */
   async #handleAfter(
     ready: Promise<void>,
@@ -200,10 +223,14 @@ export class RequestHandler {
 
   #answerStatus(request: Request): Response {
     const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-    if (isLast(request.headers.get("connection") ?? undefined) || this.#context.closesConnections()) {
-      headers.set("Connection", "close");
-    }
+    if (this.#closes(request)) headers.set("Connection", "close");
     return new Response("OK", { headers });
+  }
+
+  /** Whether an answer of our own is the last of its connection. */
+  #closes(request: Request, subject?: { readonly isLast: boolean }): boolean {
+    const isAsked = subject?.isLast ?? isLast(request.headers.get("connection") ?? undefined);
+    return isAsked || this.#context.closesConnections();
   }
 
   #resolve(route: Route): SandboxRecord {
@@ -225,10 +252,13 @@ export class RequestHandler {
   }
 
   /** Reports and answers a request that the ingress answers itself; once what is left of its body is read. */
-  #refuse(request: Request, progress: Progress, thrown: unknown): Handled {
-    const refusal = this.#buildRefusal(request, progress, toIngressError(thrown));
+  async #refuse(request: Request, progress: Progress, thrown: unknown): Promise<Response> {
+    const error = toIngressError(thrown);
+    const answer =
+      (await this.#answerInstead(request, progress, error)) ?? this.#buildRefusal(request, progress, error);
     const { unreadBodies } = this.#context;
-    return unreadBodies.wants(request) ? unreadBodies.drop(request).then(() => refusal) : refusal;
+    if (unreadBodies.wants(request)) await unreadBodies.drop(request);
+    return answer;
   }
 
   #buildRefusal(request: Request, progress: Progress, error: IngressError): Response {
@@ -246,9 +276,10 @@ export class RequestHandler {
       exchange.end(error);
     }
     // The headers of an exchange have been rewritten in place, so it remembers what the client asked for.
-    const closes = exchange?.subject.isLast ?? isLast(request.headers.get("connection") ?? undefined);
+    const subject = exchange?.subject;
     return buildRefusal(request, error, {
-      closeConnection: closes || this.#context.closesConnections(),
+      closeConnection: this.#closes(request, subject),
+      cors: subject?.browser.cors ?? this.#context.cors?.decide(request.headers.get("origin") ?? undefined),
       requestId: progress.requestId,
       route: progress.route,
       countsAsUse: exchange !== undefined,

@@ -12,7 +12,7 @@ export interface ProxyConfig {
   readonly port: number;
   /** `--trusted-proxies`, private. */
   readonly trustedProxies: AddressSet;
-  /** `--host-header`, `--origin-header`, `--uri-prefix`, `--cookie-domain`. */
+  /** `--host-header`, `--origin-header`, `--uri-prefix`, `--uri-recovery`, `--cookie-domain`, `--cors-origins`. */
   readonly browser: BrowserConfig;
   /** `--connect-timeout`, 5 s. */
   readonly connectTimeoutMs: number;

@@ -7,6 +7,8 @@ import type { AccessLogger } from "./report/access-log.ts";
 import type { ProxyMetrics } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
 import type { SandboxProvider } from "../sandbox/provider.ts";
+import { BrowserAnswers } from "./browser/browser-answers.ts";
+import { createCorsPolicy } from "./browser/cors.ts";
 import { Admission } from "./exchange/admission.ts";
 import type { AnswerBodyContext } from "./http/answer-body.ts";
 import { createClientAddressResolver } from "./request/client-address.ts";
@@ -165,9 +167,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onAddressGone: (name) => upstreams.endEndpoint(name),
   });
   const locator = createEndpointLocator(names);
+  const ensureSynced = createSyncGate(provider);
+  const cors = createCorsPolicy(config.browser.corsOrigins);
+  const { mode, browser } = config;
   const handler = new RequestHandler({
     ...config,
     ...parts,
+    cors,
+    browserAnswers: new BrowserAnswers({ ...parts, mode, uriRecovery: browser.uriRecovery, cors, ensureSynced }),
     resolveClientAddress: createClientAddressResolver(config.trustedProxies),
     upstreams,
     register,
@@ -187,7 +194,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       closesConnections,
     },
     closesConnections,
-    ensureSynced: createSyncGate(provider),
+    ensureSynced,
   });
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {

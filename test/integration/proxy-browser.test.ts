@@ -5,7 +5,7 @@ import { signRoute } from "../../src/access/signature.ts";
 import { parseAddressSet } from "../../src/address.ts";
 import { formatUriRoute } from "../../src/route/format-route.ts";
 import type { SandboxPolicy } from "../../src/sandbox/policy.ts";
-import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { DEFAULT_BROWSER, type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { headerValues, type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { acceptKey, openRawWebSocket } from "../../scripts/lib/stage/raw-websocket.ts";
 import { ACCESS_KEYS } from "../support/access-stage.ts";
@@ -89,12 +89,7 @@ describe("Host", () => {
   });
 
   test("RequestHandler goes by the flags where the sandbox says nothing, and by the annotation where it does", async () => {
-    const browser = {
-      hostHeader: "preserve",
-      originHeader: "preserve",
-      uriPrefix: "strip",
-      cookieDomain: "drop",
-    } as const;
+    const browser = { ...DEFAULT_BROWSER, hostHeader: "preserve" } as const;
     await using proxy = startProxy({ mode: "uri", browser }, { provider: byHost.provider });
     await getByUri(`${prefix}/x`, [], proxy);
     expect(seen("host")).toBe("in.test");
@@ -261,12 +256,7 @@ describe("rewriteAnswerUrls", () => {
   });
 
   test("rewriteAnswerUrls keeps a Domain with --cookie-domain keep", async () => {
-    const browser = {
-      hostHeader: "upstream",
-      originHeader: "preserve",
-      uriPrefix: "strip",
-      cookieDomain: "keep",
-    } as const;
+    const browser = { ...DEFAULT_BROWSER, cookieDomain: "keep" } as const;
     await using proxy = startProxy({ mode: "uri", browser }, { provider: byHost.provider });
     answerLines = ["Set-Cookie: a=b; Domain=test"];
     expect(headerValues(await getByUri(`${prefix}/x`, [], proxy), "set-cookie")).toEqual(["a=b; Domain=test"]);

@@ -81,6 +81,7 @@ export function createExchangeStage(
           turnsOrigin: false,
           keepsPrefix: false,
           keepsCookieDomain: false,
+          cors: undefined,
         },
         clientAddress: client ?? "10.0.0.1",
         isUpgrade: false,

@@ -15,20 +15,22 @@ export async function startSampleStage(): Promise<SampleStage> {
   const dir = tempDir();
   const sandbox = startSampleSandbox("sample", { address: "127.0.0.1", port: 0 });
   const { name, address } = sandbox;
+  // The strict WebSocket of the sample sandbox compares Origin with Host.
+  const annotations = { "ingress.opensandbox.io/origin-header": "upstream" };
   const batchSandbox = {
     apiVersion: "sandbox.opensandbox.io/v1alpha1",
     kind: "BatchSandbox",
     metadata: {
       name,
       namespace: "test",
-      annotations: { "sandbox.opensandbox.io/endpoints": JSON.stringify([address]) },
+      annotations: { ...annotations, "sandbox.opensandbox.io/endpoints": JSON.stringify([address]) },
     },
     status: { replicas: 1, ready: 1, phase: "Succeed" },
   };
   const agentSandbox = {
     apiVersion: "agents.x-k8s.io/v1beta1",
     kind: "Sandbox",
-    metadata: { name, namespace: "test" },
+    metadata: { name, namespace: "test", annotations },
     status: { podIPs: [address], conditions: [{ type: "Ready", status: "True" }] },
   };
   await Bun.write(join(dir.path, "batch.json"), JSON.stringify(batchSandbox));

@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { runIngress, type RunningIngress, type Sandboxes } from "./demo-stage.ts";
-import type { SampleSandbox } from "./sample-sandbox.ts";
+import { checkAsset, checkCookie, checkRedirect, checkStrictWebSocket } from "./browser-checks.ts";
+import { once, request, requestOk, type Way } from "./demo-way.ts";
 
 const LOGS = join(import.meta.dir, "../../../.cache");
 const UPLOAD_BYTES = 100_000_000;
@@ -12,15 +13,6 @@ const FRAME_INTERVAL_MS = 300;
 const LARGE_MESSAGE_BYTES = 1 << 20;
 /** Of one check; none takes a tenth of it. */
 const CHECK_MAX_MS = 60_000;
-
-/** One way to reach one sandbox. */
-interface Way {
-  readonly form: "header" | "host" | "uri";
-  readonly sandbox: SampleSandbox;
-  /** Without a slash at its end. */
-  readonly base: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
 
 interface Row {
   readonly ok: boolean;
@@ -70,11 +62,14 @@ export async function runChecks(options: {
 function listWays(sandboxes: Sandboxes, headerModePort: number, uriModePort: number): Way[] {
   const { one, two } = sandboxes;
   const base = `http://127.0.0.1:${headerModePort}`;
+  const host = `${two.name}-${two.port}.localhost:${headerModePort}`;
+  const uri = `http://127.0.0.1:${uriModePort}/${one.name}/${one.port}`;
+  const route = { "OpenSandbox-Ingress-To": `${one.name}-${one.port}` };
   return [
-    { form: "header", sandbox: one, base, headers: { "OpenSandbox-Ingress-To": `${one.name}-${one.port}` } },
+    { form: "header", sandbox: one, base, publicBase: base, headers: route },
     // A Host header, since not every resolver knows what is below localhost.
-    { form: "host", sandbox: two, base, headers: { Host: `${two.name}-${two.port}.localhost:${headerModePort}` } },
-    { form: "uri", sandbox: one, base: `http://127.0.0.1:${uriModePort}/${one.name}/${one.port}`, headers: {} },
+    { form: "host", sandbox: two, base, publicBase: `http://${host}`, headers: { Host: host } },
+    { form: "uri", sandbox: one, base: uri, publicBase: uri, headers: {} },
   ];
 }
 
@@ -84,6 +79,10 @@ async function checkWay(rows: Row[], way: Way): Promise<void> {
   await record(rows, way.form, "POST 100 MB", () => checkUpload(way));
   await record(rows, way.form, "event stream", () => checkEvents(way));
   await record(rows, way.form, "WebSocket", () => checkWebSocket(way));
+  await record(rows, way.form, "WebSocket, Origin", () => checkStrictWebSocket(way));
+  await record(rows, way.form, "redirect", () => checkRedirect(way));
+  await record(rows, way.form, "absolute path", () => checkAsset(way));
+  await record(rows, way.form, "cookie", () => checkCookie(way));
 }
 
 async function checkRefusals(rows: Row[], byHost: RunningIngress, byPath: RunningIngress): Promise<void> {
@@ -122,16 +121,6 @@ async function record(rows: Row[], form: string, name: string, run: () => Promis
   } finally {
     clearTimeout(timer);
   }
-}
-
-function request(url: string, init: RequestInit = {}): Promise<Response> {
-  return fetch(url, { ...init, proxy: false, redirect: "manual" });
-}
-
-async function requestOk(way: Way, path: string, init: RequestInit = {}): Promise<Response> {
-  const response = await request(`${way.base}${path}`, { ...init, headers: { ...way.headers } });
-  if (response.status !== 200) throw new Error(`${response.status}: ${(await response.text()).trim()}`);
-  return response;
 }
 
 async function checkPage(way: Way): Promise<string> {
@@ -237,10 +226,6 @@ async function checkWebSocket(way: Way): Promise<string> {
     socket.close(1000);
   }
   return "text and 1 MiB of binary came back";
-}
-
-function once(socket: WebSocket, type: "open" | "message"): Promise<Event> {
-  return new Promise((resolve) => socket.addEventListener(type, resolve, { once: true }));
 }
 
 function printRows(rows: readonly Row[]): void {

@@ -168,6 +168,7 @@ async function writeMapManifests(sandboxes: readonly SampleSandbox[]): Promise<s
         namespace: "demo",
         annotations: {
           "sandbox.opensandbox.io/endpoints": JSON.stringify({ [port]: `${address}:${port}` }),
+          "ingress.opensandbox.io/origin-header": "upstream",
         },
       },
       spec: { replicas: 1 },

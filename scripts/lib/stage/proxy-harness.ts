@@ -7,6 +7,7 @@ import { createTcpTable } from "../../../src/host/tcp-table.ts";
 import { silentLogger } from "../../../src/log/logger.ts";
 import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
 import { noProxyMetrics } from "../../../src/metrics/metrics.ts";
+import type { BrowserConfig } from "../../../src/proxy/browser/view.ts";
 import { createProxyServer, type ProxyParts, type ProxyServer } from "../../../src/proxy/server.ts";
 import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
 import { noRenewPublisher } from "../../../src/renew/publisher.ts";
@@ -21,12 +22,22 @@ export interface ProxyHarness extends AsyncDisposable {
   readonly accessLog: readonly AccessEntry[];
 }
 
+/** As no flag sets it otherwise. */
+export const DEFAULT_BROWSER: BrowserConfig = {
+  hostHeader: "upstream",
+  originHeader: "preserve",
+  uriPrefix: "strip",
+  cookieDomain: "drop",
+  uriRecovery: "referer",
+  corsOrigins: [],
+};
+
 const DEFAULTS: ProxyConfig = {
   mode: "header",
   host: "127.0.0.1",
   port: 0,
   trustedProxies: parseAddressSet("none"),
-  browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
+  browser: DEFAULT_BROWSER,
   connectTimeoutMs: 5_000,
   responseTimeoutMs: 0,
   streamIdleTimeoutMs: 0,

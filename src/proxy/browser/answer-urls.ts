@@ -1,5 +1,6 @@
 import type { HeaderSnapshot } from "../request/headers.ts";
 import { rewriteCookies } from "./cookies.ts";
+import { addCors, saysCors } from "./cors.ts";
 import { isBelow, isSandboxOrigin, splitUrl } from "./own-urls.ts";
 import type { BrowserView } from "./view.ts";
 
@@ -8,7 +9,8 @@ const URL_HEADERS = ["location", "content-location"] as const;
 
 /**
  * Makes a sandbox's answer name the origin and the paths that its client sees, in place. Only headers that are there are
- * looked at: an answer without them costs nothing. Bodies are never rewritten.
+ * looked at: an answer without them costs nothing. Bodies are never rewritten. With `--cors-origins` it also says who may read the
+ * answer, where the sandbox says nothing about CORS.
  * @param headers Rewritten already.
  * @param seen As the sandbox sent them.
  */
@@ -22,6 +24,7 @@ export function rewriteAnswerUrls(headers: Headers, seen: HeaderSnapshot, view: 
     rewriteField(headers, "access-control-allow-origin", (value) => toClientOrigin(value, view));
   }
   if (seen["set-cookie"] !== undefined) rewriteCookies(headers, view);
+  if (view.cors !== undefined && !saysCors(seen)) addCors(headers, view.cors);
 }
 
 /** Sets a field anew where its value changes. What `Connection` named is gone, and stays so. */

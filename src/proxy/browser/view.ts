@@ -1,8 +1,8 @@
 import type { Route } from "../../route/route.ts";
 import type { HostHeaderMode, OriginHeaderMode, SandboxPolicy, UriPrefixMode } from "../../sandbox/policy.ts";
-import type { ClientAddress } from "../request/client-address.ts";
-import type { HeaderSnapshot } from "../request/headers.ts";
 import { stripHostCredentials } from "../request/route-credentials.ts";
+import { type ClientSource, clientHostOf, outerPrefixOf, toldBy, uriCredentialOf } from "./client-side.ts";
+import type { CorsGrant } from "./cors.ts";
 
 /** What an operator sets for browsers; annotations of a sandbox go before the first three. */
 export interface BrowserConfig {
@@ -14,9 +14,17 @@ export interface BrowserConfig {
   readonly uriPrefix: UriPrefixMode;
   /** `--cookie-domain`, drop: whether a `Domain` that reaches beyond the sandbox is taken out of its cookies. */
   readonly cookieDomain: CookieDomainMode;
+  /** `--uri-recovery`, referer: whether a request for a path outside every prefix is sent to the page that asked for it. */
+  readonly uriRecovery: UriRecoveryMode;
+  /**
+   * `--cors-origins`, empty: the origins whose pages may read answers, as `createCorsPolicy` takes them.
+   */
+  readonly corsOrigins: readonly string[];
 }
 
 export type CookieDomainMode = "drop" | "keep";
+
+export type UriRecoveryMode = "referer" | "off";
 
 /** How one request's client and its sandbox each see the address of the application. */
 export interface BrowserView {
@@ -38,49 +46,41 @@ export interface BrowserView {
   readonly turnsOrigin: boolean;
   readonly keepsPrefix: boolean;
   readonly keepsCookieDomain: boolean;
+  /** What answers say about CORS where the sandbox does not; undefined: nothing. */
+  readonly cors: CorsGrant | undefined;
 }
 
 /** What a view is made from. */
-export interface ViewSource {
+export interface ViewSource extends ClientSource {
   readonly config: BrowserConfig;
   readonly policy: SandboxPolicy | undefined;
   readonly route: Route;
   /** Whether the signature in the path is a credential, and no part of the path. */
   readonly isSigned: boolean;
-  /** The Host as the client sent it. */
-  readonly host: string;
   readonly hostPort: string;
-  readonly address: ClientAddress;
-  readonly seen: HeaderSnapshot;
+  /** Undefined: `--cors-origins` is off, or the request is a WebSocket's. */
+  readonly cors: CorsGrant | undefined;
 }
 
 export function buildBrowserView(source: ViewSource): BrowserView {
   const { config, policy, route, host, hostPort } = source;
-  const told = source.address.peerTrusted ? source.seen : NOTHING_TOLD;
-  const outer = route.prefix === "" ? "" : readPrefix(told["x-forwarded-prefix"]);
+  const outer = route.prefix === "" ? "" : outerPrefixOf(source);
   const keepsPrefix = route.prefix !== "" && (policy?.uriPrefix ?? config.uriPrefix) === "keep";
   const plainPrefix = outer + route.prefix;
   return {
     hostHeader: chooseHost(policy?.hostHeader ?? config.hostHeader, source),
     hostPort,
-    clientHost: readHost(told["x-forwarded-host"]) ?? host,
+    clientHost: clientHostOf(source),
     requestHost: host,
-    scheme: told["x-forwarded-proto"] === "https" ? "https" : "http",
-    prefix: keepsPrefix ? "" : plainPrefix + credentialOf(source),
+    scheme: toldBy(source)["x-forwarded-proto"] === "https" ? "https" : "http",
+    prefix: keepsPrefix ? "" : plainPrefix + uriCredentialOf(source),
     plainPrefix: keepsPrefix ? "" : plainPrefix,
     pagePrefix: plainPrefix,
     turnsOrigin: (policy?.originHeader ?? config.originHeader) === "upstream",
     keepsPrefix,
     keepsCookieDomain: config.cookieDomain === "keep",
+    cors: source.cors,
   };
-}
-
-const NOTHING_TOLD: HeaderSnapshot = {};
-
-function credentialOf({ route, isSigned }: ViewSource): string {
-  const { signature } = route;
-  if (!isSigned || signature === undefined || route.form !== "uri") return "";
-  return `/${signature.expiresB36}/${signature.signature}`;
 }
 
 function chooseHost(mode: HostHeaderMode, { host, hostPort, route }: ViewSource): string {
@@ -93,18 +93,4 @@ function chooseHost(mode: HostHeaderMode, { host, hostPort, route }: ViewSource)
     case "localhost":
       return `localhost:${route.port}`;
   }
-}
-
-/** One host of a trusted proxy; undefined: there is none, or it is not a host that may stand in an answer. */
-function readHost(value: string | undefined): string | undefined {
-  return value !== undefined && /^(?:[A-Za-z0-9._~-]{1,253}|\[[0-9A-Fa-f:.]{2,45}\])(?::\d{1,5})?$/.test(value)
-    ? value
-    : undefined;
-}
-
-/** The prefix that a trusted proxy took off the path, without a slash at its end; empty: none. */
-function readPrefix(value: string | undefined): string {
-  if (value === undefined || !/^\/[A-Za-z0-9\-._~!$&'()*+=:@/%]{0,1024}$/.test(value) || value.startsWith("//"))
-    return "";
-  return value.endsWith("/") ? value.slice(0, -1) : value;
 }

@@ -53,8 +53,9 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     // An answer that is not passed on is torn.
     exchange.cut(error);
     exchange.end(error);
-    const { request, route } = exchange.subject;
-    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, countsAsUse: true });
+    const { request, route, browser } = exchange.subject;
+    const { cors } = browser;
+    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, cors, countsAsUse: true });
   }
 }
 

@@ -1,5 +1,6 @@
 import { answerSpecOf, type IngressError } from "../../errors.ts";
 import type { Route } from "../../route/route.ts";
+import { addCors, type CorsGrant } from "../browser/cors.ts";
 import { REQUEST_ID_HEADER } from "../request/request-id.ts";
 import { chooseForm, FORM_HEADERS, type RefusalForm } from "./refusal-form.ts";
 import { PAGE_POLICY, renderRefusalPage } from "./refusal-page.ts";
@@ -17,15 +18,21 @@ const CONTENT_TYPES: Readonly<Record<RefusalForm, string>> = {
   page: "text/html; charset=utf-8",
 };
 
-/** What a refusal tells of its request. */
-export interface RefusalOptions {
+/** What every answer of our own is told of its request. */
+export interface OwnAnswerOptions {
   /** Whether the answer is to say that it is the connection's last (RFC 9112 §9.6). */
   readonly closeConnection: boolean;
   readonly requestId: string;
+}
+
+/** What a refusal tells of its request. */
+export interface RefusalOptions extends OwnAnswerOptions {
   /** Undefined: the request has none. */
   readonly route: Route | undefined;
   /** Whether the request counted as use of the sandbox (OSEP-0009): then no page repeats it by itself. */
   readonly countsAsUse: boolean;
+  /** Who may read it; undefined: it says nothing about that. */
+  readonly cors?: CorsGrant | undefined;
 }
 
 /**
@@ -36,6 +43,12 @@ export function buildRefusal(request: Request, error: IngressError, options: Ref
   const form = chooseForm(request);
   const { status } = error;
   const answer = new Response(renderBody(error, { form, options }), { status, headers: buildHeaders(error, form) });
+  if (options.cors !== undefined) addCors(answer.headers, options.cors);
+  return completeOwnAnswer(answer, request, options);
+}
+
+/** Adds what every answer of our own has, in place. */
+export function completeOwnAnswer(answer: Response, request: Request, options: OwnAnswerOptions): Response {
   answer.headers.set(REQUEST_ID_HEADER, options.requestId);
   // What is left of a body would have to be read for nothing before the connection can be used again.
   const hasBody = request.body !== null && !request.bodyUsed;

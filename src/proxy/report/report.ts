@@ -10,17 +10,26 @@ import { connectResultOf } from "../upstream/errors.ts";
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
+  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
 /** A request that never became an exchange. */
-export interface Refusal {
-  readonly error: IngressError;
+interface Unforwarded {
   readonly route: Route | undefined;
   readonly clientAddress: string;
   readonly requestId: string;
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   readonly isUpgrade: boolean;
+}
+
+export interface Refusal extends Unforwarded {
+  readonly error: IngressError;
+}
+
+export interface OwnAnswer extends Unforwarded {
+  readonly status: number;
 }
 
 /** What a report needs from the program. */
@@ -75,29 +84,10 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     },
 
     onRefused(request, refusal) {
-      const { route, clientAddress } = refusal;
-      const durationMs = clock.monotonic() - refusal.startedAt;
-      const proxyType = refusal.isUpgrade ? "websocket" : "http";
-      const { status } = refusal.error;
-      const fault = attempt(() => {
-        metrics.requestStarted();
-        metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
-        metrics.refused(refusal.error.code);
-      });
-      const error = fault ?? refusal.error;
-      tell(status, error, () => ({
-        method: request.method,
-        form: route?.form ?? "none",
-        sandboxId: route?.sandboxId,
-        port: route?.port,
-        status,
-        code: error.code,
-        durationMs,
-        requestId: refusal.requestId,
-        clientAddress,
-        cause: describeCause(error),
-      }));
+      tellUnforwarded(request, refusal, { status: refusal.error.status, error: refusal.error });
     },
+
+    onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
 
   /** Writes the line of a request. Where that throws, only the metric can tell. */
@@ -106,6 +96,30 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       if (accessLog.wants(status, error?.code)) accessLog.log(gather());
     });
     if (fault !== undefined) attempt(() => metrics.refused(fault.code));
+  }
+
+  function tellUnforwarded(request: Request, ended: Unforwarded, { status, error }: ExchangeOutcome): void {
+    const { route, clientAddress, requestId } = ended;
+    const durationMs = clock.monotonic() - ended.startedAt;
+    const proxyType = ended.isUpgrade ? "websocket" : "http";
+    const fault = attempt(() => {
+      metrics.requestStarted();
+      metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
+      if (error !== undefined) metrics.refused(error.code);
+    });
+    const told = fault ?? error;
+    tell(status, told, () => ({
+      method: request.method,
+      form: route?.form ?? "none",
+      sandboxId: route?.sandboxId,
+      port: route?.port,
+      status,
+      code: told?.code,
+      durationMs,
+      requestId,
+      clientAddress,
+      cause: describeCause(told),
+    }));
   }
 
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {

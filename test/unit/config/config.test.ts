@@ -32,7 +32,14 @@ test("parseConfig gives the documented defaults", () => {
     logLevel: "info",
     logFormat: "text",
     accessLog: "errors",
-    browser: { hostHeader: "upstream", originHeader: "preserve", uriPrefix: "strip", cookieDomain: "drop" },
+    browser: {
+      hostHeader: "upstream",
+      originHeader: "preserve",
+      uriPrefix: "strip",
+      cookieDomain: "drop",
+      uriRecovery: "referer",
+      corsOrigins: [],
+    },
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
@@ -184,7 +191,25 @@ describe("parseConfig reads each flag", () => {
       originHeader: "upstream",
       uriPrefix: "keep",
       cookieDomain: "keep",
+      uriRecovery: "referer",
+      corsOrigins: [],
     });
+  });
+
+  test("--uri-recovery", () => {
+    expect(configOf([NAMESPACE, "--uri-recovery=off"]).browser.uriRecovery).toBe("off");
+  });
+
+  test.each<[string, readonly string[]]>([
+    ["", []],
+    ["https://app.example.com", ["https://app.example.com"]],
+    [" https://App.Example.com:443 , http://localhost:3000", ["https://app.example.com", "http://localhost:3000"]],
+    ["https://*.Example.com,https://*.example.com:443", ["https://*.example.com"]],
+    ["http://*.localhost:80,https://*.example.com:8443", ["http://*.localhost", "https://*.example.com:8443"]],
+    ["http://[0:0::1]:80,https://bücher.example", ["http://[::1]", "https://xn--bcher-kva.example"]],
+    ["chrome-extension://abcdef,tauri://localhost", ["chrome-extension://abcdef", "tauri://localhost"]],
+  ])("--cors-origins=%s", (text, origins) => {
+    expect(configOf([NAMESPACE, `--cors-origins=${text}`]).browser.corsOrigins).toEqual(origins);
   });
 
   test("--trusted-proxies", () => {
