@@ -1,8 +1,10 @@
 import { createAccessChecker } from "./access/checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
+import { createAdminToken } from "./access/admin-token.ts";
 import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
+import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
@@ -101,6 +103,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
+  const adminToken = createAdminToken({ file: config.adminTokenFile, logger, clock });
   const failures = createFailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
@@ -155,6 +158,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           port: config.adminPort,
           metrics,
           checks: () => [...readinessChecks(lifecycle, provider), faultCheck(faults)],
+          gate: createAdminGate({ token: adminToken, clock, logger }),
+          debugPages: [],
           logger,
         });
 
@@ -166,6 +171,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
+    await adminToken.start();
     // The admin port first and last: it tells what the rest is doing.
     const listen = createListening(config, logger);
     const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
@@ -187,6 +193,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await proxy.drain(config.drainTimeoutMs);
     descriptors.stop();
     keys.stop();
+    adminToken.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
     lifecycle.advance("stopped");
     logger.info("stopped");
