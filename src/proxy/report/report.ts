@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import type { IngressError } from "../../errors.ts";
-import type { AccessLogger } from "./access-log.ts";
+import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
+import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
@@ -28,6 +29,7 @@ export interface ReportContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
+  readonly failures: FailureList;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange is cut whose answer waits in Bun's buffers. */
@@ -45,11 +47,14 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onEnd(exchange, outcome) {
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
-      const durationMs = clock.monotonic() - startedAt;
+      const now = clock.monotonic();
+      const durationMs = now - startedAt;
+      const isFailed = isFailure(outcome.status, outcome.error?.code);
+      exchange.upstream.tally.note(now, isFailed ? 1 : 0);
       metrics.requestEnded(request.method, outcome.status, route.form, isTunnel ? "websocket" : "http", durationMs);
       countFailure(exchange, outcome);
-      if (!accessLog.wants(outcome.status, outcome.error?.code)) return;
-      accessLog.log({
+      if (!isFailed && !accessLog.wants(outcome.status, outcome.error?.code)) return;
+      log(isFailed, {
         method: request.method,
         form: route.form,
         sandboxId: route.sandboxId,
@@ -75,8 +80,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       metrics.requestStarted();
       metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
       metrics.refused(error.code);
-      if (!accessLog.wants(error.status, error.code)) return;
-      accessLog.log({
+      log(isFailure(error.status, error.code), {
         method: request.method,
         form: route?.form ?? "none",
         sandboxId: route?.sandboxId,
@@ -90,6 +94,11 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       });
     },
   };
+
+  function log(isFailed: boolean, entry: AccessEntry): void {
+    if (isFailed) context.failures.add(entry);
+    accessLog.log(entry);
+  }
 
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
     if (error === undefined) return;
