@@ -1,9 +1,14 @@
 import { createAccessChecker } from "./access/checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
+import { createAdminToken } from "./access/admin-token.ts";
 import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
+import { createDebugPages } from "./admin/debug-pages.ts";
+import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
+import { SandboxList } from "./admin/sandbox-list.ts";
+import type { StatusParts } from "./admin/status.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
@@ -12,7 +17,7 @@ import { createTcpTable } from "./host/tcp-table.ts";
 import { listPlaces, nameFault } from "./process/fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log/logger.ts";
-import { createMetrics, type ProcessProbe } from "./metrics/metrics.ts";
+import { createMetrics, type MetricsSources, type ProcessProbe } from "./metrics/metrics.ts";
 import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
 import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
@@ -101,6 +106,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
+  const adminToken = createAdminToken({ file: config.adminTokenFile, logger, clock });
   const failures = createFailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
@@ -133,7 +139,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const descriptors = createDescriptors({ clock, logger });
   descriptors.onLook((pressure) => proxy.relieve(pressure));
   let faults = 0;
-  metrics.observe({
+  const sources: MetricsSources = {
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
@@ -146,7 +152,34 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     },
     accessFailures: () => failures.stats(),
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+  };
+  metrics.observe(sources);
+  const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];
+  let syncedAtMs: number | undefined;
+  const sandboxes = new SandboxList({
+    provider,
+    providerType: config.providerType,
+    clock,
+    trafficOf: (record) => proxy.inspection.trafficOf(record),
+    syncedAtMs: () => syncedAtMs,
   });
+  const status: StatusParts = {
+    about: {
+      version: buildInfo.version,
+      commit: buildInfo.commit,
+      instance: seams.instance,
+      mode: config.mode,
+      provider: config.providerType,
+      startedAtMs: clock.now(),
+    },
+    now: () => clock.now(),
+    phase: () => lifecycle.phase,
+    checks,
+    activity: () => metrics.activity(),
+    inFlight: () => proxy.inFlight(),
+    residentBytes: () => readResidentBytes(),
+    sources,
+  };
   const admin =
     config.adminPort === 0
       ? undefined
@@ -154,7 +187,9 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           host: config.adminHost,
           port: config.adminPort,
           metrics,
-          checks: () => [...readinessChecks(lifecycle, provider), faultCheck(faults)],
+          checks,
+          gate: createAdminGate({ token: adminToken, clock, logger }),
+          debugPages: createDebugPages({ clock, status, sandboxes, proxy: proxy.inspection }),
           logger,
         });
 
@@ -166,6 +201,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
+    await adminToken.start();
     // The admin port first and last: it tells what the rest is doing.
     const listen = createListening(config, logger);
     const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
@@ -176,7 +212,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
-    void announceSync(provider, lifecycle, logger);
+    void announceSync(provider, lifecycle, logger).then(() => (syncedAtMs = clock.now()));
     return { port, adminPort };
   };
 
@@ -187,6 +223,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await proxy.drain(config.drainTimeoutMs);
     descriptors.stop();
     keys.stop();
+    adminToken.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
     lifecycle.advance("stopped");
     logger.info("stopped");

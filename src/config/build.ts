@@ -44,6 +44,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
     ...readEndpointLimits(reader, warnings),
     ...readListeners(reader),
+    adminTokenFile: reader.optionalText("admin-token-file"),
     logLevel: reader.choice("log-level"),
     logFormat: reader.choice("log-format"),
     accessLog: reader.choice("access-log"),

@@ -33,6 +33,8 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
   readonly isDefaultAdminHost: boolean;
   /** `--admin-port`, 28889; 0 turns the admin server off. */
   readonly adminPort: number;
+  /** `--admin-token-file`: watched; undefined: only this machine sees the pages for operators. */
+  readonly adminTokenFile: string | undefined;
 
   /** `--log-level`, info. */
   readonly logLevel: LogLevel;

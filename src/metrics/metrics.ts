@@ -16,6 +16,7 @@ import {
 import { type Clock, sleep } from "../clock.ts";
 import type { OtlpConfig } from "./otlp-config.ts";
 import type { Logger } from "../log/logger.ts";
+import { ActivityWatch } from "./activity.ts";
 import type { HistogramCell, HistogramSource } from "./cells.ts";
 import {
   type InstrumentSpec,
@@ -29,7 +30,7 @@ import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 import { createProxyCells } from "./proxy-cells.ts";
 import type { BuildInfo } from "../version.ts";
 
-export type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
+export type { Activity, Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 export {
   type ConnectResult,
   noProxyMetrics,
@@ -68,6 +69,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const stopWatching = watchEventLoop(clock, cells.eventLoopDelays.at(undefined));
   const histograms = (temporality: AggregationTemporality) =>
     new HistogramProducer({ sources: cells.histograms, clock, startMs, temporality });
+  const activity = new ActivityWatch(cells, clock);
   const scraper = new ScrapeReader({ metricProducers: [histograms(AggregationTemporality.CUMULATIVE)] });
   const pusher = otlp === undefined ? undefined : createPusher(otlp, options.logger, histograms);
   const provider = new MeterProvider({
@@ -90,6 +92,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     observe(added) {
       sources.current = { ...sources.current, ...added };
     },
+    activity: () => activity.read(),
     async scrape() {
       const { resourceMetrics } = await scraper.collect();
       // A line feed must end the last line (Prometheus exposition format 0.0.4).
@@ -97,6 +100,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
     },
     async stop() {
       stopWatching();
+      activity.stop();
       if (pusher === undefined) return;
       const done = new AbortController();
       // Failures have been logged by the exporter.

@@ -1,5 +1,6 @@
 import type { IngressErrorCode } from "../errors.ts";
 import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec } from "./cells.ts";
+import { LatencyBuckets } from "./latency-buckets.ts";
 import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
@@ -47,6 +48,8 @@ export interface ProxyCells {
   readonly resolutions: CounterCells<RoutingResult>;
   readonly connects: CounterCells<ConnectKey>;
   readonly eventLoopDelays: HistogramCells<undefined>;
+  /** Durations of requests, WebSockets left out: for whoever wants quantiles. */
+  readonly latencies: LatencyBuckets;
   /** All histograms, also those named above. */
   readonly histograms: readonly HistogramSource[];
   readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
@@ -62,6 +65,7 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
+  const latencies = new LatencyBuckets();
   const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
   const report: ProxyMetrics = {
     requestStarted() {
@@ -70,6 +74,7 @@ export function createProxyCells(): ProxyCells {
     requestEnded(method, status, form, proxyType, durationMs) {
       open.requests -= 1;
       requests.record(method, status, form, { type: proxyType, durationMs });
+      if (proxyType === "http") latencies.record(durationMs);
     },
     refused(code) {
       refusals.add(code);
@@ -103,6 +108,7 @@ export function createProxyCells(): ProxyCells {
     resolutions,
     connects,
     eventLoopDelays,
+    latencies,
     histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays],
     open,
   };

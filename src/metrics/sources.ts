@@ -45,10 +45,44 @@ export interface ProcessProbe {
   collectGarbage(): void;
 }
 
+/** A counter with its name, and how much of it came of late. */
+export interface RecentCount {
+  readonly name: string;
+  readonly total: number;
+  readonly recent: number;
+}
+
+/** What the proxy did of late and since its start. */
+export interface Activity {
+  /** How far "of late" reaches back, in milliseconds. */
+  readonly windowMs: number;
+  /** Requests and WebSockets that ended, and those with a status from 500 on, for each second of late. */
+  readonly requestsPerSecond: number;
+  readonly failedPerSecond: number;
+  /** Durations of requests of late, WebSockets left out; undefined: none ended. */
+  readonly p50Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+  /** Requests and WebSockets that ended since the start. */
+  readonly requests: number;
+  /** Requests and WebSockets that are open, and the WebSockets among them. */
+  readonly open: number;
+  readonly tunnels: number;
+  /** By status; those beyond a fixed list by their class (`2xx`). */
+  readonly statuses: readonly RecentCount[];
+  /** By code. */
+  readonly refusals: readonly RecentCount[];
+  readonly eventLoopDelayP50Ms: number | undefined;
+  readonly eventLoopDelayP99Ms: number | undefined;
+  /** What ended in each of the last seconds, at most 60, the newest last. */
+  readonly history: readonly { readonly requests: number; readonly failed: number }[];
+}
+
 /** All metrics of the program: what the proxy reports into, and what is scraped. */
 export interface Metrics extends ProxyMetrics {
   /** Connects parts that count themselves; those given later replace those given before. */
   observe(sources: MetricsSources): void;
+  /** What happened of late. */
+  activity(): Activity;
   /** Everything in Prometheus' text form 0.0.4, names beginning with `opensandbox_`. Works until the process ends. */
   scrape(): Promise<string>;
   /** Pushes a last time where pushing is on, at most for `METRICS_FLUSH_MAX_MS`, and stops all timers. Never rejects. */

@@ -16,11 +16,13 @@ import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
 import { RequestHandler } from "./handler.ts";
+import { createInspection, type ProxyInspection } from "./inspection.ts";
 import { createListener } from "./listener.ts";
 import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
 import { createNameResolver, type NameResolverOptions } from "./upstream/name-resolver.ts";
+import { FailureList } from "./report/failure-list.ts";
 import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
@@ -28,6 +30,7 @@ import { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
+import { Tallies } from "./upstream/tallies.ts";
 import { createUpstreamPool } from "./upstream/upstream.ts";
 import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./exchange/watchdog.ts";
 
@@ -89,6 +92,8 @@ export interface ProxyServer {
   relieve(pressure: DescriptorPressure): void;
   /** Idle client connections closed for lack of descriptors, since the start. */
   idleClosed(): number;
+  /** What operators see. */
+  readonly inspection: ProxyInspection;
   /** What is open and held now: all zero when nothing is open. */
   counters(): RegisterCounters & { readonly tunnels: number };
 }
@@ -103,7 +108,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const closesConnections = (): boolean => draining || pressure !== "none";
 
   const monotonic = (): number => clock.monotonic();
-  const upstreams = createUpstreamPool();
+  const tallies = new Tallies();
+  const upstreams = createUpstreamPool(tallies);
+  const failures = new FailureList(clock);
   const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
   const departures = new Departures({
     pendingRequests: () => listener.pendingRequests(),
@@ -146,6 +153,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     clock,
     metrics,
     accessLog: parts.accessLog,
+    failures,
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
@@ -209,6 +217,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   };
   provider.onGenerationEnd((record) => {
     upstreams.endGeneration(record);
+    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) tallies.forget(record);
     renew.forget(record);
   });
 
@@ -261,6 +270,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
+    inspection: createInspection({ clock, register, failures, upstreams, tallies }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
   };
 }

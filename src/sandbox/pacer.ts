@@ -1,6 +1,6 @@
 import { type Clock, sleep } from "../clock.ts";
 
-/** Work makes room for others after so many milliseconds, so that a large file delays no request noticeably. */
+/** Work makes room for others after so many milliseconds by default, so that a large file delays no request noticeably. */
 const WORK_SLICE_MS = 8;
 
 /** Work that yields between small pieces. */
@@ -14,15 +14,22 @@ export interface Pacer {
   run<T>(work: SlicedWork<T>): Promise<T>;
 }
 
-/** @param options `pause`: resolves when the event loop has turned. Default: a timer of the clock. */
-export function createPacer(clock: Clock, options: { readonly pause?: () => Promise<void> } = {}): Pacer {
+/**
+ * @param options `pause`: resolves when the event loop has turned; default: a timer of the clock. `sliceMs`: after how many
+ * milliseconds the work makes room; default: `WORK_SLICE_MS`.
+ */
+export function createPacer(
+  clock: Clock,
+  options: { readonly pause?: () => Promise<void>; readonly sliceMs?: number } = {},
+): Pacer {
   const pause = options.pause ?? (() => sleep(clock, 0));
+  const sliceMs = options.sliceMs ?? WORK_SLICE_MS;
   let sliceStartMs = clock.monotonic();
   const turn = async (): Promise<void> => {
     await pause();
     sliceStartMs = clock.monotonic();
   };
-  const rest = () => (clock.monotonic() - sliceStartMs < WORK_SLICE_MS ? undefined : turn());
+  const rest = () => (clock.monotonic() - sliceStartMs < sliceMs ? undefined : turn());
   return {
     rest,
     async run(work) {

@@ -37,6 +37,11 @@ export interface SandboxRecord {
    * next request on and ends nothing.
    */
   readonly policy?: SandboxPolicy | undefined;
+  /**
+   * Wall-clock milliseconds since which the ingress has seen this uid with this readiness and reason; the table's to say. It
+   * may have been so before the ingress looked first.
+   */
+  readonly sinceMs?: number | undefined;
 }
 
 /** What a look-up of a sandbox id finds. A state of the world, hence a value and not an error. */
@@ -62,6 +67,16 @@ export interface ProviderStatus {
   readonly ageMs: number;
 }
 
+/** All that is known, for lists. */
+export interface SandboxView {
+  /** Every record, in no particular order. What changes meanwhile may come as it was or as it is. */
+  records(): Iterable<SandboxRecord>;
+  /** The record of exactly this object. */
+  find(namespace: string, name: string): SandboxRecord | undefined;
+  /** Whether the name is in several namespaces, so that requests for it are refused. */
+  isAmbiguous(name: string): boolean;
+}
+
 /** Called when a generation (uid and endpoint) is over: the object went, or its uid or endpoint changed. */
 export type GenerationEndListener = (record: SandboxRecord) => void;
 
@@ -77,6 +92,7 @@ export interface SandboxProvider {
   whenSynced(timeoutMs: number): Promise<boolean>;
   status(): ProviderStatus;
   counts(): SandboxCounts;
+  readonly view: SandboxView;
   /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start: both are ambiguous. */
   namesakes(): number;
   /** Registers the listener for the provider's life. */

@@ -2,7 +2,7 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log/logger.ts";
 import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
-import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord } from "./provider.ts";
+import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord, SandboxView } from "./provider.ts";
 
 /** A replacement that is being put together, while the table goes on serving what it has. */
 export interface TableReplacement {
@@ -23,7 +23,7 @@ export interface TableReplacement {
  * What is known of all sandboxes: name → record. All operations are synchronous, look-ups cost the same however many
  * there are. A name that occurs in several namespaces is ambiguous, and clear again as soon as one is left.
  */
-export interface SandboxTable {
+export interface SandboxTable extends SandboxView {
   lookup(name: string): Resolution;
   /**
    * Looks several names of one sandbox up together. Where all that is found lies in one namespace, the first name in order
@@ -42,8 +42,6 @@ export interface SandboxTable {
   counts(): SandboxCounts;
   /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start. Each is said in the log. */
   namesakes(): number;
-  /** Every record, in no particular order, as the table is now. */
-  records(): Iterable<SandboxRecord>;
   /**
    * Registers a listener for the end of generations: an object went, or its uid or endpoint changed. Not called for a
    * change of readiness, token or text. Called after the table has changed, with the record that is over.
@@ -61,7 +59,7 @@ const SHARED_NAMESPACES_MAX = 10_000;
  */
 export function createSandboxTable(options: { readonly logger?: Logger; readonly clock?: Clock } = {}): SandboxTable {
   const logger = options.logger ?? silentLogger;
-  return new IndexedSandboxTable(logger, createNamesakes(logger, options.clock ?? systemClock));
+  return new IndexedSandboxTable(logger, options.clock ?? systemClock);
 }
 
 const NOT_FOUND: Resolution = Object.freeze({ state: "not-found" });
@@ -72,11 +70,13 @@ class IndexedSandboxTable implements SandboxTable {
   readonly #listeners: GenerationEndListener[] = [];
   readonly #namespaces = new Map<string, string>();
   readonly #namesakes: Namesakes;
+  readonly #clock: Clock;
   #index = new NameIndex();
 
-  constructor(logger: Logger, namesakes: Namesakes) {
+  constructor(logger: Logger, clock: Clock) {
     this.#logger = logger;
-    this.#namesakes = namesakes;
+    this.#clock = clock;
+    this.#namesakes = createNamesakes(logger, clock);
   }
 
   lookup(name: string): Resolution {
@@ -102,7 +102,7 @@ class IndexedSandboxTable implements SandboxTable {
   }
 
   set(record: SandboxRecord): void {
-    const previous = this.#put(record);
+    const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
   }
 
@@ -123,7 +123,7 @@ class IndexedSandboxTable implements SandboxTable {
     return {
       add: (record) => {
         if (staged === undefined) throw new Error("Cannot add a record: the replacement is over");
-        if (scope === undefined || record.namespace === scope) staged.put(record);
+        if (scope === undefined || record.namespace === scope) staged.put(this.#stamp(record));
         else leftOut += 1;
       },
       remove: (namespace, name) => {
@@ -154,6 +154,14 @@ class IndexedSandboxTable implements SandboxTable {
 
   records(): Iterable<SandboxRecord> {
     return this.#index.records();
+  }
+
+  find(namespace: string, name: string): SandboxRecord | undefined {
+    return this.#index.find(namespace, name);
+  }
+
+  isAmbiguous(name: string): boolean {
+    return this.lookup(name).state === "ambiguous";
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {
@@ -193,6 +201,13 @@ class IndexedSandboxTable implements SandboxTable {
     return ended;
   }
 
+  /** The record with the time since which it has been so. */
+  #stamp(record: SandboxRecord): SandboxRecord {
+    const known = this.#index.find(record.namespace, record.name);
+    const isSame = known !== undefined && isSameState(known, record);
+    return { ...record, sinceMs: isSame ? known.sinceMs : this.#clock.now() };
+  }
+
   #put(record: SandboxRecord): SandboxRecord | undefined {
     const previous = this.#index.put(record);
     const namesake = this.#index.findNamesake(record);
@@ -211,6 +226,10 @@ class IndexedSandboxTable implements SandboxTable {
       }
     }
   }
+}
+
+function isSameState(a: SandboxRecord, b: SandboxRecord): boolean {
+  return a.uid === b.uid && a.ready === b.ready && a.notReady === b.notReady;
 }
 
 /** Connections belong to the pair of uid and endpoint; the map form's endpoint is the whole map's text. */

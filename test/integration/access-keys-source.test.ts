@@ -1,11 +1,8 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
-import {
-  ACCESS_KEYS_FILE_MAX_BYTES,
-  createAccessKeysSource,
-  type AccessKeysSource,
-} from "../../src/access/keys-file.ts";
+import { createAccessKeysSource, type AccessKeysSource } from "../../src/access/keys-file.ts";
+import { SECRET_FILE_MAX_BYTES } from "../../src/access/secret-file.ts";
 import { systemClock } from "../../src/clock.ts";
 import { type LogFields, silentLogger } from "../../src/log/logger.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
@@ -67,7 +64,7 @@ describe("createAccessKeysSource", () => {
     const bad = join(dir.path, "bad");
     writeFileSync(bad, "a=U0VDUkVU!");
     const large = join(dir.path, "large");
-    writeFileSync(large, "#".repeat(ACCESS_KEYS_FILE_MAX_BYTES + 1));
+    writeFileSync(large, "#".repeat(SECRET_FILE_MAX_BYTES + 1));
     const expected: readonly (readonly [string, string])[] = [
       [join(dir.path, "none"), "Cannot read access keys: ENOENT"],
       [dir.path, "is not a file"],

@@ -83,7 +83,12 @@ export async function startProviderBench(options: ProviderBenchOptions): Promise
         const truth = await readTruth();
         const { ready, notReady, ambiguous } = provider.counts();
         check("count", ready + notReady + ambiguous, truth.size);
-        for (const [name, record] of truth) check(name, provider.resolve(name), { state: "found", record });
+        for (const [name, record] of truth) {
+          const resolution = provider.resolve(name);
+          // When the provider saw it, no source tells.
+          const sinceMs = resolution.state === "found" ? resolution.record.sinceMs : undefined;
+          check(name, resolution, { state: "found", record: { ...record, sinceMs } });
+        }
       }),
     [Symbol.asyncDispose]: () => provider.stop(),
   };

@@ -34,6 +34,7 @@ export function createTableProvider(options: { providerType?: ProviderType; sync
     whenSynced: (timeoutMs) => synced.wait(timeoutMs),
     status: () => status,
     counts: () => table.counts(),
+    view: table,
     namesakes: () => table.namesakes(),
     onGenerationEnd: (listener) => table.onGenerationEnd(listener),
   };

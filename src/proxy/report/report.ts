@@ -1,6 +1,7 @@
 import type { Clock } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
-import type { AccessEntry, AccessLogger } from "./access-log.ts";
+import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
+import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
@@ -37,6 +38,7 @@ export interface ReportContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
+  readonly failures: FailureList;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange is cut whose answer waits in Bun's buffers. */
@@ -57,9 +59,11 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onEnd(exchange, outcome) {
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
-      const durationMs = clock.monotonic() - startedAt;
+      const now = clock.monotonic();
+      const durationMs = now - startedAt;
       const { status } = outcome;
       const fault = attempt(() => {
+        exchange.upstream.tally.note(now, isFailure(status, outcome.error?.code) ? 1 : 0);
         metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
         countFailure(exchange, outcome);
       });
@@ -92,8 +96,12 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
 
   /** Writes the line of a request. Where that throws, only the metric can tell. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
+    const isFailed = isFailure(status, error?.code);
     const fault = attempt(() => {
-      if (accessLog.wants(status, error?.code)) accessLog.log(gather());
+      if (!isFailed && !accessLog.wants(status, error?.code)) return;
+      const entry = gather();
+      if (isFailed) context.failures.add(entry);
+      accessLog.log(entry);
     });
     if (fault !== undefined) attempt(() => metrics.refused(fault.code));
   }

@@ -1,6 +1,7 @@
 import { IngressError } from "../../errors.ts";
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 import { ExchangeShare } from "../exchange/share.ts";
+import { Tallies, type Tally } from "./tallies.ts";
 
 /**
  * Idle connections to a sandbox are kept for this long, in seconds. Longer than most servers keep them, since a GET
@@ -32,6 +33,8 @@ export class Upstream {
   readonly endpoint: string;
   /** Its exchanges, and what they hold; the register keeps it. */
   readonly share = new ExchangeShare();
+  /** What its sandbox has had of requests. */
+  readonly tally: Tally;
   lastUsedAt: number;
   #ended = false;
   readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
@@ -43,7 +46,8 @@ export class Upstream {
   /** Ports whose server closed a reused connection without saying so beforehand: POSTs there get new connections. */
   readonly #closers = new Set<number>();
 
-  constructor(record: SandboxRecord, nowMs: number) {
+  constructor(record: SandboxRecord, nowMs: number, tally: Tally) {
+    this.tally = tally;
     this.uid = record.uid;
     this.endpoint = record.endpoint;
     this.lastUsedAt = nowMs;
@@ -131,6 +135,8 @@ export class LeasedSession {
 export interface UpstreamPool {
   /** The upstream of the record's generation; an older generation of the same sandbox is ended first. */
   acquire(record: SandboxRecord, nowMs: number): Upstream;
+  /** The upstream of a sandbox's uid; undefined: it has had no request of late. */
+  find(uid: string): Upstream | undefined;
   /** Ends the record's generation, where anything is known of it. */
   endGeneration(record: SandboxRecord): void;
   /** Whether a generation whose endpoint is `name` has open exchanges. */
@@ -143,7 +149,8 @@ export interface UpstreamPool {
   close(error: IngressError): void;
 }
 
-export function createUpstreamPool(): UpstreamPool {
+/** @param tallies Where the tallies of sandboxes are kept. */
+export function createUpstreamPool(tallies = new Tallies()): UpstreamPool {
   const upstreams = new Map<string, Upstream>();
   /** The same by endpoint. Names are looked up again while they are in use, so this must not cost a walk through all. */
   const byEndpoint = new Map<string, Set<Upstream>>();
@@ -168,10 +175,11 @@ export function createUpstreamPool(): UpstreamPool {
         remove(known);
         known.end(new IngressError("sandbox_replaced"));
       }
-      const upstream = new Upstream(record, nowMs);
+      const upstream = new Upstream(record, nowMs, tallies.take(record.uid));
       add(upstream);
       return upstream;
     },
+    find: (uid) => upstreams.get(uid),
     endGeneration(record) {
       const known = upstreams.get(record.uid);
       if (known === undefined || known.endpoint !== record.endpoint) return;

@@ -10,7 +10,14 @@ import { sandboxResourceOf } from "./resources.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import { createObjectWarnings } from "../projection/object-warnings.ts";
 import type { Projection, ProjectOptions } from "../projection/projection.ts";
-import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "../provider.ts";
+import type {
+  GenerationEndListener,
+  ProviderStatus,
+  Resolution,
+  SandboxCounts,
+  SandboxProvider,
+  SandboxView,
+} from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
 import { createSandboxTable, type SandboxTable } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
@@ -91,6 +98,10 @@ class KubernetesProvider implements SandboxProvider {
 
   counts(): SandboxCounts {
     return this.#table.counts();
+  }
+
+  get view(): SandboxView {
+    return this.#table;
   }
 
   namesakes(): number {

@@ -13,6 +13,7 @@ import type {
   SandboxCounts,
   SandboxProvider,
   SandboxRecord,
+  SandboxView,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
 import { createSandboxTable, type SandboxTable, type TableReplacement } from "../table.ts";
@@ -100,6 +101,10 @@ class ManifestProvider implements SandboxProvider {
 
   counts(): SandboxCounts {
     return this.#table.counts();
+  }
+
+  get view(): SandboxView {
+    return this.#table;
   }
 
   namesakes(): number {
