@@ -14,6 +14,9 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
+/** The record as it was set: the table notes beside it since when it is so. */
+const withoutSince = ({ sinceMs: _, ...record }: SandboxRecord): SandboxRecord => record;
+
 describe("SandboxTable.lookup", () => {
   test("SandboxTable.lookup finds what was set, and nothing else", () => {
     const table = createSandboxTable();
@@ -210,7 +213,7 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
         for (const next of records) model.set(keyOf(next), next);
       }
       note();
-      const found = [...table.records()].map((record) => [keyOf(record), { ...record, sinceMs: undefined }] as const);
+      const found = [...table.records()].map((record) => [keyOf(record), withoutSince(record)] as const);
       expect(new Map(found)).toEqual(model);
       const counts = { ready: 0, notReady: 0, ambiguous: 0 };
       for (const name of ["x", "y", "z"]) {
