@@ -15,7 +15,7 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
 /** The record as it was set: the table notes beside it since when it is so. */
-const withoutSince = ({ sinceMs: _, ...record }: SandboxRecord): SandboxRecord => record;
+const withoutSince = (record: SandboxRecord): SandboxRecord => ({ ...record, sinceMs: undefined });
 
 describe("SandboxTable.lookup", () => {
   test("SandboxTable.lookup finds what was set, and nothing else", () => {

@@ -87,7 +87,7 @@ describe("MemoryGuard and the account", () => {
     for (let i = 0; i < 4; i++) openStalledDownload({ sandbox: `s${i}`, client: `2001:db8::${i}` });
     clock.advance(STALL_MS);
     look();
-    expect(ends.map(({ exchange }) => exchange.client?.key)).toEqual(Array(2).fill("2001:db8:0:0::/64"));
+    expect(ends.map(({ exchange }) => exchange.client?.key)).toEqual(["2001:db8:0:0::/64", "2001:db8:0:0::/64"]);
   });
 
   test("MemoryGuard ends nobody for an address that many share", () => {
