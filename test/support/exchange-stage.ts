@@ -26,13 +26,13 @@ export interface ExchangeStage {
   readonly ends: readonly { readonly exchange: Exchange; readonly code: IngressErrorCode | undefined }[];
   /** Exchanges that were cut while they were leaving. */
   readonly cutWhileLeaving: readonly Exchange[];
-  open(options?: ExchangeOptions): Exchange;
+  readonly open: (options?: ExchangeOptions) => Exchange;
   /** An exchange whose client owes a read of a streamed answer since now. */
-  openStalledDownload(options?: ExchangeOptions): Exchange;
+  readonly openStalledDownload: (options?: ExchangeOptions) => Exchange;
   /** An exchange whose sandbox owes a read of the request's body since now. */
-  openStalledUpload(options?: ExchangeOptions): Exchange;
+  readonly openStalledUpload: (options?: ExchangeOptions) => Exchange;
   /** An exchange whose answer of so many bytes is with Bun whole. */
-  openLeaving(bytes: number, options?: ExchangeOptions): Exchange;
+  readonly openLeaving: (bytes: number, options?: ExchangeOptions) => Exchange;
 }
 
 export function createExchangeStage(
