@@ -122,7 +122,6 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     ...parts.memory,
     residentBytes: () => parts.memory.residentBytes(),
     collect: () => parts.memory.collect(),
-    onEnded: () => metrics.endedForMemory(),
   });
   const admission = new Admission(config, {
     register,

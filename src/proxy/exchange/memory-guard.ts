@@ -28,8 +28,6 @@ export interface MemoryGuardOptions {
   residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
-  /** Told of each exchange that ends because memory is short. */
-  onEnded(): void;
 }
 
 /**
@@ -141,9 +139,8 @@ export class MemoryGuard {
   }
 
   #end(exchange: Exchange): void {
-    exchange.guard(() => this.#options.onEnded());
     exchange.cut(new IngressError("memory_exceeded"));
-    // What was cut is on its way out: its share of the account is free for others.
+    // From now on it is not charged for what it stalls: its share of the account is free for others.
     if (exchange.state !== "ended") this.#register.memory.setStalled(exchange, 0);
   }
 }

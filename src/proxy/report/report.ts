@@ -133,6 +133,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
     if (error === undefined) return;
     metrics.refused(error.code);
+    if (error.code === "memory_exceeded") metrics.endedForMemory();
     // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;

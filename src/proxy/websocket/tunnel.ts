@@ -304,6 +304,8 @@ export class Tunnel {
       () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
       () => this.#sandbox.terminate(),
       () => this.#finishIfDone(),
+      // A lane that throws may never end.
+      () => this.#client?.isGone === true && this.#finish(),
     ];
     for (const step of steps) {
       try {
@@ -374,12 +376,15 @@ export class Tunnel {
 
   /** Both are true: the client's connection has ended, and the sandbox has been given what came over it. */
   #finishIfDone(): void {
-    if (this.#isFinished || this.#relay === undefined) return;
-    if (!this.#relay.client.isGone || !this.#relay.toSandbox.isEnded) return;
+    if (this.#relay?.client.isGone === true && this.#relay.toSandbox.isEnded) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isFinished) return;
     this.#isFinished = true;
     this.#leftoverTimer?.cancel();
     this.#backlog.tryHold(0);
-    this.#relay.rates.leave();
+    this.#relay?.rates.leave();
     this.#tunnels.delete(this);
     this.exchange.end(this.exchange.cutBy);
   }
