@@ -127,6 +127,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       },
       names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },
       connectionState: (address, port) => tcp.stateOf(address, port),
+      openConnections: (address, port) => tcp.openTo(address, port),
       instance: seams.instance,
     },
   );

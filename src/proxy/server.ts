@@ -19,6 +19,7 @@ import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
 import { createNameResolver, type NameResolverOptions } from "./upstream/name-resolver.ts";
+import { WatchSlots } from "./upstream/idle-proofs.ts";
 import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
@@ -57,6 +58,11 @@ export interface ProxyParts {
   readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
   /** What the kernel says of connections to an address and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
+  /**
+   * This process's connections to an address and port that neither side has ended, by numbers that a connection keeps.
+   * Undefined: the kernel does not tell. Never rejects.
+   */
+  openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
   /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
   readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
@@ -101,7 +107,11 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const closesConnections = (): boolean => draining || pressure !== "none";
 
   const monotonic = (): number => clock.monotonic();
-  const upstreams = createUpstreamPool();
+  const upstreams = createUpstreamPool({
+    clock,
+    openConnections: (address, port) => parts.openConnections(address, port),
+    slots: new WatchSlots(),
+  });
   const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
   const departures = new Departures({
     pendingRequests: () => listener.pendingRequests(),
