@@ -133,6 +133,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       },
       names: { lookup: createDnsLookup({ ...endpoints, clock }), judge: endpoints.judge, logger },
       connectionState: (address, port) => tcp.stateOf(address, port),
+      openConnections: (address, port) => tcp.openTo(address, port),
       instance: seams.instance,
     },
   );

@@ -1,6 +1,7 @@
 /** A connection as the kernel's table has it. */
 export interface TcpRow {
-  readonly kind: "established" | "connecting";
+  /** `established`: both sides may send; `ending`: it stood, and a side has ended it. */
+  readonly kind: "established" | "ending" | "connecting";
   /** Of the socket (proc_pid_net(5)); 0: it is nobody's, the kernel ends it by itself or nobody has accepted it. */
   readonly inode: number;
 }
@@ -11,7 +12,7 @@ export interface TcpIndex {
   readonly remotes: ReadonlyMap<string, readonly TcpRow[]>;
   /** Whether nothing is missing: no table, no row. */
   readonly isWhole: boolean;
-  /** Whether there is any established connection in it. */
+  /** Whether there is any connection in it that stands or stood. */
   readonly hasConnections: boolean;
   /** Whether any row, of whatever state, has one of these inodes. Reads the tables again until one is found. */
   hasInodeOf(inodes: ReadonlySet<number>): boolean;
@@ -56,7 +57,7 @@ export function indexTcpTable(
   findRow(tables, (rows, at) => {
     const kind = kindOf(rows, at);
     if (kind === undefined) return false;
-    hasConnections ||= kind === "established";
+    hasConnections ||= kind !== "connecting";
     const key = keyOf(rows.toString("latin1", at.remote, at.state - 1));
     if (!asked.has(key)) return false;
     const row: TcpRow = { kind, inode: inodeOf(rows, at) };
@@ -148,9 +149,10 @@ function keyOf(remote: string): string {
 
 function kindOf(rows: Buffer, at: RowOffsets): TcpRow["kind"] | undefined {
   const value = (digitOf(rows[at.state]) << 4) | digitOf(rows[at.state + 1]);
-  if (value === ESTABLISHED || value === CLOSE_WAIT) return "established";
+  if (value === ESTABLISHED) return "established";
   if (value === SYN_SENT) return "connecting";
-  return HALF_CLOSED.has(value) && inodeOf(rows, at) !== 0 ? "established" : undefined;
+  if (value === CLOSE_WAIT) return "ending";
+  return HALF_CLOSED.has(value) && inodeOf(rows, at) !== 0 ? "ending" : undefined;
 }
 
 /** 0 where the row has none. */

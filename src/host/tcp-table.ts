@@ -35,10 +35,21 @@ export interface TcpTable {
    * share one. Never rejects.
    */
   stateOf(address: string, port: number): Promise<TcpState>;
+  /**
+   * The same look's connections of this process to `address` and `port` that neither side has ended, by the inodes of their
+   * sockets. Undefined: the kernel does not tell, or not which are this process's. Never rejects.
+   */
+  openTo(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
+}
+
+/** What one look has found of one remote. */
+interface Found {
+  readonly state: TcpState;
+  readonly open: ReadonlySet<number> | undefined;
 }
 
 /** What one look has found of the remotes that were asked about. Empty: it has failed. */
-type Look = ReadonlyMap<string, TcpState>;
+type Look = ReadonlyMap<string, Found>;
 
 /** Those who share a look that has not begun. */
 interface Batch {
@@ -68,7 +79,7 @@ export function createTcpTable(options: {
     // From now on nobody adds to what is asked.
     next = undefined;
     lookedAt = clock.monotonic();
-    looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, TcpState>());
+    looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, Found>());
     return looking;
   };
   const createBatch = (): Batch => {
@@ -80,15 +91,17 @@ export function createTcpTable(options: {
       look: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look(asked)))),
     };
   };
+  const find = async (address: string, port: number): Promise<Found | undefined> => {
+    const canonical = isReadable ? parseAddress(address) : undefined;
+    if (canonical === undefined) return undefined;
+    const key = toTcpKey(canonical, port);
+    next ??= createBatch();
+    next.asked.add(key);
+    return (await next.look).get(key);
+  };
   return {
-    async stateOf(address, port) {
-      const canonical = isReadable ? parseAddress(address) : undefined;
-      if (canonical === undefined) return "unknown";
-      const key = toTcpKey(canonical, port);
-      next ??= createBatch();
-      next.asked.add(key);
-      return (await next.look).get(key) ?? "unknown";
-    },
+    stateOf: async (address, port) => (await find(address, port))?.state ?? "unknown",
+    openTo: async (address, port) => (await find(address, port))?.open,
   };
 }
 
@@ -102,7 +115,12 @@ async function lookAt(
   // Where none of ours is in the table, its numbers are not those of descriptors, as a sandboxed kernel may have it.
   const counted = own !== undefined && index.hasInodeOf(own) ? own : undefined;
   // Once for each remote, not for each who asks: both rows and askers of one may be thousands.
-  return new Map(Array.from(asked, (key) => [key, stateIn(index, { key, counted })]));
+  return new Map(
+    Array.from(asked, (key) => [
+      key,
+      { state: stateIn(index, { key, counted }), open: openIn(index, { key, counted }) },
+    ]),
+  );
 }
 
 /** @param of.counted The sockets that count. Undefined: all do, because the system does not tell which are this process's. */
@@ -112,8 +130,21 @@ function stateIn(
 ): TcpState {
   const { key, counted } = of;
   const rows = (index.remotes.get(key) ?? []).filter((row) => counted === undefined || counted.has(row.inode));
-  if (rows.some((row) => row.kind === "established")) return "established";
+  if (rows.some((row) => row.kind !== "connecting")) return "established";
   // A table without one connection is not the truth: the client who asks has one (seen in sandboxed kernels).
   if (!index.isWhole || !index.hasConnections) return "unknown";
   return rows.length > 0 ? "connecting" : "none";
+}
+
+/** Undefined where rows are missing, or are not known to be this process's. */
+function openIn(
+  index: TcpIndex,
+  of: { readonly key: string; readonly counted: ReadonlySet<number> | undefined },
+): ReadonlySet<number> | undefined {
+  const rows = index.remotes.get(of.key) ?? [];
+  const { counted } = of;
+  if (!index.isWhole || !index.hasConnections) return undefined;
+  if (rows.length === 0) return new Set();
+  if (counted === undefined) return undefined;
+  return new Set(rows.filter((row) => row.kind === "established" && counted.has(row.inode)).map(({ inode }) => inode));
 }

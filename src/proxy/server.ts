@@ -23,6 +23,7 @@ import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
 import { createNameResolver, type NameResolverOptions } from "./upstream/name-resolver.ts";
 import { FailureList } from "./report/failure-list.ts";
+import { WatchSlots } from "./upstream/idle-proofs.ts";
 import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
@@ -62,6 +63,11 @@ export interface ProxyParts {
   readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
   /** What the kernel says of connections to an address and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
+  /**
+   * This process's connections to an address and port that neither side has ended, by numbers that a connection keeps.
+   * Undefined: the kernel does not tell. Never rejects.
+   */
+  openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
   /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
   readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
@@ -109,8 +115,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
 
   const monotonic = (): number => clock.monotonic();
   const tallies = new Tallies();
-  const upstreams = createUpstreamPool(tallies);
   const failures = new FailureList(clock);
+  const openConnections = (address: string, port: number) => parts.openConnections(address, port);
+  const upstreams = createUpstreamPool({ clock, openConnections, slots: new WatchSlots() }, tallies);
   const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
   const departures = new Departures({
     pendingRequests: () => listener.pendingRequests(),

@@ -4,6 +4,7 @@ import { BodyFlow } from "../../src/proxy/exchange/body-flow.ts";
 import { Exchange, type ExchangeObserver } from "../../src/proxy/exchange/exchange.ts";
 import { MemoryAccount } from "../../src/proxy/exchange/memory-account.ts";
 import { ExchangeRegister } from "../../src/proxy/exchange/register.ts";
+import { type IdleProofSeams, WatchSlots } from "../../src/proxy/upstream/idle-proofs.ts";
 import { createUpstreamPool } from "../../src/proxy/upstream/upstream.ts";
 
 import { createFakeClock, type FakeClock } from "../../scripts/lib/stage/fake-clock.ts";
@@ -35,12 +36,17 @@ export interface ExchangeStage {
   readonly openLeaving: (bytes: number, options?: ExchangeOptions) => Exchange;
 }
 
+/** A kernel that tells nothing of connections. */
+export function blindProofs(clock: FakeClock): IdleProofSeams {
+  return { clock, openConnections: () => Promise.resolve(undefined), slots: new WatchSlots() };
+}
+
 export function createExchangeStage(
   options: { readonly budgetBytes?: number; readonly observer?: Partial<ExchangeObserver> } = {},
 ): ExchangeStage {
   const clock = createFakeClock();
   const register = new ExchangeRegister(new MemoryAccount(options.budgetBytes ?? Number.MAX_SAFE_INTEGER));
-  const upstreams = createUpstreamPool();
+  const upstreams = createUpstreamPool(blindProofs(clock));
   const ends: { exchange: Exchange; code: IngressErrorCode | undefined }[] = [];
   const cutWhileLeaving: Exchange[] = [];
   const observer: ExchangeObserver = {

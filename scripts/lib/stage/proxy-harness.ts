@@ -88,6 +88,7 @@ export function startProxy(
         logger: silentLogger,
       },
       connectionState: (address, port) => tcp.stateOf(address, port),
+      openConnections: (address, port) => tcp.openTo(address, port),
       instance: "test",
       ...others,
       provider,

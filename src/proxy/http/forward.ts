@@ -37,8 +37,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
     exchange.connect(context.clock.monotonic());
     exchange.dialled = dialled;
-    const { init, repeatability } = buildFetchInit(exchange, body);
-    const answer = await send(exchange, init, repeatability);
+    const answer = await send(exchange, buildFetchInit(exchange, body));
     exchange.answered(context.clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
@@ -66,7 +65,8 @@ function answerOptions(exchange: Exchange, context: ForwardContext): { closeConn
 
 interface PreparedFetch {
   readonly init: BunFetchRequestInit;
-  readonly repeatability: Repeatability;
+  /** Whether a reset of the connection tells how the server treats idle ones. */
+  readonly isLossTelling: boolean;
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
@@ -74,13 +74,14 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
   // The sandbox knows itself by the name that its resource has, whatever address that stands for.
   if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
   const repeatability = repeatabilityOf(request.method, body);
-  const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
-  exchange.hold(lease);
+  const nowMs = exchange.sentAt;
+  const lease = exchange.upstream.lease(exchange.dialled ?? "", route.port, { repeatability, nowMs });
+  exchange.hold(lease.held);
   const init: BunFetchRequestInit = {
     method: request.method,
     headers: request.headers,
-    session: lease.session,
-    keepalive: exchange.upstream.mayReuse(route.port, repeatability),
+    session: lease.held.session,
+    keepalive: lease.keepsConnection,
     redirect: "manual",
     decompress: false,
     proxy: false,
@@ -88,18 +89,16 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
     signal: exchange.signal,
   };
   if (body !== undefined) init.body = body;
-  return { init, repeatability };
+  return { init, isLossTelling: repeatability === "once" && lease.mayBeUsed };
 }
 
-async function send(exchange: Exchange, init: BunFetchRequestInit, repeatability: Repeatability): Promise<Response> {
+async function send(exchange: Exchange, { init, isLossTelling }: PreparedFetch): Promise<Response> {
   const { path, query, route } = exchange.subject;
   try {
     return await fetch(`http://${exchange.dialled}${path}${query}`, init);
   } catch (thrown) {
     const error = toUpstreamError(thrown);
-    if (error.code === "upstream_reset" && repeatability === "once" && init.keepalive === true) {
-      exchange.upstream.noteClosedWhileIdle(route.port);
-    }
+    if (error.code === "upstream_reset" && isLossTelling) exchange.upstream.noteClosedWhileIdle(route.port);
     throw error;
   }
 }

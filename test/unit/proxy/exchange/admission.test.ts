@@ -6,7 +6,7 @@ import { Departures } from "../../../../src/proxy/exchange/departures.ts";
 import type { Exchange } from "../../../../src/proxy/exchange/exchange.ts";
 import { createUpstreamPool } from "../../../../src/proxy/upstream/upstream.ts";
 import { sandboxRecord } from "../../../../scripts/lib/stage/sandbox-objects.ts";
-import { createExchangeStage } from "../../../support/exchange-stage.ts";
+import { blindProofs, createExchangeStage } from "../../../support/exchange-stage.ts";
 
 function createStage(limits: Partial<AdmissionLimits>) {
   const stage = createExchangeStage();
@@ -31,7 +31,10 @@ function createStage(limits: Partial<AdmissionLimits>) {
     }
   };
   /** The share of somebody who has nothing open. */
-  const newcomer = createUpstreamPool().acquire(sandboxRecord({ name: "new", uid: "new" }), 0).share;
+  const newcomer = createUpstreamPool(blindProofs(stage.clock)).acquire(
+    sandboxRecord({ name: "new", uid: "new" }),
+    0,
+  ).share;
   const checkNew = (client?: string): IngressErrorCode | undefined => {
     try {
       admission.check(newcomer, client === undefined ? undefined : stage.register.shareOfClient(client));
