@@ -13,6 +13,7 @@ import { createClientAddressResolver } from "./request/client-address.ts";
 import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
+import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
 import { createInspection, type ProxyInspection } from "./inspection.ts";
 import { createListener } from "./listener.ts";
@@ -172,10 +173,12 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onAddressGone: (name) => upstreams.endEndpoint(name),
   });
   const locator = createEndpointLocator(names);
+  const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
+  const ensureSynced = createSyncGate(provider);
   const handler = new RequestHandler({
     ...config,
     ...parts,
-    resolveClientAddress: createClientAddressResolver(config.trustedProxies),
+    resolveClientAddress,
     upstreams,
     register,
     admission,
@@ -194,8 +197,21 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       closesConnections,
     },
     closesConnections,
-    ensureSynced: createSyncGate(provider),
+    ensureSynced,
   });
+  const explainContext: ExplainContext = {
+    ...config,
+    ...parts,
+    resolveClientAddress,
+    ensureSynced,
+    locate: (hostPort) => locator.locateHostPort(hostPort),
+    limits: {
+      ...config,
+      admission,
+      shareOf: ({ uid }) => upstreams.find(uid)?.share,
+      open: () => register.size,
+    },
+  };
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
       const now = clock.monotonic();
@@ -259,7 +275,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
-    inspection: createInspection({ clock, register, failures, upstreams, tallies }),
+    inspection: createInspection({
+      clock,
+      register,
+      failures,
+      upstreams,
+      tallies,
+      explain: (asked, peer) => explainRequest(asked, peer, explainContext),
+    }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
   };
 }
