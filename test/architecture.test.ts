@@ -43,7 +43,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: ["address", "clock", "errors", "process", "route", "sandbox"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
-  admin: { uses: ["access", "address", "sandbox"], types: ["clock", "lifecycle", "log", "metrics", "proxy"] },
+  admin: { uses: ["access", "address", "clock", "proxy", "sandbox"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
   config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },

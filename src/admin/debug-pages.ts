@@ -1,16 +1,13 @@
 import type { Clock } from "../clock.ts";
 import type { ProxyInspection } from "../proxy/inspection.ts";
-import { buildJson } from "./admin-answers.ts";
 import type { AdminPage, AdminQuery } from "./admin-page.ts";
-import { BadQuestion } from "./parameters.ts";
+import { answerQueued } from "./answer-queued.ts";
+import { createExplainPage } from "./explain-page.ts";
 import { listFailures, listRequests } from "./request-list.ts";
 import type { SandboxList } from "./sandbox-list.ts";
 import { readSandboxQuery } from "./sandbox-query.ts";
 import { describeStatus, type StatusParts } from "./status.ts";
 import { WorkQueue } from "./work-queue.ts";
-
-/** Seconds in `Retry-After` where too many questions wait. */
-const BUSY_RETRY_SECONDS = 1;
 
 export interface DebugParts {
   readonly clock: Clock;
@@ -38,19 +35,6 @@ export function createDebugPages(parts: DebugParts): readonly AdminPage[] {
       listRequests(url, proxy.exchanges(), clock),
     ),
     page("/debug/failures", "the last hundred failures", () => listFailures(proxy.failures())),
+    createExplainPage(parts),
   ];
-}
-
-/** Makes an answer when those before it are made. What is asked wrongly gets 400 with the reason. */
-export async function answerQueued(queue: WorkQueue, make: () => unknown): Promise<Response> {
-  try {
-    const made = queue.run(make);
-    if (made !== undefined) return buildJson(await made);
-    const busy = buildJson({ error: "too many questions at a time" }, 503);
-    busy.headers.set("Retry-After", String(BUSY_RETRY_SECONDS));
-    return busy;
-  } catch (thrown) {
-    if (!(thrown instanceof BadQuestion)) throw thrown;
-    return buildJson({ error: thrown.message }, 400);
-  }
 }

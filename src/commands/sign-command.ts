@@ -5,14 +5,13 @@ import {
   collectFault,
   type CommandResult,
   type CommandSeams,
-  formatEpochSeconds,
   formatRows,
-  parseBase36,
   parseKeyFlag,
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
 import { parseDurationMs } from "../config/values.ts";
+import { formatEpochSeconds, parseBase36 } from "../route/expiry.ts";
 import { formatLabelRoute, formatUriRoute } from "../route/format-route.ts";
 import { ROUTE_HEADER } from "../route/parse-route.ts";
 import { isLabelSandboxId, isSandboxId, parsePort, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";

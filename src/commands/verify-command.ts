@@ -4,14 +4,13 @@ import {
   collectFault,
   type CommandResult,
   type CommandSeams,
-  formatEpochSeconds,
   formatRows,
-  parseBase36,
   parseKeyFlag,
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
 import { messageOf } from "../config/text.ts";
+import { formatEpochSeconds, parseBase36 } from "../route/expiry.ts";
 import { parseRoute, ROUTE_HEADER, type RouteInput } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 

@@ -31,7 +31,7 @@ import type { UpstreamPool } from "./upstream/upstream.ts";
 import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket/handshake.ts";
 
 /** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
-const STATUS_PATH = "/status.ok";
+export const STATUS_PATH = "/status.ok";
 
 /** What the handler works with. Everything in here outlives a request. */
 export interface HandlerContext {
@@ -292,11 +292,12 @@ function isLast(connection: string | undefined): boolean {
   return hasToken(connection, "close");
 }
 
-function checkMethod(method: string): void {
+/** Throws `method_not_allowed`. */
+export function checkMethod(method: string): void {
   // CONNECT asks for a tunnel that we are not (RFC 9110 §9.3.6); TRACE would echo headers that a browser must not see.
   if (method === "CONNECT" || method === "TRACE") throw new IngressError("method_not_allowed");
 }
 
-function isReading(method: string): boolean {
+export function isReading(method: string): boolean {
   return method === "GET" || method === "HEAD";
 }

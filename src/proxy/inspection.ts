@@ -1,5 +1,7 @@
 import type { Clock } from "../clock.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
+import type { Explanation } from "./explain/explain.ts";
+import type { AskedRequest } from "./explain/question.ts";
 import type { Exchange } from "./exchange/exchange.ts";
 import type { Failure, FailureList } from "./report/failure-list.ts";
 import type { Tallies } from "./upstream/tallies.ts";
@@ -17,13 +19,15 @@ export interface SandboxTraffic {
   readonly lastUsedMs: number;
 }
 
-/** What operators see of the proxy. Reading it changes nothing. */
+/** What operators see of the proxy. Reading it changes nothing but the count of wrong signatures. */
 export interface ProxyInspection {
   /** What is open, in no order. What ends meanwhile is left out. */
   exchanges(): Iterable<Exchange>;
   /** The last failures, the newest first. */
   failures(): readonly Failure[];
   trafficOf(record: SandboxRecord): SandboxTraffic;
+  /** What would become of a request; see `explainRequest`. */
+  explain(asked: AskedRequest, peer: string): Promise<Explanation>;
 }
 
 const NO_TRAFFIC: SandboxTraffic = Object.freeze({ open: 0, requests: 0, errors: 0, lastUsedMs: 0 });
@@ -34,10 +38,12 @@ export function createInspection(parts: {
   readonly failures: FailureList;
   readonly upstreams: UpstreamPool;
   readonly tallies: Tallies;
+  readonly explain: ProxyInspection["explain"];
 }): ProxyInspection {
   const { clock, register, failures, upstreams, tallies } = parts;
   return {
     exchanges: () => register,
+    explain: parts.explain,
     failures: () => failures.list(),
     trafficOf({ uid }) {
       const upstream = upstreams.find(uid);

@@ -15,6 +15,7 @@ import { createClientAddressResolver } from "./request/client-address.ts";
 import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
+import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
 import { createInspection, type ProxyInspection } from "./inspection.ts";
 import { createListener } from "./listener.ts";
@@ -181,6 +182,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onAddressGone: (name) => upstreams.endEndpoint(name),
   });
   const locator = createEndpointLocator(names);
+  const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
   const ensureSynced = createSyncGate(provider);
   const cors = createCorsPolicy(config.browser.corsOrigins);
   const { mode, browser } = config;
@@ -189,7 +191,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     ...parts,
     cors,
     browserAnswers: new BrowserAnswers({ ...parts, mode, uriRecovery: browser.uriRecovery, cors, ensureSynced }),
-    resolveClientAddress: createClientAddressResolver(config.trustedProxies),
+    resolveClientAddress,
     upstreams,
     register,
     admission,
@@ -210,6 +212,19 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     closesConnections,
     ensureSynced,
   });
+  const explainContext: ExplainContext = {
+    ...config,
+    ...parts,
+    resolveClientAddress,
+    ensureSynced,
+    locate: (hostPort) => locator.locateHostPort(hostPort),
+    limits: {
+      ...config,
+      admission,
+      shareOf: ({ uid }) => upstreams.find(uid)?.share,
+      open: () => register.size,
+    },
+  };
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
       try {
@@ -276,7 +291,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
-    inspection: createInspection({ clock, register, failures, upstreams, tallies }),
+    inspection: createInspection({
+      clock,
+      register,
+      failures,
+      upstreams,
+      tallies,
+      explain: (asked, peer) => explainRequest(asked, peer, explainContext),
+    }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
   };
 }
