@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { type Clock, sleep } from "../../clock.ts";
 import { createFrameRates, type FrameRates } from "./frame-rates.ts";
 import { FrameScheduler } from "./frame-scheduler.ts";
+import { UnansweredCloses } from "./unanswered-closes.ts";
 
 /** Steps in which tunnels are closed on drain: fine enough that their clients do not all come back at once. */
 const CLOSE_STEPS = 50;
@@ -48,6 +49,7 @@ export interface OpenTunnel {
 export interface TunnelSet {
   readonly scheduler: FrameScheduler;
   readonly rates: FrameRates;
+  readonly unansweredCloses: UnansweredCloses;
   /** What the pings of this process carry. */
   readonly pingPayload: Buffer;
   /** Where everything is being closed, the tunnel is told at once. */
@@ -82,6 +84,7 @@ export function createTunnels(
   const intervalMs = options.pingIntervalMs ?? TUNNEL_PING_INTERVAL_MS;
   const open = new Set<OpenTunnel>();
   const rates = createFrameRates(options.frameRate);
+  const unansweredCloses = new UnansweredCloses();
   let isClosing = false;
   let isRestrained = false;
   /** While memory is short: the tunnels that wait for their turn to be read, the place of the next, and the one that is read. */
@@ -97,6 +100,7 @@ export function createTunnels(
   return {
     scheduler: new FrameScheduler(seams.clock),
     rates,
+    unansweredCloses,
     pingPayload: randomBytes(PING_PAYLOAD_BYTES),
     get size() {
       return open.size;
@@ -146,6 +150,7 @@ export function createTunnels(
     },
     terminateAll() {
       for (const tunnel of open) tunnel.safely(() => tunnel.terminate());
+      unansweredCloses.terminateAll();
     },
   };
 }

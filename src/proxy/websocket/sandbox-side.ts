@@ -58,6 +58,11 @@ export class SandboxSide {
     return this.socket.readyState === this.socket.CLOSING;
   }
 
+  /** Whether its connection has ended. */
+  get isClosed(): boolean {
+    return this.socket.readyState === this.socket.CLOSED;
+  }
+
   /** From now on everything that comes goes to `events`. */
   listen(events: SandboxEvents): void {
     this.#events = events;

@@ -338,6 +338,7 @@ export class Tunnel {
 
   #closeFromSandbox(code: number, reason: string): void {
     this.#sandbox.stop();
+    this.#tunnels.unansweredCloses.delete(this.#sandbox);
     this.#relay?.toSandbox.clear();
     if (!this.#closing) {
       this.#closing = true;
@@ -386,6 +387,7 @@ export class Tunnel {
     this.#backlog.tryHold(0);
     this.#relay?.rates.leave();
     this.#tunnels.delete(this);
+    if (!this.#sandbox.isClosed) this.#tunnels.unansweredCloses.add(this.#sandbox);
     this.exchange.end(this.exchange.cutBy);
   }
 }
