@@ -67,7 +67,8 @@ export interface ExchangeObserver {
 
 /** A resource that an exchange holds until it ends. */
 export interface Releasable {
-  release(): void;
+  /** @param error Why the exchange ended early; undefined: the sandbox's answer was read whole. */
+  release(error?: IngressError): void;
 }
 
 const MIB = 1024 * 1024;
@@ -253,7 +254,7 @@ export class Exchange {
 
   /** Registers what must be given back when the exchange ends; at once where it has ended. */
   hold(resource: Releasable): void {
-    if (this.#state === "ended") resource.release();
+    if (this.#state === "ended") resource.release(this.#cutBy);
     else (this.#held ??= []).push(resource);
   }
 
@@ -308,7 +309,7 @@ export class Exchange {
     if (this.#state === "ended") return;
     this.#state = "ended";
     try {
-      for (const resource of this.#held ?? []) resource.release();
+      for (const resource of this.#held ?? []) resource.release(error);
     } finally {
       this.#register.remove(this);
       const status = this.#status ?? error?.status ?? 0;
