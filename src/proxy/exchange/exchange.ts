@@ -68,7 +68,8 @@ export interface ExchangeObserver {
 
 /** A resource that an exchange holds until it ends. */
 export interface Releasable {
-  release(): void;
+  /** @param error Why the exchange ended early; undefined: the sandbox's answer was read whole. */
+  release(error?: IngressError): void;
 }
 
 /** The status of an upgrade (RFC 9110 §15.2.2). */
@@ -246,7 +247,7 @@ export class Exchange {
 
   /** Registers what must be given back when the exchange ends; at once where it has ended. */
   hold(resource: Releasable): void {
-    if (this.#state === "ended") resource.release();
+    if (this.#state === "ended") resource.release(this.#cutBy);
     else (this.#held ??= []).push(resource);
   }
 
@@ -309,7 +310,7 @@ export class Exchange {
     let outcome = error;
     for (const resource of this.#held ?? []) {
       try {
-        resource.release();
+        resource.release(outcome);
       } catch (thrown) {
         outcome = toInternal(thrown);
       }

@@ -176,12 +176,14 @@ export class IdleProofs {
     if (first === undefined) return true;
     if (first.size === 0) return false;
     const open = this.#exchangesOn(port);
+    for (const exchange of open) if (exchange.state === "leaving") open.delete(exchange);
     await sleep(clock, IDLE_PROOF_MS);
     const late = this.#exchangesOn(port);
     await sleep(clock, SETTLE_MS);
     const second = await look();
     if (second === undefined) return true;
-    // One that began before the watch may have left its connection to the others meanwhile.
+    // One that was leaving had no more use for its connection: that has been idle since. One that began before the watch may have
+    // left its connection to the others meanwhile.
     const users = open.intersection(before.union(late));
     return first.intersection(second).size > users.size;
   }

@@ -153,7 +153,7 @@ export class LeasedSession {
   #leases = 0;
   #retired = false;
 
-  /** @param onIdle Called when the last lease is released, unless it is retired. */
+  /** @param onIdle Called when its only request is over and has left an idle connection, as far as that can be told. */
   constructor(idleSeconds: number, onIdle?: () => void) {
     this.#onIdle = onIdle;
     this.session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
@@ -164,12 +164,17 @@ export class LeasedSession {
     return this;
   }
 
-  /** Called once for each `acquire`. */
-  release(): void {
+  /**
+   * Called once for each `acquire`.
+   * @param error Why the request was not read to its end, where it was not.
+   */
+  release(error?: IngressError): void {
     this.#leases--;
     if (this.#leases > 0) return;
     if (this.#retired) this.session.close();
-    else this.#onIdle?.();
+    else if (this.#onIdle === undefined) return;
+    else if (error === undefined) this.#onIdle();
+    else this.retire();
   }
 
   /** Closes what is idle; nothing may be acquired any more. */

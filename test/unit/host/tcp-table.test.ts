@@ -236,6 +236,63 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
   }, 20_000);
 });
 
+describe("TcpTable.openTo", () => {
+  const to = "0200007F:0050"; // 127.0.0.2:80
+  const openTo = (rows: string, own: ReadonlySet<number> | undefined = new Set([4711, 4712])) =>
+    createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    }).openTo("127.0.0.2", 80);
+
+  test("gives this process's connections that neither side has ended", async () => {
+    const ended = ["02", "03", "04", "05", "06", "07", "08", "09", "0A", "0B"].map((state) => row(LOCAL, to, state));
+    const others = row(LOCAL, to, "01", "5") + row(LOCAL, to, "01", "0") + row(LOCAL, "0200007F:0051", "01");
+    const own = row(LOCAL, to, "01") + row(LOCAL, to, "01", "4712");
+    expect(await openTo(ended.join("") + others + own)).toEqual(new Set([4711, 4712]));
+    expect(await openTo(CLIENT + ended.join("") + others)).toEqual(new Set());
+    expect(await openTo(CLIENT)).toEqual(new Set());
+  });
+
+  test.each<[string, string, ReadonlySet<number> | undefined]>([
+    ["there are heads alone", "", new Set([4711])],
+    ["this process's sockets are not told", CLIENT + row(LOCAL, to, "01"), undefined],
+    ["this process's sockets have other numbers", CLIENT + row(LOCAL, to, "01"), new Set([1])],
+    ["the table is cut", (CLIENT + row(LOCAL, to, "01")).padEnd(TCP_TABLE_MAX_BYTES), new Set([4711])],
+  ])("is undefined where %s", async (_, rows, own) => {
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    });
+    expect(await table.openTo("127.0.0.2", 80)).toBeUndefined();
+  });
+
+  test("is undefined for a name, and where reading throws", async () => {
+    const table = createTcpTable({ clock: systemClock, read: () => Promise.reject(new Error("no")), ownSockets });
+    expect(await table.openTo("sandbox.example", 80)).toBeUndefined();
+    expect(await table.openTo("127.0.0.2", 80)).toBeUndefined();
+  });
+
+  test("knows a real connection by the same number until its server ends it", async () => {
+    const { server, port, accepted } = await listen("127.0.0.1");
+    const table = createTcpTable({ clock: systemClock });
+    const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+    try {
+      const other = await accepted;
+      const first = await table.openTo("127.0.0.1", port);
+      expect(first?.size).toBe(1);
+      expect(await table.openTo("127.0.0.1", port)).toEqual(first);
+      other.end();
+      await eventually(async () => (await table.openTo("127.0.0.1", port))?.size === 0);
+      expect(await table.stateOf("127.0.0.1", port)).toBe("established");
+    } finally {
+      socket.destroy();
+      server.close();
+    }
+  });
+});
+
 test("TcpTable reads once at a time, however long that takes", async () => {
   const clock = createFakeClock();
   const readings: (() => void)[] = [];
