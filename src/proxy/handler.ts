@@ -176,7 +176,7 @@ export class RequestHandler {
     } catch (thrown) {
       const refusal = this.#refuse(request, progress, toIngressError(thrown));
       const { unreadBodies } = this.#context;
-      if (unreadBodies.wants(request)) await unreadBodies.drop(request);
+      if (unreadBodies.wants(request)) return unreadBodies.answer(request, refusal);
       return refusal;
     }
   }
