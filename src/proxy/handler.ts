@@ -257,8 +257,7 @@ export class RequestHandler {
     const answer =
       (await this.#answerInstead(request, progress, error)) ?? this.#buildRefusal(request, progress, error);
     const { unreadBodies } = this.#context;
-    if (unreadBodies.wants(request)) await unreadBodies.drop(request);
-    return answer;
+    return unreadBodies.wants(request) ? unreadBodies.answer(request, answer) : answer;
   }
 
   #buildRefusal(request: Request, progress: Progress, error: IngressError): Response {

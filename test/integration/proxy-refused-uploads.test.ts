@@ -1,30 +1,71 @@
-import { expect, test } from "bun:test";
+import { describe, expect, test } from "bun:test";
 
-import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
-import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
-import { UNREAD_BODIES_MAX } from "../../src/proxy/request/unread-body.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { createFakeClock } from "../../scripts/lib/stage/fake-clock.ts";
+import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, type RawConnection, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import {
+  LINGER_MS,
+  UNREAD_BODIES_MAX,
+  UNREAD_BODY_MAX_BYTES,
+  UNREAD_BODY_MAX_MS,
+} from "../../src/proxy/request/unread-body.ts";
 import { requirePart } from "../support/requires.ts";
 
-const hasPython = requirePart("python3", { get: "apt-get install python3" });
 const SIZE = 2_000_000;
+/** More than the buffers of two sockets of loopback take. */
+const LARGE_SIZE = 20_000_000;
+const TIMES = 5;
 
 const post = (length: number): string =>
   `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-80\r\nContent-Length: ${length}\r\n\r\n`;
 
 const PYTHON_CLIENT = `
 import http.client, sys
-for _ in range(5):
+for _ in range(${TIMES}):
     c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
     c.request("POST", "/", b"x" * ${SIZE}, {"OpenSandbox-Ingress-To": "nobody-80"})
     print(c.getresponse().status)
 `;
 
-test.skipIf(!hasPython)("UnreadBodies lets Python's http.client read the refusal of an upload of 2 MB", async () => {
-  await using proxy = startProxy();
-  const python = Bun.spawn(["python3", "-c", PYTHON_CLIENT, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
-  expect(await new Response(python.stderr).text()).toBe("");
-  expect((await new Response(python.stdout).text()).trim().split("\n")).toEqual(["404", "404", "404", "404", "404"]);
-});
+const NODE_CLIENT = `
+const body = Buffer.alloc(${LARGE_SIZE});
+const headers = { "OpenSandbox-Ingress-To": "nobody-80" };
+(async () => {
+  for (let i = 0; i < ${TIMES}; i++) {
+    const answer = await fetch("http://127.0.0.1:" + process.argv[1], { method: "POST", body, headers });
+    await answer.text();
+    console.log(answer.status);
+  }
+})();
+`;
+
+const CURL_CLIENT = `
+for i in $(seq ${TIMES}); do
+  head -c ${LARGE_SIZE} /dev/zero | curl -sS -o /dev/null -w '%{http_code}\\n' -H 'OpenSandbox-Ingress-To: nobody-80' \
+    -H 'Expect:' --data-binary @- "http://127.0.0.1:$1/"
+done
+`;
+
+/** Real clients, each with what it needs, and its command but for the port. */
+const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly string[]][] = [
+  [
+    "Python's http.client, which reads when it has sent 2 MB",
+    requirePart("python3", { get: "apt-get install python3" }),
+    ["python3", "-c", PYTHON_CLIENT],
+  ],
+  ["Node's fetch with 20 MB", requirePart("node", { get: "apt-get install nodejs" }), ["node", "-e", NODE_CLIENT]],
+  ["curl with 20 MB", requirePart("curl", { get: "apt-get install curl" }), ["sh", "-c", CURL_CLIENT, "sh"]],
+];
+
+for (const [what, isPresent, command] of CLIENTS) {
+  test.skipIf(!isPresent)(`UnreadBodies lets the client read the refusal of its upload: ${what}`, async () => {
+    await using proxy = startProxy();
+    const client = Bun.spawn([...command, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
+    const [errors, statuses] = await Promise.all([client.stderr.text(), client.stdout.text()]);
+    expect([errors, statuses.trim().split("\n")]).toEqual(["", Array.from({ length: TIMES }, () => "404")]);
+  });
+}
 
 test("UnreadBodies lets a client that reads only when it has sent 2 MB read the refusal", async () => {
   await using proxy = startProxy();
@@ -39,12 +80,100 @@ test("UnreadBodies lets a client that reads only when it has sent 2 MB read the 
   client.destroy();
 });
 
-test("UnreadBodies answers a client that never sends the rest, and reads a bounded number at a time", async () => {
+test("UnreadBodies answers with a length where the upload ends soon", async () => {
   await using proxy = startProxy();
-  const clients = await Promise.all(Array.from({ length: UNREAD_BODIES_MAX + 8 }, () => openRaw(proxy.port)));
-  for (const client of clients) client.write(`${post(SIZE)}x`);
-  for (const client of clients) expect((await client.readAnswer()).status).toBe(404);
-  for (const client of clients) client.destroy();
-  const next = await rawRequest(proxy.port, `${post(2)}ok`);
-  expect(next.status).toBe(404);
+  const answer = await rawRequest(proxy.port, `${post(UNREAD_BODY_MAX_BYTES)}${"x".repeat(UNREAD_BODY_MAX_BYTES)}`);
+  expect([answer.status, headerValues(answer, "transfer-encoding")]).toEqual([404, []]);
+});
+
+describe("the limits of UnreadBodies", () => {
+  /** On a clock that stands still, so that only a limit can end anything. */
+  function startStill() {
+    const clock = createFakeClock();
+    return { clock, proxy: startProxy({}, { clock }) };
+  }
+
+  /** Sends the head and the beginning of an upload that does not go on. */
+  async function stall(proxy: ProxyHarness, sentBytes = 1): Promise<RawConnection> {
+    const client = await openRaw(proxy.port);
+    client.write(`${post(2 * LARGE_SIZE)}${"x".repeat(sentBytes)}`);
+    return client;
+  }
+
+  /** When it resolves, what was sent before has been handled. */
+  async function settle(proxy: ProxyHarness, clients: readonly RawConnection[]): Promise<void> {
+    await eventually(() => proxy.accessLog.length === clients.length);
+    await rawRequest(proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n");
+  }
+
+  const isWhole = (text: string): boolean => text.endsWith("\r\n0\r\n\r\n");
+  const isAnswered = (text: string): boolean => text.includes(" 404 ") && text.includes("OpenSandbox Ingress: ");
+
+  test("UnreadBodies reads 64 uploads at a time; those beyond are answered and closed at once", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    const held = await Promise.all(Array.from({ length: UNREAD_BODIES_MAX }, () => stall(proxy)));
+    await settle(proxy, held);
+    const beyond = await Promise.all(Array.from({ length: 8 }, () => stall(proxy)));
+    for (const client of beyond) expect(isAnswered(await client.closed())).toBe(true);
+    expect(held.map(({ received }) => received).join("")).toBe("");
+
+    // Then all are answered, and the connections stay open.
+    clock.advance(UNREAD_BODY_MAX_MS);
+    for (const client of held) expect(isAnswered(await client.until(isAnswered))).toBe(true);
+    const next = await stall(proxy);
+    expect(isAnswered(await next.closed())).toBe(true);
+    expect(held.filter(({ received, isClosed }) => isClosed || isWhole(received))).toEqual([]);
+
+    // Then they are closed, and there is room again.
+    clock.advance(LINGER_MS);
+    for (const client of held) expect(isWhole(await client.closed())).toBe(true);
+    const late = await stall(proxy);
+    await eventually(() => proxy.accessLog.length === held.length + beyond.length + 2);
+    await rawRequest(proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n");
+    expect(late.received).toBe("");
+    late.destroy();
+  });
+
+  test("UnreadBodies answers at once when 256 KiB have come, and reads on while the connection is open", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    const under = await stall(proxy, UNREAD_BODY_MAX_BYTES);
+    await settle(proxy, [under]);
+    expect(under.received).toBe("");
+    under.write("x");
+    expect(isAnswered(await under.until(isAnswered))).toBe(true);
+    const sent = Promise.withResolvers<void>();
+    under.socket.write("x".repeat(LARGE_SIZE), (error) => (error ? sent.reject(error) : sent.resolve()));
+    // More than the kernel takes for a server that does not read.
+    await sent.promise;
+    expect(under.isClosed).toBe(false);
+    clock.advance(LINGER_MS);
+    expect(isWhole(await under.closed())).toBe(true);
+  });
+
+  test.each(["before its answer", "behind its answer"])(
+    "UnreadBodies has room again when its clients leave %s",
+    async (when) => {
+      const { clock, proxy } = startStill();
+      await using _ = proxy;
+      const held = await Promise.all(Array.from({ length: UNREAD_BODIES_MAX }, () => stall(proxy)));
+      await settle(proxy, held);
+      if (when === "behind its answer") {
+        clock.advance(UNREAD_BODY_MAX_MS);
+        for (const client of held) await client.until(isAnswered);
+      }
+      for (const client of held) client.destroy();
+      // What finds no room is answered at once.
+      await eventually(async () => {
+        const before = proxy.accessLog.length;
+        const next = await stall(proxy);
+        await eventually(() => proxy.accessLog.length > before);
+        await rawRequest(proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n");
+        const isHeld = next.received === "";
+        next.destroy();
+        return isHeld;
+      });
+    },
+  );
 });

@@ -1,18 +1,26 @@
 import type { Clock } from "../../clock.ts";
 
-/**
- * What is read of a refused upload at most, in bytes, before its connection closes: many clients read no answer before they
- * have sent all. What the kernel's buffers take comes on top.
- */
-export const UNREAD_BODY_MAX_BYTES = 2 * 1024 * 1024;
+/** What is read of a refused upload before its answer at most, in bytes: as much as Go's server reads. */
+export const UNREAD_BODY_MAX_BYTES = 256 * 1024;
 
-/** How long a refused upload is read at most, in milliseconds: so much later its answer comes. */
+/** How long a refused upload is read before its answer at most, in milliseconds: so much later the answer comes. */
 export const UNREAD_BODY_MAX_MS = 500;
 
-/** Refused uploads that are read at a time; those beyond are answered and closed at once. */
+/**
+ * How long a connection stays open behind the answer to an upload that goes on, in milliseconds, as with Go's server. Who is
+ * still sending can read the answer meanwhile: where the connection closes at once, it is reset, and the answer is lost.
+ */
+export const LINGER_MS = 500;
+
+/** Refused uploads at a time that are read, or whose connection stays open; those beyond are answered and closed at once. */
 export const UNREAD_BODIES_MAX = 64;
 
-/** Reads the bodies of refused requests and drops them, so that their clients can read the answer (RFC 9112 §9.6). */
+/**
+ * Answers refused uploads so that their clients can read the answer (RFC 9112 §9.6). Nothing of a body is kept.
+ *
+ * Measured with uploads of 10 and 60 MB: curl, Go's net/http, Node's fetch and Python's requests and http.client get every
+ * answer. To read 256 KiB, or 2 MiB, and then close was not enough: up to half of the answers were lost.
+ */
 export class UnreadBodies {
   readonly #clock: Pick<Clock, "setTimer">;
   #open = 0;
@@ -26,27 +34,61 @@ export class UnreadBodies {
     return this.#open < UNREAD_BODIES_MAX && request.body !== null && !request.bodyUsed;
   }
 
-  /** Reads and drops until the body ends, or a limit is reached. Never rejects. */
-  async drop(request: Request): Promise<void> {
+  /**
+   * Reads and drops what comes of the request's body. Gives the refusal as it is where the body ends soon, else with a body
+   * that ends a moment later; the connection must close behind it. Never rejects.
+   */
+  async answer(request: Request, refusal: Response): Promise<Response> {
     const body: ReadableStream<Uint8Array> | null = request.body;
-    if (body === null) return;
-    const reader = body.getReader();
+    if (body === null) return refusal;
     this.#open++;
+    const isThrough = await this.#drop(body);
+    const text = isThrough ? "" : await refusal.text();
+    if (text === "") {
+      this.#open--;
+      return refusal;
+    }
+    const { status, headers } = refusal;
+    return new Response(this.#linger(text), { status, headers });
+  }
+
+  /** Whether the body is through: it has ended, or its client has left. False: a limit was reached. Never rejects. */
+  async #drop(body: ReadableStream<Uint8Array>): Promise<boolean> {
+    const reader = body.getReader();
     const late = Promise.withResolvers<undefined>();
     const timer = this.#clock.setTimer(UNREAD_BODY_MAX_MS, () => late.resolve(undefined));
     try {
-      let bytes = 0;
-      while (bytes < UNREAD_BODY_MAX_BYTES) {
+      for (let bytes = 0; bytes <= UNREAD_BODY_MAX_BYTES;) {
         const read = await Promise.race([reader.read(), late.promise]);
-        if (read === undefined || read.done) break;
+        if (read === undefined) return false;
+        if (read.done) return true;
         bytes += read.value.byteLength;
       }
+      return false;
     } catch {
-      // The client has left, or its framing is invalid: there is nobody to read for.
+      // Its framing is invalid, or its client has left: there is nobody to read for.
+      return true;
     } finally {
       timer.cancel();
-      this.#open--;
+      // From now on Bun itself drops what comes, which takes no memory. To read on takes megabytes for each.
       void reader.cancel().catch(() => {});
     }
+  }
+
+  /** Gives its text at once, and ends after `LINGER_MS` or when the client leaves. */
+  #linger(text: string): ReadableStream<Uint8Array> {
+    const over = Promise.withResolvers<"late" | "left">();
+    const timer = this.#clock.setTimer(LINGER_MS, () => over.resolve("late"));
+    void over.promise.then(() => this.#open--);
+    return new ReadableStream<Uint8Array>({
+      async start(controller) {
+        controller.enqueue(Buffer.from(text));
+        if ((await over.promise) === "late") controller.close();
+      },
+      cancel() {
+        timer.cancel();
+        over.resolve("left");
+      },
+    });
   }
 }
