@@ -215,6 +215,13 @@ describe("findRecovery", () => {
     }
   });
 
+  test("findRecovery passes on bytes that are no UTF-8 in the form in which they are forwarded", async () => {
+    const head = `GET /\xff\xe9?\xff HTTP/1.1\r\nHost: in.test\r\nReferer: http://in.test${open}/\r\n\r\n`;
+    const answer = await rawRequest(proxy.port, Buffer.from(head, "latin1"));
+    expect(answer.status).toBe(307);
+    expect(locationOf(answer)).toMatch(/^\/sb\/\d+\/[\x21-\x7e]+$/);
+  });
+
   test("findRecovery never sends a browser to a prefix that it would take for dots", async () => {
     const provider = createTableProvider({ providerType: "agent-sandbox" });
     const from = startUriProxy({}, provider);
