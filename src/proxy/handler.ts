@@ -276,9 +276,12 @@ export class RequestHandler {
     }
     // The headers of an exchange have been rewritten in place, so it remembers what the client asked for.
     const subject = exchange?.subject;
+    const { cors } = subject?.browser ?? {
+      cors: this.#context.cors?.decide(request.headers.get("origin") ?? undefined),
+    };
     return buildRefusal(request, error, {
       closeConnection: this.#closes(request, subject),
-      cors: subject?.browser.cors ?? this.#context.cors?.decide(request.headers.get("origin") ?? undefined),
+      cors,
       requestId: progress.requestId,
       route: progress.route,
       countsAsUse: exchange !== undefined,

@@ -64,11 +64,11 @@ interface Ask {
   readonly from?: ProxyHarness;
 }
 
-/** Asks for a path as a page does whose address is `referer`, or, where that is a path, has it on the own host. */
+/** Asks for a path as a page does whose address is `referer`; a path there is one on the own host. */
 function ask(path: string, referer: string | undefined, options: Ask = {}): Promise<RawAnswer> {
   const { method = "GET", lines = [], body, host = "in.test", from = proxy } = options;
   const all = [`${method} ${path} HTTP/1.1`, `Host: ${host}`, ...lines];
-  if (referer !== undefined) all.push(`Referer: ${referer.startsWith("/") ? `http://${host}${referer}` : referer}`);
+  if (referer !== undefined) all.push(`Referer: ${/^\/(?!\/)/.test(referer) ? `http://${host}${referer}` : referer}`);
   if (body !== undefined) all.push(`Content-Length: ${body.length}`);
   return rawRequest(from.port, [...all, "", body ?? ""].join("\r\n"), { head: method === "HEAD" });
 }
@@ -215,6 +215,13 @@ describe("findRecovery", () => {
     }
   });
 
+  test("findRecovery passes on bytes that are no UTF-8 in the form in which they are forwarded", async () => {
+    const head = `GET /\xff\xe9?\xff HTTP/1.1\r\nHost: in.test\r\nReferer: http://in.test${open}/\r\n\r\n`;
+    const answer = await rawRequest(proxy.port, Buffer.from(head, "latin1"));
+    expect(answer.status).toBe(307);
+    expect(locationOf(answer)).toMatch(/^\/sb\/\d+\/[\x21-\x7e]+$/);
+  });
+
   test("findRecovery never sends a browser to a prefix that it would take for dots", async () => {
     const provider = createTableProvider({ providerType: "agent-sandbox" });
     const from = startUriProxy({}, provider);
@@ -306,11 +313,15 @@ describe("RequestHandler and --uri-recovery", () => {
   });
 
   test("RequestHandler waits for the list of sandboxes before it calls a page's sandbox unknown", async () => {
-    const provider = createTableProvider({ synced: false });
-    await using starting = startProxy({ mode: "uri" }, { provider });
-    const answer = ask("/x", `${open}/`, { from: starting });
-    provider.set({ name: "sb" });
-    provider.setStatus({ synced: true });
-    expect(locationOf(await answer)).toBe(`${open}/x`);
+    const table = createTableProvider({ synced: false });
+    const whenSynced: TableProvider["whenSynced"] = (timeoutMs) => {
+      setImmediate(() => {
+        table.set({ name: "sb" });
+        table.setStatus({ synced: true });
+      });
+      return table.whenSynced(timeoutMs);
+    };
+    await using starting = startProxy({ mode: "uri" }, { provider: { ...table, whenSynced } });
+    expect(locationOf(await ask("/x", `${open}/`, { from: starting }))).toBe(`${open}/x`);
   });
 });

@@ -60,10 +60,12 @@ export class BrowserAnswers {
 
   /** Gives undefined where the request is to be refused, and throws IngressError where it is to be refused with another error. */
   async find(refused: RefusedRequest): Promise<BrowserAnswer | undefined> {
+    const { cors, mode, uriRecovery } = this.#options;
+    const recovers = mode === "uri" && uriRecovery === "referer" && NOWHERE.has(refused.error.code);
     // Browsers follow no redirect of a WebSocket, and send neither a Referer nor a preflight for one.
-    if (refused.isUpgrade) return undefined;
+    if (refused.isUpgrade || (cors === undefined && !recovers)) return undefined;
     const seen: HeaderSnapshot = refused.request.headers.toJSON();
-    return this.#findPreflight(refused, seen) ?? (await this.#findRecovery(refused, seen));
+    return this.#findPreflight(refused, seen) ?? (recovers ? await this.#findRecovery(refused, seen) : undefined);
   }
 
   #findPreflight({ request, error }: RefusedRequest, seen: HeaderSnapshot): BrowserAnswer | undefined {
@@ -74,10 +76,9 @@ export class BrowserAnswers {
   }
 
   async #findRecovery(refused: RefusedRequest, seen: HeaderSnapshot): Promise<BrowserAnswer | undefined> {
-    const { mode, uriRecovery, ensureSynced } = this.#options;
     const { request, error, address } = refused;
-    if (mode !== "uri" || uriRecovery === "off" || !NOWHERE.has(error.code) || seen["referer"] === undefined) return;
-    const syncing = ensureSynced();
+    if (seen["referer"] === undefined) return;
+    const syncing = this.#options.ensureSynced();
     if (syncing !== undefined) await syncing;
     const target = parseRequestTarget(request.url);
     const lost = { target, headers: request.headers, host: seen["host"] ?? "", address, seen };

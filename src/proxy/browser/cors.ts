@@ -4,7 +4,7 @@ import { hasToken, isListTooLong } from "../request/list-field.ts";
 /** `<scheme>://<host>[:<port>]` in lower case, as browsers write an origin (RFC 6454 §6.2). Every repetition is bounded. */
 const ORIGIN = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
 
-/** A method or the name of a header (RFC 9110 §5.6.2), as `TOKEN_MAX_CHARS` bounds it. */
+/** A method or the name of a header (RFC 9110 §5.6.2), of a length that no real one comes near. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
 
 /**
@@ -13,8 +13,8 @@ const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
  */
 const ASKED_HEADERS_MAX_CHARS = 2_048;
 
-/** How long a browser may keep a preflight's answer, in seconds: the most that Chromium took before it raised its limit to 7200. */
-const PREFLIGHT_MAX_AGE_SECONDS = "600";
+/** How long a browser may keep a preflight's answer, in seconds: most requests need no other, and a changed flag soon counts. */
+const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
 /**
  * What routes and admits a request: allowed whether asked for or not, so that one kept answer does for every later request to
@@ -48,12 +48,9 @@ export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undef
     const [scheme, suffix] = origin.split("*");
     return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
   });
+  // A host begins with no dot, so there is something before the suffix.
   const isAllowed = (origin: string): boolean =>
-    exact.has(origin) ||
-    below.some(
-      ({ scheme, suffix }) =>
-        origin.startsWith(scheme) && origin.endsWith(suffix) && origin.length > scheme.length + suffix.length,
-    );
+    exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix));
   return {
     decide(origin) {
       if (origin === undefined) return NOT_GRANTED;
@@ -106,7 +103,7 @@ export function answerPreflight(seen: HeaderSnapshot, { origin }: CorsGrant): Re
       "Access-Control-Allow-Origin": origin,
       "Access-Control-Allow-Methods": method,
       "Access-Control-Allow-Headers": [...names, ...missing].join(", "),
-      "Access-Control-Max-Age": PREFLIGHT_MAX_AGE_SECONDS,
+      "Access-Control-Max-Age": String(PREFLIGHT_MAX_AGE_SECONDS),
       "Cache-Control": "no-store",
       Vary: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
     },
