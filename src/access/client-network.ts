@@ -1,25 +1,25 @@
 import { parseAddress } from "../address.ts";
 
-/** Groups of an IPv6 address, and how many of them make its /64 and its /48. */
+/** Groups of an IPv6 address, and how many of them form its /64 and its /48. */
 const IPV6_GROUPS = 8;
 const NETWORK_GROUPS = 4;
 const SITE_GROUPS = 3;
 
-/** Whom failures of a client are counted against. */
+/** What failures of a client are counted against. */
 export interface ClientNetwork {
   /**
-   * Its IPv4 address, or the /64 of its IPv6 address. One host is given at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4)
-   * and may take a new address in it for each request (RFC 8981). A text that is no address stands for itself.
+   * The IPv4 address, or the /64 of the IPv6 address. A host gets at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4) and may
+   * use a new address in it for each request (RFC 8981). A text that is not an address stands for itself.
    */
   readonly network: string;
-  /** The /48 of its IPv6 address, the most that one site is given (RFC 6177 §2); undefined for IPv4. */
+  /** The /48 of the IPv6 address, the most that one site gets (RFC 6177 §2); undefined for IPv4. */
   readonly site: string | undefined;
 }
 
-/** @param clientAddress Canonical, as `parseAddress` gives it. */
+/** @param clientAddress Canonical, as from `parseAddress`. */
 export function clientNetworkOf(clientAddress: string): ClientNetwork {
   if (!clientAddress.includes(":")) return { network: clientAddress, site: undefined };
-  // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
+  // A mapped IPv4 address must not share one /64 with all others of its kind, even if the caller did not unmap it.
   const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
   if (mapped !== undefined) return { network: mapped, site: undefined };
   const [head = "", tail] = clientAddress.split("::");

@@ -6,7 +6,7 @@ import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
 
 /** Seconds without a byte before a connection is closed: longer than the 15 to 60 s between two scrapes or probes. */
 const IDLE_TIMEOUT_SECONDS = 90;
-/** Nothing is ever sent here. */
+/** Largest request body, in bytes. No page needs one. */
 const BODY_MAX_BYTES = 1024;
 
 /** Prometheus exposition format 0.0.4. */
@@ -16,23 +16,23 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
 export interface AdminServerOptions {
   /** `--admin-host`. */
   readonly host: string;
-  /** `--admin-port`; here 0 takes a free one. */
+  /** `--admin-port`; 0 takes a free port. */
   readonly port: number;
   readonly metrics: { scrape(): Promise<string> };
-  /** What readiness consists of, asked at every probe. */
+  /** The readiness checks, run at every probe. */
   readonly checks: () => readonly HealthCheck[];
   readonly logger: Logger;
 }
 
-/** The operator's port: probes and metrics, for kubelet and Prometheus. It shows no sandbox by name. */
+/** The operator's port: probes and metrics, for kubelet and Prometheus. It names no sandbox. */
 export interface AdminServer {
-  /** Listens, on `host` instead of the option's where it is given. Rejects when the address cannot be had. */
+  /** Listens on `host`, by default the option's. Rejects if the address is not available. */
   start(host?: string): Promise<{ readonly port: number }>;
-  /** Stops at once, also what is being answered. Idempotent. */
+  /** Stops at once and cuts open answers. Idempotent. */
   stop(): Promise<void>;
 }
 
-/** One page: a path and what it answers to GET; HEAD is the same without the body. */
+/** One page: a path and its answer to GET. The answer to HEAD has no body. */
 interface AdminPage {
   readonly path: string;
   /** For the index. */
@@ -53,7 +53,7 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
           idleTimeout: IDLE_TIMEOUT_SECONDS,
           maxRequestBodySize: BODY_MAX_BYTES,
           development: false,
-          // Without this a server that is not in development shares its port with whoever else listens there.
+          // The default would share the port with any other process that listens there.
           reusePort: false,
           fetch: (request) => answer(pages, request),
           error(error) {
@@ -73,7 +73,7 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   };
 }
 
-/** The pages there are. One that shows more than numbers must look at the client's address first. */
+/** A page that shows more than numbers must check the client's address first. */
 function listPages({ checks, metrics }: AdminServerOptions): readonly AdminPage[] {
   const pages: readonly AdminPage[] = [
     {
@@ -97,7 +97,7 @@ function listPages({ checks, metrics }: AdminServerOptions): readonly AdminPage[
 }
 
 function answer(pages: readonly AdminPage[], request: Request): Response | Promise<Response> {
-  // Relative without a Host header (HTTP/1.0); no URL at all with an odd one.
+  // `request.url` is relative without a Host header (HTTP/1.0), and invalid with an invalid one.
   const url = URL.parse(request.url, "http://admin");
   if (url === null) return buildText("invalid request\n", 400);
   const page = pages.find(({ path }) => path === url.pathname);
