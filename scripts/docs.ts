@@ -1,6 +1,6 @@
 // docs.ts: writes the generated documents.
 import { join } from "node:path";
 
-import { formatFlagsDocument } from "./lib/docs/format-flags.ts";
+import { formatDocuments } from "./lib/docs/documents.ts";
 
-await Bun.write(join(import.meta.dir, "../docs/flags.md"), formatFlagsDocument());
+for (const { path, text } of formatDocuments()) await Bun.write(join(import.meta.dir, "..", path), text);

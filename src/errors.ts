@@ -1,4 +1,4 @@
-/** Error types of Proxy-Status (RFC 9209 §2.3) that we tell. */
+/** The error types of Proxy-Status (RFC 9209 §2.3) that the ingress uses. */
 type ProxyErrorType =
   | "connection_limit_reached"
   | "connection_refused"
@@ -16,35 +16,35 @@ type ProxyErrorType =
   | "proxy_internal_response"
   | "proxy_loop_detected";
 
-/** One row of the answer table: what a client is told for a refusal. Texts never carry secrets, addresses or causes. */
+/** One row of the answer table: the answer for a refusal. Its texts never contain secrets, addresses or causes. */
 export interface AnswerSpec {
   readonly status: number;
-  /** Used where the thrower gives none. */
+  /** Used if the thrower gives no message. */
   readonly message: string;
   /** Default: `message` with a capital. May contain the placeholders of `cause`. */
   readonly title?: string;
   /**
-   * One or two sentences on what happened, for whoever sees the refusal and for docs/errors.md. `{port}` stands for "port 3000",
-   * `{number}` for "3000"; backticks enclose code.
+   * One or two sentences about what happened, for the reader of the refusal and for docs/errors.md. `{port}` stands for
+   * "port 3000", `{number}` for "3000"; backticks enclose code.
    */
   readonly cause: string;
-  /** What to do about it, in the same way. */
+  /** What to do about it, with the same placeholders. */
   readonly remedy: string;
   readonly proxyError: ProxyErrorType;
-  /** What a client reads in place of the code, where it must not learn that; absent: the code. */
+  /** The code that the client sees, if it must not learn the real one. Missing: the real code. */
   readonly publicCode?: string;
-  /** Seconds for `Retry-After`; absent: no such header. */
+  /** Seconds for `Retry-After`. Missing: no such header. */
   readonly retryAfterSeconds?: number;
-  /** `true`: the client always reads `message`, whatever the thrower says, so that all such answers are equal. */
+  /** `true`: the client always gets `message`, never the thrower's text, so that all such answers are equal. */
   readonly uniform?: true;
   /**
-   * `true`: a browser's page loads itself again, unless the request counted as use of the sandbox: then a forgotten tab would
-   * keep the sandbox alive (OSEP-0009).
+   * `true`: a browser's page reloads itself, unless the request counted as use of the sandbox. A forgotten tab would
+   * otherwise keep the sandbox alive (OSEP-0009).
    */
   readonly reloads?: true;
 }
 
-/** Whoever shows no valid credential learns nothing else, not even which check failed (docs/contract.md §3). */
+/** A client without a valid credential learns nothing else, not even which check failed (docs/contract.md §3). */
 const DENIED = {
   status: 401,
   message: "access denied",
@@ -57,7 +57,7 @@ const DENIED = {
   uniform: true,
 } as const;
 
-/** Who guesses does not learn whether others do. */
+/** A guessing client does not learn whether others guess, too. */
 const THROTTLED = {
   status: 429,
   message: "too many failed access checks",
@@ -70,24 +70,24 @@ const THROTTLED = {
 } as const;
 
 /**
- * Code → answer, for every refusal there is. The one place that maps errors to statuses
- * (docs/contract.md §5; RFC 9110 §15).
+ * Code → answer, for all refusals. This is the one place that maps errors to statuses (docs/contract.md §5; RFC 9110
+ * §15). It is long because every refusal has its row; a reader looks up one at a time.
  */
 const ANSWERS = {
-  // 400: the request names no sandbox, or cannot be forwarded as it was sent.
+  // 400: the request names no sandbox, or cannot be forwarded as it is.
   route_missing: {
     status: 400,
     message: "no route in request",
     cause: "The request does not say which sandbox it is for.",
     remedy:
-      "Name the sandbox and the port as the `--mode` of this ingress wants it: in the header `OpenSandbox-Ingress-To`, in the host name, or in the path.",
+      "Name the sandbox and the port as the `--mode` of this ingress requires: in the header `OpenSandbox-Ingress-To`, in the host name, or in the path.",
     proxyError: "http_request_error",
   },
   route_invalid: {
     status: 400,
     message: "invalid route",
-    cause: "The request names a sandbox and a port in a form that cannot be read.",
-    remedy: "Check the address. The port is a number from 1 to 65535, and a signed link must be used whole.",
+    cause: "The part of the request that names the sandbox and the port is malformed.",
+    remedy: "Check the address. The port is a number from 1 to 65535, and a signed link must be complete.",
     proxyError: "http_request_error",
   },
   host_invalid: {
@@ -100,8 +100,8 @@ const ANSWERS = {
   request_invalid: {
     status: 400,
     message: "invalid request",
-    cause: "The request does not follow HTTP, or has more connection options than any real client sends.",
-    remedy: "Look at the program or the proxy that sends the request.",
+    cause: "The request does not follow HTTP, or has too many connection options.",
+    remedy: "Check the program or the proxy that sends the request.",
     proxyError: "http_request_error",
   },
   body_not_allowed: {
@@ -114,16 +114,16 @@ const ANSWERS = {
   upgrade_invalid: {
     status: 400,
     message: "invalid WebSocket handshake",
-    cause: "The handshake of a WebSocket is not complete or not correct.",
+    cause: "The WebSocket handshake is incomplete or invalid.",
     remedy:
-      "Use a WebSocket client that follows RFC 6455. A proxy in between must pass on the headers `Sec-WebSocket-…`.",
+      "Use a WebSocket client that follows RFC 6455. A proxy in between must forward the headers `Sec-WebSocket-…`.",
     proxyError: "http_request_error",
   },
 
-  // 408: the client stopped in the midst of its body (RFC 9110 §15.5.9).
+  // 408: the client stopped within its body (RFC 9110 §15.5.9).
   client_timeout: {
     status: 408,
-    message: "the request's body stopped",
+    message: "request body stopped",
     cause: "The body of the request did not arrive in time.",
     remedy: "Send the request again. If uploads are slow, raise `--client-idle-timeout`.",
     proxyError: "http_request_error",
@@ -140,13 +140,13 @@ const ANSWERS = {
     status: 413,
     message: "request body too large",
     cause: "The body of the request is larger than the ingress allows.",
-    remedy: "Send less at once, or raise `--max-body-size`.",
+    remedy: "Send a smaller body, or raise `--max-body-size`.",
     proxyError: "http_request_error",
   },
   websocket_version: {
     status: 426,
     message: "unsupported WebSocket version",
-    cause: "The client asks for a version of WebSocket other than 13.",
+    cause: "The client does not ask for version 13 of WebSocket.",
     remedy: "Use a WebSocket client that follows RFC 6455.",
     proxyError: "http_request_error",
   },
@@ -162,18 +162,18 @@ const ANSWERS = {
   sandbox_not_found: {
     status: 404,
     message: "sandbox not found",
-    cause: "There is no sandbox with this name here. It may have ended.",
+    cause: "No sandbox has this name. It may have ended.",
     remedy:
       "Check the address. If the sandbox has ended, start a new one. Operators: check that the ingress watches the namespace of the sandbox.",
     proxyError: "destination_not_found",
   },
 
-  // 508: an endpoint leads back to the ingress. Trying again leads there, too (RFC 5842 §7.2, RFC 8586).
+  // 508: an endpoint leads back to the ingress, and a retry would, too (RFC 5842 §7.2, RFC 8586).
   loop_detected: {
     status: 508,
     message: "request loop detected",
     cause:
-      "The request came back to the ingress again and again: the address of the sandbox leads to the ingress itself.",
+      "The request came back to the ingress several times: the address of the sandbox leads to the ingress itself.",
     remedy: "Correct the address that the sandbox reports.",
     proxyError: "proxy_loop_detected",
   },
@@ -184,7 +184,7 @@ const ANSWERS = {
     message: "sandbox not ready",
     retryAfterSeconds: 1,
     cause: "The sandbox exists, but it is still starting, is paused, or has no address yet.",
-    remedy: "Wait a moment. If this lasts, look at the status of the sandbox.",
+    remedy: "Wait a moment. If this lasts, check the status of the sandbox.",
     proxyError: "destination_unavailable",
     reloads: true,
   },
@@ -200,7 +200,7 @@ const ANSWERS = {
   verifier_not_configured: {
     status: 503,
     message: "access verifier not configured",
-    cause: "The link is signed, and the ingress has no keys to check it with.",
+    cause: "The link is signed, but the ingress has no keys to check it.",
     remedy: "Operators: set `--secure-access-keys-file` or `--secure-access-keys`.",
     proxyError: "proxy_configuration_error",
   },
@@ -219,7 +219,7 @@ const ANSWERS = {
     message: "sandbox name not yet resolvable",
     retryAfterSeconds: 1,
     cause: "The name of the sandbox is not known to DNS yet.",
-    remedy: "Wait a moment. If this lasts, look at the Service of the sandbox and at the cluster's DNS.",
+    remedy: "Wait a moment. If this lasts, check the Service of the sandbox and the cluster's DNS.",
     proxyError: "dns_error",
   },
   too_many_requests: {
@@ -235,8 +235,7 @@ const ANSWERS = {
     message: "too many requests in flight to this sandbox",
     retryAfterSeconds: 1,
     cause: "This sandbox has as many open requests as the ingress allows for one sandbox.",
-    remedy:
-      "Close tabs and connections that are not needed, and try again. Operators: raise `--max-requests-per-sandbox`.",
+    remedy: "Close unused tabs and connections, and try again. Operators: raise `--max-requests-per-sandbox`.",
     proxyError: "connection_limit_reached",
   },
   too_many_requests_client: {
@@ -244,12 +243,12 @@ const ANSWERS = {
     message: "too many requests in flight from this client",
     retryAfterSeconds: 1,
     cause: "This client has as many open requests as the ingress allows for one client while it is busy.",
-    remedy: "Close tabs and connections that are not needed, and try again.",
+    remedy: "Close unused tabs and connections, and try again.",
     proxyError: "connection_limit_reached",
   },
   memory_short: {
     status: 503,
-    message: "memory is short",
+    message: "memory is low",
     retryAfterSeconds: 1,
     cause: "The ingress has little memory left and takes no new requests.",
     remedy: "Try again in a moment. Operators: raise the memory limit, or add replicas.",
@@ -259,7 +258,7 @@ const ANSWERS = {
     status: 503,
     message: "too much data is waiting for slow readers",
     retryAfterSeconds: 1,
-    cause: "Too much data waits in the ingress for readers that are slow.",
+    cause: "Too much data waits in the ingress for slow readers.",
     remedy:
       "Read answers and messages faster, and try again. Operators: raise `--memory-budget` with the memory limit.",
     proxyError: "proxy_internal_response",
@@ -267,7 +266,7 @@ const ANSWERS = {
   websocket_flood: {
     status: 429,
     message: "too many WebSocket pings or pongs",
-    cause: "One end of a WebSocket sent pings or pongs faster than the other end can be asked to read them.",
+    cause: "One end of a WebSocket sent too many pings or pongs for the other end.",
     remedy: "Send fewer pings and pongs.",
     proxyError: "http_request_error",
   },
@@ -280,18 +279,18 @@ const ANSWERS = {
     proxyError: "proxy_internal_response",
   },
 
-  // 502: somebody else's fault, and trying again is the client's decision.
+  // 502: the fault is not the client's. Whether to retry is the client's decision.
   sandbox_ambiguous: {
     status: 502,
     message: "sandbox name is ambiguous",
-    cause: "More than one sandbox answers to this name.",
+    cause: "More than one sandbox has this name.",
     remedy: "Operators: give the sandboxes different names, or let each ingress watch its own namespace.",
     proxyError: "destination_not_found",
   },
   sandbox_replaced: {
     status: 502,
     message: "sandbox was replaced during the request",
-    cause: "The sandbox was replaced by another one of its name during the request.",
+    cause: "Another sandbox with the same name replaced this one during the request.",
     remedy: "Send the request again if it may be repeated.",
     proxyError: "connection_terminated",
   },
@@ -299,35 +298,35 @@ const ANSWERS = {
     status: 502,
     message: "cannot look up sandboxes",
     cause: "The ingress has just started and cannot read the list of sandboxes.",
-    remedy: "Operators: the log and `/readyz?verbose` on the admin port tell why.",
+    remedy: "Operators: the log and `/readyz?verbose` on the admin port say why.",
     proxyError: "proxy_internal_error",
   },
   upstream_unreachable: {
     status: 502,
     message: "cannot reach sandbox",
-    cause: "No connection to the sandbox could be made.",
-    remedy: "Try again. If this lasts, look at the node and the network policies of the sandbox.",
+    cause: "The ingress cannot connect to the sandbox.",
+    remedy: "Try again. If this lasts, check the node and the network policies of the sandbox.",
     proxyError: "destination_ip_unroutable",
   },
   upstream_reset: {
     status: 502,
     message: "sandbox closed the connection",
     cause: "The program in the sandbox closed the connection before its answer was complete.",
-    remedy: "Look at the log of the program in the sandbox: it may have crashed.",
+    remedy: "Check the log of the program in the sandbox: it may have crashed.",
     proxyError: "connection_terminated",
   },
   upstream_protocol: {
     status: 502,
     message: "sandbox sent an invalid answer",
-    cause: "What listens on {port} in the sandbox does not speak HTTP/1.1, or sent an answer that is not correct.",
-    remedy: "Check that the port is the one of a web server, and that it speaks plain HTTP and not TLS.",
+    cause: "The program on {port} in the sandbox does not speak HTTP/1.1, or sent an invalid answer.",
+    remedy: "Check that a web server listens on this port, with plain HTTP and not TLS.",
     proxyError: "http_protocol_error",
   },
   internal: {
     status: 502,
     message: "internal error",
     cause: "The ingress made a mistake.",
-    remedy: "Try again. Operators: the log has the cause under the id of the request; please report it.",
+    remedy: "Try again. Operators: find the cause in the log by the id of the request, and please report it.",
     proxyError: "proxy_internal_error",
   },
 
@@ -336,31 +335,32 @@ const ANSWERS = {
     message: "sandbox did not answer in time",
     cause: "The program in the sandbox took too long to answer.",
     remedy:
-      "Look at the program in the sandbox. Operators: raise `--response-timeout` or `--stream-idle-timeout` if such answers are normal.",
+      "Check the program in the sandbox. Operators: raise `--response-timeout` or `--stream-idle-timeout` if such answers are normal.",
     proxyError: "http_response_timeout",
   },
 
-  // Nobody reads this one: the client has left. The status is nginx's, for log and metrics only.
+  // The client has left, so nobody reads this answer. The status is nginx's; only log and metrics use it.
   client_closed: {
     status: 499,
     message: "client closed the request",
     cause: "The client left before the answer was complete.",
-    remedy: "Nothing needs to be done. Only the log and the metrics show this code.",
+    remedy: "Nothing. Only the log and the metrics show this code.",
     proxyError: "http_request_error",
   },
 } as const satisfies Record<string, AnswerSpec>;
 
-/** The name of a refusal: in the log, in metrics, in tests. */
+/** The name of a refusal in the log, in metrics and in tests. */
 export type IngressErrorCode = keyof typeof ANSWERS;
 
-/** A refusal. Thrown where a request cannot go on; turned into an answer in one place. */
+/** A refusal. It is thrown if a request cannot continue, and turned into an answer in one place. */
 export class IngressError extends Error {
   override readonly name = "IngressError";
   readonly code: IngressErrorCode;
 
   /**
-   * @param message What the client may read; default: the code's own text. Ignored for codes whose answers are all equal.
-   * @param options `cause`: for the log only, never shown to a client.
+   * @param message What the client may read. Default: the code's own text. Ignored for codes whose answers are all
+   * equal.
+   * @param options `cause`: only for the log, never shown to a client.
    */
   constructor(code: IngressErrorCode, message?: string, options?: { readonly cause?: unknown }) {
     const answer: AnswerSpec = ANSWERS[code];
@@ -388,7 +388,7 @@ export function answerSpecOf(code: IngressErrorCode): AnswerSpec {
   return ANSWERS[code];
 }
 
-/** Turns anything thrown into an IngressError; what is not one already is `internal` with the thrown value as cause. */
+/** Turns any thrown value into an IngressError. Other values become `internal`, with the value as cause. */
 export function toIngressError(thrown: unknown): IngressError {
   return thrown instanceof IngressError ? thrown : new IngressError("internal", undefined, { cause: thrown });
 }

@@ -27,57 +27,59 @@ import { createEndpointRules, type EndpointRules } from "./sandbox/projection/en
 import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
+import { codeOf, messageOf } from "./values.ts";
 
 /**
- * What is left after the drain for saying good-bye to Redis, in milliseconds; meanwhile the metrics take at most 2 s for
- * theirs, and then the log 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s;
- * Kubernetes kills after 30.
+ * How long Redis may take to disconnect after the drain, in milliseconds. At the same time the metrics take at most 2
+ * s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s.
+ * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
-/** How many faults are logged: while the process drains, one cause can bring thousands. All of them are counted. */
+/** Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted. */
 const FAULTS_LOGGED_MAX = 20;
-/** Places of a stack that are logged. */
+/** Maximum number of places of a stack that are logged. */
 const FAULT_PLACES_MAX = 10;
-/** Said by the system where its kernel has no IPv6 (`ipv6.disable=1`), or no interface that has it. */
+/** The system's codes on a kernel without IPv6 (`ipv6.disable=1`), or without an interface that has it. */
 const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
 const ANY_IPV4 = "0.0.0.0";
 
-/** Where the world is touched; tests put their own here. */
+/** The program's access to the world. Tests replace it. */
 export interface IngressSeams {
   readonly clock: Clock;
   readonly process: ProcessProbe;
   /**
    * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses at which no sandbox is.
+   * addresses that are never a sandbox's.
    */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The text of `/etc/resolv.conf`. Default: empty. */
   readonly resolverConfig?: string;
-  /** Part of the request ids of this process; differs between replicas and starts. */
+  /** Part of this process's request ids. Differs between replicas and starts. */
   readonly instance: string;
-  /** Default: this process's, from the system. */
+  /** Default: this process's limit, from the system. */
   readonly memoryLimit?: MemoryLimit;
-  /** Default: what the configuration says, on standard output. */
+  /** Default: standard output, as configured. */
   readonly logger?: ProgramLogger;
-  /** Default: manifests or Kubernetes, as the configuration says. */
+  /** Default: manifests or Kubernetes, as configured. */
   readonly provider?: SandboxProvider;
 }
 
-/** The program: everything between the process edge and the parts. */
+/** The program: all parts together, without the process edge. */
 export interface Ingress {
   /**
-   * Listens and begins to read sandboxes. Rejects when a port cannot be had or a file of secrets is bad; what is open
-   * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
+   * Opens the ports and starts reading sandboxes. Rejects if a port is not available or a file of secrets is invalid;
+   * open ports then stay open until the process ends. After a call of `drain` it opens nothing more and resolves.
    */
   start(): Promise<IngressPorts>;
   /**
-   * Ends in order: not ready but serving for the shutdown delay; then accept nothing, let what is open end within the
-   * drain time, cut the rest; flush, and close the admin port last. Idempotent.
+   * Stops in order. First the ingress is not ready but still serves, for the shutdown delay. Then it accepts nothing,
+   * lets open requests end within the drain time, and cuts the rest. Last it flushes, and closes the admin port.
+   * Idempotent.
    */
   drain(): Promise<void>;
   /**
-   * Takes a fault that belongs to no request: counted, logged, and the ingress is not ready any more. To be drained by the
-   * caller, who ends the process.
+   * Records a fault that belongs to no request: counts it, logs it, and makes the ingress not ready. The caller then
+   * drains the ingress and ends the process.
    */
   reportFault(what: string, thrown: unknown): void;
   readonly lifecycle: Lifecycle;
@@ -85,13 +87,13 @@ export interface Ingress {
 }
 
 export interface IngressPorts {
-  /** 0: not opened, since `drain` was called first. */
+  /** 0: not open, because `drain` was called first. */
   readonly port: number;
   /** 0: the admin server is off, or `drain` was called first. */
   readonly adminPort: number;
 }
 
-/** Puts the parts together. Touches neither network nor files before `start`. */
+/** Builds the program. Uses neither network nor files before `start`. */
 export async function createIngress(config: Config, seams: IngressSeams): Promise<Ingress> {
   const { clock } = seams;
   const logger = seams.logger ?? createLogger({ level: config.logLevel, format: config.logFormat, clock });
@@ -110,7 +112,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const failures = createFailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
-      logger.warn("signatures of a sandbox are being guessed: new links to it get 429", { uid: sandboxUid, untold }),
+      logger.warn("too many wrong signatures for a sandbox, answering 429 to its new links: somebody may be guessing", {
+        uid: sandboxUid,
+        untold,
+      }),
   });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
@@ -203,7 +208,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     await adminToken.start();
-    // The admin port first and last: it tells what the rest is doing.
+    // The admin port opens first and closes last, because it reports on the rest.
     const listen = createListening(config, logger);
     const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
@@ -237,7 +242,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     reportFault(what, thrown) {
       faults += 1;
       if (faults > FAULTS_LOGGED_MAX) return;
-      // Not the message: it can hold what a client sent.
+      // Not the message: it may contain a client's data.
       logger.error(what, { error: nameFault(thrown), at: listPlaces(thrown, FAULT_PLACES_MAX).join(" ") });
     },
     drain: () => {
@@ -267,15 +272,16 @@ function createListening(config: Config, logger: Logger) {
         return await open(address);
       } catch (error) {
         const place = `${formatUrlHost(address)}:${port}`;
-        throw new Error(`Cannot listen on ${place} (${flags}): ${messageOf(error)}`, { cause: error });
+        throw new Error(`Cannot listen on ${place} (${flags}): ${describeWithCode(error)}`, { cause: error });
       }
     };
     try {
       return await attempt(host);
     } catch (error) {
-      if (!isDefault || !NO_IPV6.test(messageOf(error))) throw error;
+      if (!isDefault || !NO_IPV6.test(describeWithCode(error))) throw error;
       const listening = await attempt(ANY_IPV4);
-      if (!hasWarned) logger.warn(`no IPv6 here: listening on ${ANY_IPV4}, every IPv4 address, instead of ::`);
+      if (!hasWarned)
+        logger.warn(`the kernel has no IPv6: listening on ${ANY_IPV4}, all IPv4 addresses, instead of ::`);
       hasWarned = true;
       return listening;
     }
@@ -283,10 +289,9 @@ function createListening(config: Config, logger: Logger) {
 }
 
 /** With the system's code, which not every message repeats. */
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  return error.message.includes(code) ? error.message : `${error.message} (${code})`;
+function describeWithCode(error: unknown): string {
+  const [message, code] = [messageOf(error), codeOf(error)];
+  return message.includes(code) ? message : `${message} (${code})`;
 }
 
 function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
@@ -296,7 +301,7 @@ function buildEndpointRules(config: Config, { clock, environment, resolverConfig
     clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
     allowLoopback: config.allowLoopbackEndpoints,
     ranges: config.endpointRanges,
-    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
+    // The author of manifests may name loopback addresses, so the machine's other addresses need no protection.
     ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
   });
 }
@@ -312,7 +317,7 @@ async function createProvider(
   if (config.manifests !== undefined) {
     return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
   }
-  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
+  // Loaded only if needed: the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
     import("./kube/client.ts"),
     import("./sandbox/kubernetes/provider.ts"),
@@ -355,14 +360,14 @@ function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): reado
 
 function faultCheck(faults: number): HealthCheck {
   const ok = faults === 0;
-  return { name: "no-internal-fault", ok, detail: ok ? "" : "a bug was hit, the process is about to end" };
+  return { name: "no-internal-fault", ok, detail: ok ? "" : "an internal fault occurred, the process is about to end" };
 }
 
-/** Milliseconds between two looks at a provider that is not synced; it logs its own faults. */
-const SYNC_LOOK_MS = 60_000;
+/** Milliseconds between two checks of a provider that is not synced. The provider logs its own faults. */
+const SYNC_CHECK_MS = 60_000;
 
 async function announceSync(provider: SandboxProvider, lifecycle: Lifecycle, logger: Logger): Promise<void> {
-  while (!(await provider.whenSynced(SYNC_LOOK_MS))) {
+  while (!(await provider.whenSynced(SYNC_CHECK_MS))) {
     if (lifecycle.phase !== "starting") return;
   }
   const { ready, notReady, ambiguous } = provider.counts();

@@ -20,6 +20,7 @@ interface RoomRule {
  */
 const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
+  values: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -27,26 +28,29 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   lifecycle: { uses: [] },
   process: { uses: [] },
   log: { uses: ["clock"] },
-  host: { uses: ["address"], types: ["clock", "log"] },
-  files: { uses: ["clock"], types: ["log"] },
+  host: { uses: ["address", "values"], types: ["clock", "log"] },
+  files: { uses: ["clock", "values"], types: ["log"] },
 
   // Pure: text and headers in, values out. Only access/keys-file.ts reads a file.
   route: { uses: ["errors"] },
-  access: { uses: ["errors", "route", "address", "files"], types: ["clock", "log"] },
+  access: { uses: ["errors", "route", "address", "files", "values"], types: ["clock", "log"] },
 
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
-  kube: { uses: ["clock"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube"] },
-  renew: { uses: ["clock"], types: ["log", "sandbox"] },
+  kube: { uses: ["clock", "values"], types: ["log"] },
+  sandbox: { uses: ["address", "clock", "files", "log", "kube", "values"] },
+  renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["access", "address", "clock", "proxy", "sandbox"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
-  config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },
+  config: {
+    uses: ["address", "access", "log", "renew", "values"],
+    types: ["host", "metrics", "proxy", "route", "sandbox"],
+  },
   commands: { uses: ["access", "config", "route"] },
 
   // The whole.
@@ -67,9 +71,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "renew",
       "sandbox",
       "version",
+      "values",
     ],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "process", "version"] },
+  main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */

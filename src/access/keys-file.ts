@@ -5,21 +5,21 @@ import { SecretFile } from "./secret-file.ts";
 
 /** Where the keys that sign routes come from: a flag, a watched file, or nowhere. */
 export interface AccessKeysSource {
-  /** The keys of the moment; undefined where none are configured, or before `start`. */
+  /** The current keys; undefined if none are configured, or before `start`. */
   current(): AccessKeys | undefined;
   /**
-   * Reads the keys, and begins to watch the file. Rejects with an Error that says what is wrong, without any part of
-   * a secret: the program must not start without the keys that it was given.
+   * Reads the keys and starts to watch the file. Rejects with an Error that says what is wrong, without any part of a
+   * secret: the program must not start without its keys.
    */
   start(): Promise<void>;
-  /** Ends the watch; the keys stay. Idempotent. */
+  /** Stops the watch. The keys stay. Idempotent. */
   stop(): void;
 }
 
 export interface AccessKeysSourceOptions {
-  /** `--secure-access-keys`; undefined: not given. At most one of `inline` and `file` is. */
+  /** `--secure-access-keys`; undefined if missing. At most one of `inline` and `file` is set. */
   readonly inline: string | undefined;
-  /** `--secure-access-keys-file`; undefined: not given. */
+  /** `--secure-access-keys-file`; undefined if missing. */
   readonly file: string | undefined;
   readonly logger: Logger;
   readonly clock: Clock;
@@ -37,7 +37,7 @@ export function createAccessKeysSource(options: AccessKeysSourceOptions): Access
         notUsable: "the secure access keys file is not usable, the keys stay as they were",
         readAgain: "secure access keys read again",
       },
-      onValue: (keys) => warnOfWeakKeys(keys, logger),
+      onValue: (keys) => warnAboutWeakKeys(keys, logger),
       describe: (keys) => ({ keyIds: keys.ids.join(",") }),
       logger,
       clock,
@@ -49,15 +49,18 @@ export function createAccessKeysSource(options: AccessKeysSourceOptions): Access
     start: async () => {
       if (inline === undefined) return;
       keys = parseAccessKeys(inline);
-      warnOfWeakKeys(keys, logger);
+      warnAboutWeakKeys(keys, logger);
     },
     stop() {},
   };
 }
 
-function warnOfWeakKeys(keys: AccessKeys, logger: Logger): void {
+function warnAboutWeakKeys(keys: AccessKeys, logger: Logger): void {
   if (keys.weakIds.length === 0) return;
-  logger.warn(`secure access keys shorter than ${SECRET_SAFE_MIN_BYTES} bytes can be found from signed links`, {
-    keyIds: keys.weakIds.join(","),
-  });
+  logger.warn(
+    `secure access keys shorter than ${SECRET_SAFE_MIN_BYTES} bytes can be guessed from signed links: use longer ones`,
+    {
+      keyIds: keys.weakIds.join(","),
+    },
+  );
 }

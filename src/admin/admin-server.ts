@@ -23,10 +23,10 @@ const LOGIN_PATH = "/login";
 export interface AdminServerOptions {
   /** `--admin-host`. */
   readonly host: string;
-  /** `--admin-port`; here 0 takes a free one. */
+  /** `--admin-port`; 0 takes a free port. */
   readonly port: number;
   readonly metrics: { scrape(): Promise<string> };
-  /** What readiness consists of, asked at every probe. */
+  /** The readiness checks, run at every probe. */
   readonly checks: () => readonly HealthCheck[];
   readonly gate: AdminGate;
   /** Pages below `/debug/`, which name sandboxes: for whom the gate admits. */
@@ -38,9 +38,9 @@ export interface AdminServerOptions {
 
 /** The operator's port: probes and metrics, for kubelet and Prometheus, and pages that name sandboxes, for operators. */
 export interface AdminServer {
-  /** Listens, on `host` instead of the option's where it is given. Rejects when the address cannot be had. */
+  /** Listens on `host`, by default the option's. Rejects if the address is not available. */
   start(host?: string): Promise<{ readonly port: number }>;
-  /** Stops at once, also what is being answered. Idempotent. */
+  /** Stops at once and cuts open answers. Idempotent. */
   stop(): Promise<void>;
 }
 
@@ -57,7 +57,7 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
           idleTimeout: IDLE_TIMEOUT_SECONDS,
           maxRequestBodySize: ADMIN_BODY_MAX_BYTES,
           development: false,
-          // Without this a server that is not in development shares its port with whoever else listens there.
+          // The default would share the port with any other process that listens there.
           reusePort: false,
           fetch: (request, bun) => answer(request, bun.requestIP(request)?.address ?? ""),
           error(error) {

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Clock, sleep } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 import { FileSettler, type FilesView, type FileStamp } from "./file-settler.ts";
+import { codeOf, messageOf } from "../values.ts";
 
 /** What is at a watched path. Changes that have not settled are left out. */
 export interface PathSnapshot {
@@ -36,16 +37,19 @@ export interface WatchPathOptions {
   readonly accept?: (name: string) => boolean;
 }
 
-/** The time between two polls while the files rest: with `QUIET_SHRUNK_MS` it stays under a second. */
-const POLL_INTERVAL_MS = 250;
+/** The time between two polls while the files rest. */
+const POLL_INTERVAL_MS = 100;
 /** The same while a file is being written. */
 const POLL_UNREST_MS = 50;
 /** A pause lasts at least this many times as long as the poll before it, which bounds the cost of a huge folder. */
 const POLL_PAUSE_FACTOR = 4;
 /** The first report waits at most this long for files that are being written. */
 const FIRST_WAIT_MAX_MS = 1000;
-/** A report waits at most this long for other changes to settle, so that a move between two files is one step. */
-const TOGETHER_MAX_MS = 300;
+/**
+ * A report waits at most this long for other changes to settle, so that a move between two files is one step. It covers
+ * the difference between the two quiet times of `FileSettler`.
+ */
+const TOGETHER_MAX_MS = 200;
 /** Entries of a folder that are read, in the order of their names. A folder with more is a mistake. */
 const ENTRIES_MAX = 10_000;
 /** Concurrent `stat` calls, at most. */
@@ -54,8 +58,9 @@ const STAT_BATCH = 64;
 /**
  * Polls a file, or the files directly in a folder, with `stat`; links are followed. The path may appear later. Reports
  * files that were rewritten in place, replaced by rename, written slowly, removed, or swapped as a mounted ConfigMap or
- * Secret is (kubelet renames the link `..data`). A change is reported at most 0.9 s after the
- * last write where a poll takes no time, and at most `TOGETHER_MAX_MS` later while other files change.
+ * Secret is (kubelet renames the link `..data`). A change is reported within a second of the last write: at most 0.1 s
+ * until a poll finds it, 0.6 s of quiet, 0.05 s until the next poll, and 0.2 s for other changes. A huge folder, whose
+ * polls take long, adds the time of its polls.
  */
 export function watchPath(path: string, options: WatchPathOptions): PathWatch {
   const watcher = new PathWatcher(path, options);
@@ -105,7 +110,7 @@ class PathWatcher {
     try {
       await this.#options.onChange({ state: this.#settler.state(), reason, files: this.#settler.files() });
     } catch (error) {
-      this.#options.logger.error("changed files could not be applied; correct them to try again", {
+      this.#options.logger.error("cannot apply changed files: correct them", {
         path: this.#path,
         error: messageOf(error),
       });
@@ -116,7 +121,7 @@ class PathWatcher {
     if (leftOut > 0 && this.#leftOut === 0) {
       const fields = { path: this.#path, max: ENTRIES_MAX, leftOut };
       this.#options.logger.error(
-        "the folder has too many files; move some away: the last ones in the order of names are ignored",
+        "the folder has too many files, ignoring the last ones by name: move some away",
         fields,
       );
     }
@@ -178,10 +183,5 @@ export function fileSignature(info: BigIntStats): string {
 
 /** Whether an error says that there is nothing at a path. */
 function isGone(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return code === "ENOENT" || code === "ENOTDIR" || code === "ELOOP";
-}
-
-function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+  return ["ENOENT", "ENOTDIR", "ELOOP"].includes(codeOf(error));
 }

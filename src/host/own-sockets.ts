@@ -4,8 +4,8 @@ import { readdir, stat } from "node:fs/promises";
 const DESCRIPTORS_FOLDER = "/proc/self/fd";
 
 /**
- * Descriptors that are looked through at most. 20,000 take 35 to 50 ms: reading the folder 15 ms in a thread, asking the
- * descriptors 15 ms on the event loop, in slices; other work waited 5 ms at most, mostly for the folder's names.
+ * Maximum number of descriptors that are searched. 20,000 take 35 to 50 ms: reading the folder 15 ms in a thread, querying the
+ * descriptors 15 ms on the event loop, in slices. Other work waited at most 5 ms, mainly for the folder's names.
  */
 export const OWN_DESCRIPTORS_MAX = 50_000;
 
@@ -13,18 +13,19 @@ export const OWN_DESCRIPTORS_MAX = 50_000;
 const SLICE_DESCRIPTORS = 256;
 
 /**
- * Finds the sockets that this process has, by the inode that `socket:[<inode>]` shows in `/proc/self/fd` (proc_pid_fd(5)).
- * Undefined: the system does not tell, or there are more than `OWN_DESCRIPTORS_MAX` descriptors. A seam: tests put numbers here.
+ * Finds the sockets of this process, by the inode in `socket:[<inode>]` in `/proc/self/fd` (proc_pid_fd(5)). Undefined
+ * if the system does not tell, or if there are more than `OWN_DESCRIPTORS_MAX` descriptors. Tests put numbers here.
  */
 export type ReadOwnSockets = () => Promise<ReadonlySet<number> | undefined>;
 
 /**
- * The real one, in slices of the event loop. Never rejects. A socket that is open all the while is in the set; one that comes or
- * goes meanwhile may be.
+ * The real function, in slices of the event loop. Never rejects. The set contains every socket that is open all the
+ * time; a socket that opens or closes meanwhile may be missing.
  */
 export async function readOwnSockets(maxDescriptors = OWN_DESCRIPTORS_MAX): Promise<ReadonlySet<number> | undefined> {
   try {
-    // Since Linux 6.2 the folder's size is their number, before it is 0: a folder that is too long need not be read.
+    // Since Linux 6.2 the folder's size is the number of descriptors (before: 0), so a folder that is too long need not
+    // be read.
     if ((await stat(DESCRIPTORS_FOLDER)).size > maxDescriptors) return undefined;
     const names = await readdir(DESCRIPTORS_FOLDER);
     return names.length > maxDescriptors ? undefined : await inodesOf(names);
@@ -45,13 +46,13 @@ async function inodesOf(names: readonly string[]): Promise<Set<number>> {
   return inodes;
 }
 
-/** The number that the link shows, too; asking the descriptor itself takes a third of the time that reading the link does. */
+/** The same number as in the link. Querying the descriptor takes a third of the time of reading the link. */
 function inodeOf(descriptor: number): number | undefined {
   try {
     const stats = fstatSync(descriptor);
     return stats.isSocket() ? stats.ino : undefined;
   } catch {
-    // Closed since the folder was read.
+    // It was closed after the folder was read.
     return undefined;
   }
 }

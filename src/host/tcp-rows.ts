@@ -1,36 +1,39 @@
-/** A connection as the kernel's table has it. */
+/** A connection in the kernel's table. */
 export interface TcpRow {
-  /** `established`: both sides may send; `ending`: it stood, and a side has ended it. */
+  /** `established`: both sides may send. `ending`: it stood, and a side has ended it. */
   readonly kind: "established" | "ending" | "connecting";
-  /** Of the socket (proc_pid_net(5)); 0: it is nobody's, the kernel ends it by itself or nobody has accepted it. */
+  /**
+   * The socket's inode (proc_pid_net(5)). 0: no process has the socket; the kernel is ending it, or nobody has accepted
+   * it.
+   */
   readonly inode: number;
 }
 
-/** What tables of sockets say. */
+/** The content of the socket tables. */
 export interface TcpIndex {
-  /** The connections to the remotes that are asked about, by address and port as `toTcpKey` spells them. */
+  /** The connections to the requested remotes, by address and port in the form of `toTcpKey`. */
   readonly remotes: ReadonlyMap<string, readonly TcpRow[]>;
-  /** Whether nothing is missing: no table, no row. */
+  /** Whether no table and no row is missing. */
   readonly isWhole: boolean;
-  /** Whether there is any connection in it that stands or stood. */
+  /** Whether there is any connection that stands or stood. */
   readonly hasConnections: boolean;
-  /** Whether any row, of whatever state, has one of these inodes. Reads the tables again until one is found. */
+  /** Whether any row, in any state, has one of these inodes. Searches the tables again until it finds one. */
   hasInodeOf(inodes: ReadonlySet<number>): boolean;
 }
 
 /** States of a socket as the kernel prints them (include/net/tcp_states.h). */
 const ESTABLISHED = 0x01;
 const SYN_SENT = 0x02;
-/** One side has ended. Held by a process, or by the kernel alone, which goes on for minutes where nobody answers. */
+/** One side has closed. A process has the socket, or only the kernel, which keeps it for minutes if nobody answers. */
 const HALF_CLOSED: ReadonlySet<number> = new Set([0x04, 0x05, 0x09, 0x0b]);
-/** The other side has ended, ours has not: its answer may still wait to be read. */
+/** The other side has closed, this side has not: its answer may still be unread. */
 const CLOSE_WAIT = 0x08;
 
 /** Digits of an address and a port: `0100007F:1F90`, `00000000000000000000000001000000:1F90`. */
 const IPV4_DIGITS = 8;
 const IPV6_DIGITS = 32;
 const PORT_DIGITS = 4;
-/** An IPv4-mapped address (RFC 4291 §2.5.5.2): this, and the IPv4 address. */
+/** Prefix of an IPv4-mapped address (RFC 4291 §2.5.5.2), before the IPv4 address. */
 const MAPPED_PREFIX = "0000000000000000FFFF0000";
 
 const LINE_FEED = 10;
@@ -42,10 +45,11 @@ const DIGIT_ZERO = 48;
 const INODE_FIELD = 6;
 
 /**
- * Indexes the tables of IPv4 and of IPv6, in this order; undefined: it cannot be read. An empty one is a system without
- * that family. Rows that are not as the kernel writes them count for nothing.
- * @param options.maxBytes A table of so many bytes has been cut.
- * @param options.asked The remotes whose connections are kept, as `toTcpKey` spells them.
+ * Indexes the tables of IPv4 and IPv6, in this order. Undefined means an unreadable table, an empty table a system
+ * without that family. Rows in another format than the kernel's are ignored.
+ *
+ * @param options.maxBytes A table of this length has been cut.
+ * @param options.asked The remotes whose connections are kept, in the form of `toTcpKey`.
  */
 export function indexTcpTable(
   tables: readonly (Uint8Array | undefined)[],
@@ -74,18 +78,18 @@ export function indexTcpTable(
   };
 }
 
-/** The key of a canonical address (as `parseAddress` gives it: a mapped one is the IPv4 address) and a port. */
+/** The key of a port and a canonical address (from `parseAddress`; a mapped address is an IPv4 address). */
 export function toTcpKey(address: string, port: number): string {
   const bytes = address.includes(":") ? toIpv6Bytes(address) : address.split(".").map(Number);
   let key = "";
-  // Words of 32 bits, each printed as a number of a little-endian machine.
+  // 32-bit words, each printed as a number of a little-endian machine.
   for (let word = 0; word < bytes.length; word += 4) {
     for (let byte = 3; byte >= 0; byte--) key += toHex(bytes[word + byte] ?? 0, 2);
   }
   return `${key}:${toHex(port, PORT_DIGITS)}`;
 }
 
-/** Of an RFC 5952 text without dots. */
+/** Expects an RFC 5952 text without dots. */
 function toIpv6Bytes(address: string): number[] {
   const [head = "", tail] = address.split("::");
   const left = head === "" ? [] : head.split(":");
@@ -112,7 +116,7 @@ interface RowOffsets {
   readonly end: number;
 }
 
-/** Whether `isIt` says so of any row of the tables; it is asked until it does. */
+/** Whether `isIt` is true for a row of the tables. Stops at the first one. */
 function findRow(
   tables: readonly (Uint8Array | undefined)[],
   isIt: (rows: Buffer, at: RowOffsets) => boolean,
@@ -123,15 +127,15 @@ function findRow(
 }
 
 /**
- * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The offsets of the
- * addresses and of the state from the first colon are fixed.
+ * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The addresses
+ * and the state have fixed offsets from the first colon.
  */
 function findRowIn(rows: Buffer, addressDigits: number, isIt: (rows: Buffer, at: RowOffsets) => boolean): boolean {
   const endpoint = addressDigits + 1 + PORT_DIGITS;
   let start = rows.indexOf(LINE_FEED) + 1;
   while (start > 0 && start < rows.length) {
     const end = rows.indexOf(LINE_FEED, start);
-    // The last row may have been cut in its midst; without its line feed it does not count.
+    // The last row may be cut. Without its line feed it does not count.
     if (end < 0) return false;
     const remote = rows.indexOf(COLON, start) + 2 + endpoint + 1;
     const state = remote + endpoint + 1;
@@ -155,7 +159,7 @@ function kindOf(rows: Buffer, at: RowOffsets): TcpRow["kind"] | undefined {
   return HALF_CLOSED.has(value) && inodeOf(rows, at) !== 0 ? "ending" : undefined;
 }
 
-/** 0 where the row has none. */
+/** 0 if the row has no inode. */
 function inodeOf(rows: Buffer, at: RowOffsets): number {
   let offset = at.state;
   for (let field = 0; field < INODE_FIELD; field++) {
@@ -171,7 +175,7 @@ function inodeOf(rows: Buffer, at: RowOffsets): number {
   return inode;
 }
 
-/** The value of an upper-case hexadecimal digit; what is none gives a state that does not exist. */
+/** The value of an upper-case hexadecimal digit. Other characters give a state that does not exist. */
 function digitOf(code: number | undefined): number {
   if (code === undefined) return 0xff;
   if (code >= 48 && code <= 57) return code - 48;

@@ -10,29 +10,32 @@ import { indexTcpTable, type TcpIndex, toTcpKey } from "./tcp-rows.ts";
 const TCP_FILES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
 
 /**
- * What is read of one file at most, in bytes: some 110,000 rows of 150 bytes. Reading 20,000 rows takes the kernel 20 ms, off
- * the event loop; indexing them takes 3.5 ms on it, so the largest table costs it some 20 ms.
+ * Maximum number of bytes read of one file: about 110,000 rows of 150 bytes. For 20,000 rows, the kernel takes 20 ms off the event
+ * loop, and indexing takes 3.5 ms on it; so the largest table takes about 20 ms there.
  */
 export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
 
-/** Least time between the beginnings of two looks, in milliseconds: how late an answer comes at most, beside the reading. */
+/**
+ * Least time between the starts of two readings, in milliseconds. An answer comes at most this late, plus the time of
+ * the reading.
+ */
 export const TCP_LOOK_INTERVAL_MS = 1_000;
 
 /**
- * What the kernel says of this process's connections to an address and port, the best of them:
- * - `established`: one stands, or stood and is still held by a process;
- * - `connecting`: all wait for the other side's first answer;
- * - `none`: there is none;
- * - `unknown`: the kernel does not tell.
+ * The best state of this process's connections to an address and port, from the kernel:
+ * - `established`: one is open, or was open and a process still has it
+ * - `connecting`: all wait for the other side's first answer
+ * - `none`: there is no connection
+ * - `unknown`: the kernel does not tell
  */
 export type TcpState = "established" | "connecting" | "none" | "unknown";
 
-/** Tells connecting from waiting, which `fetch` does not. */
+/** Distinguishes connecting from waiting for an answer, which `fetch` does not. */
 export interface TcpTable {
   /**
-   * Looks, and gives the state of connections to `address` (an IP address; a name is `unknown`) and `port`. The look
-   * begins after the call, so that no answer is older than its question; all who ask within `TCP_LOOK_INTERVAL_MS`
-   * share one. Never rejects.
+   * Returns the state of connections to `address` (an IP address; a name is `unknown`) and `port`. The reading begins
+   * after the call, so an answer is never older than its question. All calls within `TCP_LOOK_INTERVAL_MS` share one
+   * reading. Never rejects.
    */
   stateOf(address: string, port: number): Promise<TcpState>;
   /**
@@ -48,18 +51,19 @@ interface Found {
   readonly open: ReadonlySet<number> | undefined;
 }
 
-/** What one look has found of the remotes that were asked about. Empty: it has failed. */
+/** The findings for the requested remotes in one reading. Empty if the reading failed. */
 type Look = ReadonlyMap<string, Found>;
 
-/** Those who share a look that has not begun. */
+/** The callers that share a reading that has not begun. */
 interface Batch {
   readonly asked: Set<string>;
   readonly look: Promise<Look>;
 }
 
 /**
- * Other processes may share the network namespace: a sidecar, a sandbox's own helper. Their sockets do not count, where the
- * system tells which are ours; where it does not, a stranger's connection makes a request wait longer, and never cuts one.
+ * Other processes may share the network namespace: a sidecar, or a sandbox's own helper. Their sockets do not count if
+ * the system tells which sockets are this process's. If it does not, another process's connection makes a request wait
+ * longer, but never cuts one.
  */
 export function createTcpTable(options: {
   readonly clock: Clock;
@@ -67,16 +71,16 @@ export function createTcpTable(options: {
   readonly ownSockets?: ReadOwnSockets;
 }): TcpTable {
   const { clock, read = readBytes, ownSockets = () => readOwnSockets() } = options;
-  // The kernel prints addresses as numbers of the machine; no release of ours has big ones.
+  // The kernel prints addresses in the machine's byte order. All released binaries are little-endian.
   const isReadable = endianness() === "LE";
   let lookedAt = Number.NEGATIVE_INFINITY;
   let looking: Promise<Look> | undefined;
   let next: Batch | undefined;
 
   const look = async (asked: ReadonlySet<string>): Promise<Look> => {
-    // Where reading takes longer than the interval, there is still one at a time.
+    // If a reading takes longer than the interval, there is still only one at a time.
     await looking;
-    // From now on nobody adds to what is asked.
+    // From here on, callers join the next batch.
     next = undefined;
     lookedAt = clock.monotonic();
     looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, Found>());
@@ -87,7 +91,7 @@ export function createTcpTable(options: {
     const asked = new Set<string>();
     return {
       asked,
-      // Not at once even then: those who ask in the same turn share the look.
+      // Callers in the same turn of the event loop share the reading, so it never begins at once.
       look: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look(asked)))),
     };
   };
@@ -112,9 +116,10 @@ async function lookAt(
   const tables = await Promise.all(TCP_FILES.map((file) => from.read(file, TCP_TABLE_MAX_BYTES)));
   const index = indexTcpTable(tables, { maxBytes: TCP_TABLE_MAX_BYTES, asked });
   const own = index.remotes.size === 0 ? undefined : await from.ownSockets();
-  // Where none of ours is in the table, its numbers are not those of descriptors, as a sandboxed kernel may have it.
+  // If the table has none of this process's sockets, its numbers are not those of descriptors. Sandboxed kernels behave
+  // like this.
   const counted = own !== undefined && index.hasInodeOf(own) ? own : undefined;
-  // Once for each remote, not for each who asks: both rows and askers of one may be thousands.
+  // Computed once per remote and not per caller: a remote may have thousands of rows and callers.
   return new Map(
     Array.from(asked, (key) => [
       key,
@@ -123,7 +128,9 @@ async function lookAt(
   );
 }
 
-/** @param of.counted The sockets that count. Undefined: all do, because the system does not tell which are this process's. */
+/**
+ * @param of.counted The sockets that count. Undefined: all, because the system does not tell which are this process's.
+ */
 function stateIn(
   index: TcpIndex,
   of: { readonly key: string; readonly counted: ReadonlySet<number> | undefined },
@@ -131,7 +138,7 @@ function stateIn(
   const { key, counted } = of;
   const rows = (index.remotes.get(key) ?? []).filter((row) => counted === undefined || counted.has(row.inode));
   if (rows.some((row) => row.kind !== "connecting")) return "established";
-  // A table without one connection is not the truth: the client who asks has one (seen in sandboxed kernels).
+  // A table without any connection is wrong: the client has one. Sandboxed kernels behave like this.
   if (!index.isWhole || !index.hasConnections) return "unknown";
   return rows.length > 0 ? "connecting" : "none";
 }

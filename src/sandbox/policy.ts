@@ -6,11 +6,11 @@ export type HostHeaderMode = (typeof HOST_HEADER_MODES)[number];
 export const ORIGIN_HEADER_MODES = ["preserve", "upstream"] as const;
 export type OriginHeaderMode = (typeof ORIGIN_HEADER_MODES)[number];
 
-/** Whether the URI form's prefix is taken off the path: `--uri-prefix` and the annotation `uri-prefix`. */
+/** Whether the prefix of the URI form is removed from the path: `--uri-prefix` and the annotation `uri-prefix`. */
 export const URI_PREFIX_MODES = ["strip", "keep"] as const;
 export type UriPrefixMode = (typeof URI_PREFIX_MODES)[number];
 
-/** What the annotations of one sandbox say about its traffic. A missing field: the flag's value counts. */
+/** What the annotations of one sandbox set for its traffic. A missing field leaves the flag's value. */
 export interface SandboxPolicy {
   readonly hostHeader?: HostHeaderMode;
   readonly originHeader?: OriginHeaderMode;

@@ -4,59 +4,57 @@ import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
 import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord, SandboxView } from "./provider.ts";
 
-/** A replacement that is being put together, while the table goes on serving what it has. */
+/** A replacement that is being prepared while the table keeps serving its content. */
 export interface TableReplacement {
-  /** Adds a record; the last one of an object wins. Records outside the scope are left out, with one warning. */
+  /** Adds a record. The last record of an object wins. Records outside the scope are left out, with one warning. */
   add(record: SandboxRecord): void;
-  /** Forgets an object that was added; it need not be there. */
+  /** Removes an object that was added; does nothing if it was not. */
   remove(namespace: string, name: string): void;
   /**
-   * Makes the records added the whole content of the scope, in one synchronous step. Changes made to the scope by
-   * `set` and `remove` since the beginning are overwritten: one reader per scope, which lists and then watches.
+   * Makes the added records the whole content of the scope, in one synchronous step. Changes by `set` and `remove`
+   * since the beginning are overwritten: each scope has one reader, which lists first and watches then.
    */
   commit(): void;
-  /** Forgets the records added. Harmless after `commit`. */
+  /** Discards the added records. Harmless after `commit`. */
   abort(): void;
 }
 
 /**
- * What is known of all sandboxes: name → record. All operations are synchronous, look-ups cost the same however many
- * there are. A name that occurs in several namespaces is ambiguous, and clear again as soon as one is left.
+ * What is known of all sandboxes: name → record. All operations are synchronous. A look-up costs the same for any
+ * number of sandboxes. A name that occurs in several namespaces is ambiguous until only one is left.
  */
 export interface SandboxTable extends SandboxView {
   lookup(name: string): Resolution;
   /**
-   * Looks several names of one sandbox up together. Where all that is found lies in one namespace, the first name in order
-   * wins; else it is ambiguous: otherwise rights in one namespace would be enough to take over another's traffic.
+   * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
+   * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
    */
   lookupFirst(names: readonly string[]): Resolution;
-  /** Adds the record of an object or replaces it. */
+  /** Adds or replaces the record of an object. */
   set(record: SandboxRecord): void;
-  /** Forgets an object; one that is not there is no fault. */
+  /** Removes an object; does nothing if it is missing. */
   remove(namespace: string, name: string): void;
-  /** Makes `records` the whole content of a namespace, or of the table where `scope` is undefined, in one step. */
+  /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
   replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void;
-  /** As `replaceAll`, with the records coming one after the other, page by page. */
+  /** As `replaceAll`, with records that arrive one by one, page by page. */
   beginReplace(scope: string | undefined): TableReplacement;
-  /** Each record counts once: as ambiguous where its name is, else by its readiness. Kept, not counted. */
+  /** Each record counts once: as ambiguous if its name is ambiguous, else by its readiness. O(1). */
   counts(): SandboxCounts;
-  /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start. Each is said in the log. */
+  /** Pairs of sandboxes of different namespaces that share an id, found since the start. Each is logged. */
   namesakes(): number;
   /**
-   * Registers a listener for the end of generations: an object went, or its uid or endpoint changed. Not called for a
-   * change of readiness, token or text. Called after the table has changed, with the record that is over.
+   * Registers a listener for the end of generations: the object is deleted, or its uid or endpoint changes. Changes of
+   * readiness, token or text do not call it. It is called after the table has changed, with the record that ended.
    */
   onGenerationEnd(listener: GenerationEndListener): void;
   /** One copy of each namespace's name, for records to share. */
   shareNamespace(namespace: string): string;
 }
 
-/** Far more namespaces than clusters have; beyond it sharing starts anew, so that the pool stays bounded. */
+/** Far more namespaces than clusters have. Above it sharing starts again, so that the pool stays bounded. */
 const SHARED_NAMESPACES_MAX = 10_000;
 
-/**
- * @param options `logger`: hears of listeners that throw, of records outside a scope, and of namesakes. Default: nobody does.
- */
+/** @param options `logger`: gets listeners that throw, records outside a scope, and namesakes. Default: silent. */
 export function createSandboxTable(options: { readonly logger?: Logger; readonly clock?: Clock } = {}): SandboxTable {
   const logger = options.logger ?? silentLogger;
   return new IndexedSandboxTable(logger, options.clock ?? systemClock);
@@ -134,8 +132,7 @@ class IndexedSandboxTable implements SandboxTable {
         if (staged === undefined) throw new Error("Cannot commit: the replacement is over");
         const next = staged;
         staged = undefined;
-        if (leftOut > 0)
-          this.#logger.warn("sandboxes of other namespaces were left out", { namespace: scope, leftOut });
+        if (leftOut > 0) this.#logger.warn("ignored sandboxes outside the namespace", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
       },
       abort: () => {
@@ -176,7 +173,7 @@ class IndexedSandboxTable implements SandboxTable {
     return namespace;
   }
 
-  /** Gives the generations that the swap ends. */
+  /** Returns the generations that the swap ends. */
   #swap(next: NameIndex): readonly SandboxRecord[] {
     const old = this.#index;
     this.#index = next;
@@ -232,7 +229,7 @@ function isSameState(a: SandboxRecord, b: SandboxRecord): boolean {
   return a.uid === b.uid && a.ready === b.ready && a.notReady === b.notReady;
 }
 
-/** Connections belong to the pair of uid and endpoint; the map form's endpoint is the whole map's text. */
+/** A connection belongs to the pair of uid and endpoint. For the map form the endpoint is the text of the whole map. */
 function isSameGeneration(a: SandboxRecord, b: SandboxRecord): boolean {
   return a.uid === b.uid && a.endpoint === b.endpoint;
 }

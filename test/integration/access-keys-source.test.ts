@@ -83,7 +83,7 @@ describe("createAccessKeysSource", () => {
     expect(lines).toEqual([]);
     await source.start();
     expect(lines).toEqual([
-      'warn: secure access keys shorter than 16 bytes can be found from signed links {"keyIds":"a,c"}',
+      'warn: secure access keys shorter than 16 bytes can be guessed from signed links: use longer ones {"keyIds":"a,c"}',
     ]);
   });
 
@@ -148,7 +148,7 @@ describe("createAccessKeysSource", () => {
     await source.start();
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==,b=U0VDUkVU!");
     await eventually(() => lines.length === 1);
-    expect(lines[0]).toStartWith("error: the secure access keys file is not usable, the keys stay as they were");
+    expect(lines[0]).toStartWith("error: cannot use the secure access keys file, keeping the earlier keys");
     expect(lines[0]).toContain('line 1 (key id \\"b\\") is not valid padded base64');
     expect(lines[0]).not.toContain("U0VD");
     expect(idsOf(source)).toBe("a");

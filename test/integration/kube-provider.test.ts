@@ -186,7 +186,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     await bench.synced();
     gate.freeze();
     await createObject(api(), BATCH_SANDBOX, { namespace, name: "a", ...readyAt("10.0.0.1") });
-    await eventually(() => bench.logger.find("warn", /not a byte for 1 s/).length > 0);
+    await eventually(() => bench.logger.find("warn", /no byte for 1 s/).length > 0);
     gate.thaw();
     await eventually(() => bench.look("a") === "10.0.0.1");
     await bench.settle();

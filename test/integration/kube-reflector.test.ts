@@ -307,7 +307,7 @@ describe("Reflector: broken streams", () => {
     bench.fake.remove("b");
     await bench.settle();
     expect(bench.store.replacements()).toBe(1);
-    expect(bench.logger.find("warn", /watching things.* again: not a byte for 4 s/).length).toBeGreaterThan(0);
+    expect(bench.logger.find("warn", /watching things.* again: no byte for 4 s/).length).toBeGreaterThan(0);
   });
 
   test("keeps a connection that says little, but something", async () => {
@@ -422,7 +422,7 @@ describe("Reflector: lists that go wrong", () => {
     let count = 0;
     const forever = bench.fake.interceptAll("list", (exchange) => exchange.respond(200, page(`token-${count++}`)));
     bench.reflector.start();
-    await eventually(() => bench.logger.find("error", /cannot list.*has not ended after 4 s/).length === 1);
+    await eventually(() => bench.logger.find("error", /cannot list.*did not end within 4 s/).length === 1);
     forever.stop();
     await bench.settle();
   });
@@ -440,7 +440,7 @@ describe("Reflector: lists that go wrong", () => {
       exchange.stream().write('{"metadata":{"resourceVersion":"5"},"items":['),
     );
     await bench.begin();
-    expect(bench.logger.find("error", /cannot list.*not a byte for 2 s/)).toHaveLength(1);
+    expect(bench.logger.find("error", /cannot list.*no byte for 2 s/)).toHaveLength(1);
   });
 
   test("gives up a list with an object that is too long", async () => {

@@ -125,9 +125,7 @@ describe("createManifestProvider", () => {
     expect(both.state("12")).toBe("ambiguous");
     expect(one.record("12")).toMatchObject({ namespace: "b", endpoint: "127.0.0.3", ready: true });
     expect(one.state("batch")).toBe("not-found");
-    expect(both.errors().map((line) => line.fields["reason"])).toEqual([
-      'apiVersion "agents.x-k8s.io/v9" is not known',
-    ]);
+    expect(both.errors().map((line) => line.fields["reason"])).toEqual(['apiVersion "agents.x-k8s.io/v9" is unknown']);
   });
 
   test("createManifestProvider applies additions, changes and deletions, and ends generations", async () => {
@@ -249,8 +247,8 @@ describe("createManifestProvider", () => {
     expect(record("one")?.endpoint).toBe("127.0.0.2");
     expect(state("two")).toBe("not-found");
     expect(errors().map((line) => line.message)).toEqual([
-      `sandbox default/one at ${dir.path}/a.yaml:11 is left out: it is already at ${dir.path}/a.yaml:2`,
-      `sandbox default/two at ${dir.path}/b.yaml:2 is left out: its uid is already at ${dir.path}/a.yaml:2`,
+      `ignored sandbox default/one at ${dir.path}/a.yaml:11: it is already at ${dir.path}/a.yaml:2`,
+      `ignored sandbox default/two at ${dir.path}/b.yaml:2: its uid is already at ${dir.path}/a.yaml:2`,
     ]);
     writeFileSync(join(dir.path, "c.yaml"), manifest("three"));
     await eventually(() => state("three") === "found");
@@ -266,7 +264,7 @@ describe("createManifestProvider", () => {
     await eventually(() => provider.status().fault !== undefined);
     expect(provider.status()).toMatchObject({
       synced: false,
-      fault: `Cannot read manifests: there is no file or folder ${path}`,
+      fault: `Cannot read manifests: file or folder ${path} is missing`,
     });
     expect(await provider.whenSynced(0)).toBe(false);
     const synced = provider.whenSynced(SYNC_MS);
@@ -299,12 +297,12 @@ describe("createManifestProvider", () => {
     const said = lines.filter((line) => line.level === "warn" || line.level === "error");
     expect(said.map((line) => line.fields["line"])).toEqual([10, 18]);
     expect(said.map((line) => line.fields["reason"])).toEqual([
-      'the endpoint "169.254.169.254" is a link-local address, which no pod has',
-      "metadata.name 1234 is no Kubernetes name",
+      'the endpoint "169.254.169.254" is a link-local address, which a pod cannot have',
+      "metadata.name 1234 is not a Kubernetes name",
     ]);
   });
 
-  test("createManifestProvider says of a file that is no UTF-8 or too large that it cannot be read", async () => {
+  test("createManifestProvider reports a file that is not UTF-8 or too large", async () => {
     using dir = tempDir();
     writeFileSync(join(dir.path, "a.yaml"), new Uint8Array([0x61, 0xff, 0xfe]));
     writeFileSync(join(dir.path, "b.yaml"), "");

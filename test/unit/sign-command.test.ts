@@ -118,7 +118,7 @@ describe("runSignCommand", () => {
 
   test.each([["1899999999"], ["0"], ["2020-01-01T00:00:00Z"]])("runSignCommand warns that %s is over", (text) => {
     const { stderr, exitCode } = sign(...withFlag("--expires", text));
-    expect(stderr).toBe("ingress sign: note: the route has expired already\n");
+    expect(stderr).toBe("ingress sign: note: the route has already expired\n");
     expect(exitCode).toBe(0);
   });
 
@@ -139,11 +139,11 @@ describe("runSignCommand", () => {
   test("runSignCommand leaves out forms that an id does not fit, and says why", () => {
     const dotted = sign(...withFlag("--id", "my.box"));
     expect(dotted.stdout).toStartWith("uri      /my.box/8080/");
-    expect(dotted.stderr).toContain("no header and host form: the id contains a dot");
+    expect(dotted.stderr).toContain("no header and host form: these forms end the id at its dot");
     const long = sign(...withFlag("--id", "a".repeat(42)));
     expect(long.stdout).toStartWith("header ");
     expect(long.stdout).not.toContain("host ");
-    expect(long.stderr).toContain("no host form: 64 characters");
+    expect(long.stderr).toContain("no host form: the label has 64 characters");
     expect(sign(...withFlag("--id", "a".repeat(41))).stdout).toContain("host ");
   });
 
@@ -152,7 +152,7 @@ describe("runSignCommand", () => {
     expect(exitCode).toBe(2);
     expect(stdout).toBe("");
     const faults = [
-      "there is no such flag",
+      "unknown flag",
       "takes flags only",
       "--key: ",
       "--id: ",

@@ -81,8 +81,8 @@ describe("runVerifyCommand", () => {
   test.each([
     ["my-sandbox-8080", "refused: the route is not signed"],
     ["/my-sandbox/8080/x2qxvk/01086cec/x", "refused: the route is not signed"],
-    ["/my-sandbox/8080/x2qxvk/01086cecz/x", 'refused: there is no key "z": known are a, b'],
-    [`${LABEL.slice(0, -1)}b`, 'refused: the signature does not match: the secret of key "b"'],
+    ["/my-sandbox/8080/x2qxvk/01086cecz/x", 'refused: key "z" is unknown: the known keys are a, b'],
+    [`${LABEL.slice(0, -1)}b`, 'refused: the signature does not match: key "b" has a different secret'],
     ["my-sandbox-8081-x2qxvk-01086ceca", "refused: the signature does not match"],
     ["sandbox", "refused: invalid route: the port is missing"],
     ["my-sandbox", "refused: invalid route: the port must be"],
@@ -90,7 +90,7 @@ describe("runVerifyCommand", () => {
     ["localhost:28888", "refused: no route in request"],
     ["https://example.com/", "refused: no route in request"],
     ["https://example.com/my-sandbox/0/x", "refused: invalid route: the port must be"],
-    ["http://", "refused: the text is no URL"],
+    ["http://", "refused: the text is not a URL"],
     ["a\nb-80-x2qxvk-01086ceca", "refused: "],
     ["", "refused: "],
   ])("runVerifyCommand says why %p is refused", (text, reason) => {
@@ -106,22 +106,22 @@ describe("runVerifyCommand", () => {
     expect(expired.exitCode).toBe(1);
     const both = verifyAt(2_000_000_001_000, LABEL, "--key", "b=AQID").stdout;
     expect(both).toContain("refused: the route has expired");
-    expect(both).toContain('refused: there is no key "a"');
+    expect(both).toContain('refused: key "a" is unknown');
   });
 
   test("runVerifyCommand does not call valid what it has no key for", () => {
     const { stdout, exitCode } = verify(LABEL);
-    expect(stdout).toEndWith("refused: the signature cannot be checked: neither --key nor --keys-file is given\n");
+    expect(stdout).toEndWith("refused: cannot check the signature: --key and --keys-file are missing\n");
     expect(exitCode).toBe(1);
   });
 
   test.each([
     [[], "expected one route"],
     [[LABEL, LABEL], "expected one route"],
-    [[LABEL, "--key", KEY, "--keys-file", "/keys"], "only one of them may be given"],
+    [[LABEL, "--key", KEY, "--keys-file", "/keys"], "give only one of them"],
     [[LABEL, "--key", "a=U0VDUkVU!"], "--key: Cannot parse access keys"],
     [[LABEL, "--keys-file", "/none"], "--keys-file: /none: no such file"],
-    [[LABEL, "--token", "U0VDUkVU"], "there is no such flag"],
+    [[LABEL, "--token", "U0VDUkVU"], "unknown flag"],
     [[LABEL, "--key"], "--key: a value is missing"],
   ])("runVerifyCommand refuses the command line %p", (args, fault) => {
     const { stdout, stderr, exitCode } = verify(...args);

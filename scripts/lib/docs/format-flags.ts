@@ -10,7 +10,7 @@ const INTRODUCTION = `# Flags
 
 Go's flag syntax works: \`-x\` and \`--x\`, \`-x=v\` and \`-x v\`. The last occurrence wins. Booleans are \`-x\` or
 \`-x=true|false\`. Durations look like \`30s\` or \`1m30s\`, sizes like \`64MiB\`. All faults of a command line are reported
-at once. Exit codes: 0 after a clean stop, 1 after a failure, 2 for a wrong command line.`;
+at once. Exit codes: 0 after a clean stop, 1 after a failure, 2 for an invalid command line.`;
 
 /** The text of `docs/flags.md`: every flag once, by group, in the order of `--help`. */
 export function formatFlagsDocument(): string {

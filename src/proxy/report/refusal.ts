@@ -1,13 +1,11 @@
 import { answerSpecOf, type IngressError } from "../../errors.ts";
 import type { Route } from "../../route/route.ts";
 import { addCors, type CorsGrant } from "../browser/cors.ts";
+import { PROJECT_URL } from "../../version.ts";
 import { REQUEST_ID_HEADER } from "../request/request-id.ts";
 import { chooseForm, FORM_HEADERS, type RefusalForm } from "./refusal-form.ts";
 import { PAGE_POLICY, renderRefusalPage } from "./refusal-page.ts";
 import { publicCodeOf, titleOf } from "./refusal-text.ts";
-
-/** Where the codes are explained; a code is an anchor there. It names the problem for good (RFC 9457 §3.1.1). */
-export const ERROR_DOCS_URL = "https://github.com/alibaba/OpenSandbox/blob/main/components/ingress/docs/errors.md";
 
 /** Our name in `Proxy-Status` (RFC 9209 §2). */
 const PROXY_NAME = "opensandbox-ingress";
@@ -93,7 +91,8 @@ function renderBody(
 function renderProblem(error: IngressError, { route, requestId }: RefusalOptions): string {
   const code = publicCodeOf(error.code);
   const problem = {
-    type: `${ERROR_DOCS_URL}#${code}`,
+    // An identifier, not the address of a document (RFC 9457 §3.1.1).
+    type: `${PROJECT_URL}#${code}`,
     title: titleOf(error.code, undefined),
     status: error.status,
     detail: error.message,

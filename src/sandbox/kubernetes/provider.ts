@@ -27,7 +27,7 @@ export interface KubernetesProviderOptions {
   readonly providerType: ProviderType;
   /** At least one, unless `allNamespaces`. */
   readonly namespaces: readonly string[];
-  /** One list and watch over the whole cluster; `namespaces` is ignored. */
+  /** One list and watch for the whole cluster; `namespaces` is ignored. */
   readonly allNamespaces: boolean;
   readonly endpoints: EndpointRules;
   readonly logger: Logger;
@@ -37,10 +37,10 @@ export interface KubernetesProviderOptions {
   readonly limits?: Partial<ReflectorLimits>;
 }
 
-/** Of the faults of many namespaces, how many are told: one line has to do. */
+/** How many faults of different namespaces are shown: they must fit into one line. */
 const FAULTS_TOLD_MAX = 3;
 
-/** Sandboxes as an API server has them. */
+/** Creates a provider of the sandboxes that an API server has. */
 export function createKubernetesProvider(options: KubernetesProviderOptions): SandboxProvider {
   return new KubernetesProvider(options);
 }
@@ -61,7 +61,7 @@ class KubernetesProvider implements SandboxProvider {
     this.#createdAtMs = this.#clock.monotonic();
     this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
-    if (scopes.length === 0) throw new Error("Cannot watch sandboxes: no namespace is given");
+    if (scopes.length === 0) throw new Error("Cannot watch sandboxes: namespaces are missing");
     this.#unsynced = scopes.length;
     this.#reflectors = this.#createReflectors(scopes);
   }
@@ -155,7 +155,7 @@ interface TableStoreOptions {
   readonly read: (object: KubeObject) => Projection;
 }
 
-/** The table as a reflector sees it: objects become records on their way in. */
+/** The table as a reflector sees it: objects become records before they enter it. */
 function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOptions): ReflectorStore {
   const remove = ({ metadata }: KubeObject) => {
     if (typeof metadata.namespace === "string") table.remove(metadata.namespace, metadata.name);
@@ -169,7 +169,7 @@ function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOp
       return {
         add(object) {
           const { record } = read(object);
-          // Whatever it was before, nothing is known of it now.
+          // The earlier record is out of date, and nothing is known now.
           if (record === undefined) drop(object);
           else replacement.add(record);
         },
@@ -180,7 +180,7 @@ function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOp
     },
     set(object) {
       const { record } = read(object);
-      // Whatever it was before, nothing is known of it now.
+      // The earlier record is out of date, and nothing is known now.
       if (record === undefined) remove(object);
       else table.set(record);
     },

@@ -4,17 +4,17 @@ import {
   describeNotReady,
   type EndpointReading,
   findCondition,
-  isObject,
   type Projection,
   type ProjectOptions,
-  quote,
   type ReadinessReading,
   readMetadata,
 } from "./projection.ts";
+import { isObject } from "../../values.ts";
+import { quote } from "../../log/quote.ts";
 
 /**
- * A Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, as a record (docs/contract.md §1). Never throws, whatever
- * `object` is.
+ * Projects a Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, to a record (docs/contract.md §1). Never throws, for
+ * any `object`.
  *
  * The endpoint is the headless Service's name, else the first pod address: the Service is opt-in since v0.4.6.
  */
@@ -32,19 +32,19 @@ function readEndpoint(status: unknown, namespace: string, options: ProjectOption
   if (!isObject(status)) return readFirst([], options);
   const fqdn = status["serviceFQDN"] ?? "";
   if (typeof fqdn !== "string") {
-    return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is no text` };
+    return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is not a string` };
   }
   if (fqdn !== "") return parseServiceFqdn(fqdn, namespace, options);
   const podIps: unknown = status["podIPs"] ?? [];
   if (!Array.isArray(podIps)) {
-    return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is no array` };
+    return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is not an array` };
   }
   return readFirst(podIps, options);
 }
 
 function readReadiness(status: unknown): ReadinessReading {
   if (status === undefined || status === null) return { notReady: "missing status", fault: undefined };
-  if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is no object` };
+  if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is not an object` };
   const condition = findCondition(status, "Ready");
   if (condition === undefined) {
     return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined };

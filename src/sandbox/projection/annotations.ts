@@ -1,25 +1,25 @@
 import { HOST_HEADER_MODES, ORIGIN_HEADER_MODES, type SandboxPolicy, URI_PREFIX_MODES } from "../policy.ts";
 
-/** All annotations that are meant for the ingress begin with it. */
+/** Prefix of all annotations for the ingress. */
 export const POLICY_PREFIX = "ingress.opensandbox.io/";
 
-/** Faults that one warning names, so that a line of the log stays short. */
+/** Maximum number of faults that one warning names, so that the log line stays short. */
 const NAMED_FAULTS_MAX = 4;
-/** Characters of an unknown name that are shown: a Kubernetes name has at most 63 behind its prefix. */
+/** Characters of an unknown name that are shown: a Kubernetes name has at most 63 after its prefix. */
 const NAME_SHOWN_MAX_CHARS = 63;
 
-/** What the annotations of a sandbox say, and what is wrong with them. */
+/** What the annotations of a sandbox set, and what is wrong with them. */
 export interface PolicyReading {
-  /** Undefined: nothing is set, so that most records carry no object. */
+  /** Undefined if nothing is set, so that most records carry no object. */
   readonly policy: SandboxPolicy | undefined;
-  /** For the log; undefined: nothing is wrong. */
+  /** For the log; undefined if nothing is wrong. */
   readonly warning: string | undefined;
 }
 
-/** Reads one annotation. Gives the fields to set, or a text: what the value must be. */
+/** Reads one annotation. Returns the fields to set, or a text that says what the value must be. */
 type ReadAnnotation = (value: unknown) => SandboxPolicy | string;
 
-/** Every annotation there is, by its name behind `POLICY_PREFIX`. */
+/** All annotations, by their name after `POLICY_PREFIX`. */
 const READERS: ReadonlyMap<string, ReadAnnotation> = new Map<string, ReadAnnotation>([
   ["host-header", choice(HOST_HEADER_MODES, (hostHeader) => ({ hostHeader }))],
   ["origin-header", choice(ORIGIN_HEADER_MODES, (originHeader) => ({ originHeader }))],
@@ -29,8 +29,8 @@ const READERS: ReadonlyMap<string, ReadAnnotation> = new Map<string, ReadAnnotat
 const NOTHING: PolicyReading = Object.freeze({ policy: undefined, warning: undefined });
 
 /**
- * Reads the annotations that begin with `POLICY_PREFIX`. An invalid value leaves its default; it and an unknown name are
- * told in the warning. Never throws, whatever the values are.
+ * Reads the annotations that begin with `POLICY_PREFIX`. An invalid value leaves the default. The warning names invalid
+ * values and unknown names. Never throws, for any values.
  */
 export function readPolicy(annotations: Readonly<Record<string, unknown>>): PolicyReading {
   let policy: SandboxPolicy | undefined;
@@ -51,7 +51,7 @@ function describeFault(name: string, expected: string | undefined): string {
   if (expected === undefined) {
     return `unknown annotation ${POLICY_PREFIX}${JSON.stringify(name.slice(0, NAME_SHOWN_MAX_CHARS)).slice(1, -1)}`;
   }
-  return `invalid annotation ${POLICY_PREFIX}${name}, the default counts: expected ${expected}`;
+  return `invalid annotation ${POLICY_PREFIX}${name}, using the default: expected ${expected}`;
 }
 
 function joinFaults(faults: readonly string[]): string {
@@ -59,7 +59,7 @@ function joinFaults(faults: readonly string[]): string {
   return faults.length > NAMED_FAULTS_MAX ? `${named}; and ${faults.length - NAMED_FAULTS_MAX} more` : named;
 }
 
-/** An annotation whose value is one of a few words. */
+/** An annotation whose value must be one of a few words. */
 function choice<T extends string>(words: readonly T[], toPolicy: (word: T) => SandboxPolicy): ReadAnnotation {
   const expected = words.join(" or ");
   return (value) => {

@@ -92,7 +92,7 @@ describe("verifySignature", () => {
   });
 
   test("signRoute knows no other key", () => {
-    expect(() => signRoute(keys, "c", fields)).toThrow('there is no key "c"');
+    expect(() => signRoute(keys, "c", fields)).toThrow('key "c" is missing');
   });
 });
 

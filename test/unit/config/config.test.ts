@@ -302,7 +302,7 @@ describe("parseConfig: --endpoint-ranges", () => {
     expect(warnings).toEqual([]);
     const loopback = [NAMESPACE, "--allow-loopback-endpoints"];
     expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16"]).warnings).toEqual([
-      "--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address",
+      "--allow-loopback-endpoints has no effect: --endpoint-ranges contains no loopback address",
     ]);
     expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16,127.0.0.0/8"]).warnings).toEqual([]);
   });

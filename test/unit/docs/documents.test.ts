@@ -4,8 +4,10 @@ import { dirname, join, resolve } from "node:path";
 
 import { Glob } from "bun";
 
-import { formatDefault, formatFlagsDocument } from "../../../scripts/lib/docs/format-flags.ts";
+import { formatDocuments } from "../../../scripts/lib/docs/documents.ts";
+import { formatDefault } from "../../../scripts/lib/docs/format-flags.ts";
 import { FLAGS, type FlagSpec } from "../../../src/config/flags.ts";
+import { listErrorCodes } from "../../../src/errors.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 const README_MAX_LINES = 120;
@@ -52,8 +54,12 @@ describe("documents", () => {
     expect(brokenLinks(file)).toEqual([]);
   });
 
-  test("docs/flags.md is what ./scripts/docs writes", () => {
-    expect(read("docs/flags.md")).toBe(formatFlagsDocument());
+  test.each(formatDocuments())("documents: $path is what ./scripts/docs writes", ({ path, text }) => {
+    expect(read(path)).toBe(text);
+  });
+
+  test("docs/errors.md has every code", () => {
+    for (const code of listErrorCodes()) expect(read("docs/errors.md")).toContain(code);
   });
 
   test("docs/flags.md lists every flag with its default and meaning, in the order of --help, and no other", () => {

@@ -90,7 +90,7 @@ describe("explainFault", () => {
     );
     expect(explainFault(new KubeError("unauthorized", "401"), "list", RESOURCE)).toContain("check the token");
     expect(explainFault(new KubeError("credentials", "none found"), "list", RESOURCE)).toContain(
-      "no usable credentials",
+      "the credentials are not usable",
     );
     expect(explainFault(new KubeError("unreachable", "x"), "list", RESOURCE)).toEndWith(
       "no connection to the API server: x",

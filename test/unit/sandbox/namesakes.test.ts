@@ -61,7 +61,7 @@ describe("SandboxTable.namesakes", () => {
     clock.advance(60_000);
     table.set(record("team-c", "sb-0"));
     expect(logger.lines.slice(20).map(({ message }) => message)).toEqual([
-      "2980 more pairs of sandboxes that share an id were not named",
+      "2980 more pairs of sandboxes share an id and were left out of the log",
       line("team-a/sb-0", "team-c/sb-0"),
     ]);
   });

@@ -2,9 +2,9 @@ import { describe, expect, test } from "bun:test";
 import { createHash } from "node:crypto";
 
 import { answerSpecOf, IngressError, type IngressErrorCode, listErrorCodes } from "../../../../src/errors.ts";
-import { buildRefusal, ERROR_DOCS_URL, type RefusalOptions } from "../../../../src/proxy/report/refusal.ts";
+import { buildRefusal, type RefusalOptions } from "../../../../src/proxy/report/refusal.ts";
+import { PROJECT_URL } from "../../../../src/version.ts";
 import type { Route } from "../../../../src/route/route.ts";
-import { formatErrorDocs } from "../../../../scripts/lib/error-docs.ts";
 
 const ROUTE: Route = {
   form: "header",
@@ -59,7 +59,7 @@ describe("buildRefusal", () => {
   test("buildRefusal writes the members of problem details, and leaves out what is unknown", async () => {
     const { body } = await render(new IngressError("upstream_refused"), "problem");
     expect(JSON.parse(body)).toEqual({
-      type: `${ERROR_DOCS_URL}#upstream_refused`,
+      type: `${PROJECT_URL}#upstream_refused`,
       title: "Nothing listens on the port",
       status: 503,
       detail: "sandbox refused the connection",
@@ -149,10 +149,4 @@ describe("renderRefusalPage", () => {
       expect(Buffer.byteLength(page.body)).toBeLessThan(PAGE_MAX_BYTES);
     }
   });
-});
-
-test("docs/errors.md is what `bun scripts/error-docs.ts` writes", async () => {
-  const written = await Bun.file(new URL("../../../../docs/errors.md", import.meta.url)).text();
-  expect(written).toBe(formatErrorDocs());
-  for (const code of listErrorCodes()) expect(written).toContain(code);
 });

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { systemClock, type Clock } from "../../../../src/clock.ts";
 import type { KubeClient } from "../../../../src/kube/client.ts";
 import { KubeError } from "../../../../src/kube/errors.ts";
-import { isJsonObject } from "../../../../src/kube/resource.ts";
+import { isObject } from "../../../../src/values.ts";
 import { silentLogger } from "../../../../src/log/logger.ts";
 import { createKubernetesProvider } from "../../../../src/sandbox/kubernetes/provider.ts";
 import { batchSandbox } from "../../../../scripts/lib/stage/sandbox-objects.ts";
@@ -30,7 +30,7 @@ function createProvider(namespaces: readonly string[], options: { client: KubeCl
 
 describe("createKubernetesProvider", () => {
   test("refuses to watch no namespace", () => {
-    expect(() => createFailing([])).toThrow("no namespace is given");
+    expect(() => createFailing([])).toThrow("namespaces are missing");
   });
 
   test("tells the faults of a few namespaces in one line, and how many more there are", async () => {
@@ -50,7 +50,7 @@ describe("createKubernetesProvider", () => {
     const event = (type: string, object: unknown) => `${JSON.stringify({ type, object })}\n`;
     const object = (name: string, uid: string | undefined, resourceVersion: string) => {
       const { metadata, ...rest } = batchSandbox({ name, namespace: "a" });
-      return { ...rest, metadata: { ...(isJsonObject(metadata) ? metadata : {}), uid, resourceVersion } };
+      return { ...rest, metadata: { ...(isObject(metadata) ? metadata : {}), uid, resourceVersion } };
     };
     const annotations = { "k8s.io/initial-events-end": "true" };
     const lines = [

@@ -56,7 +56,7 @@ describe("readManifest", () => {
     ["just text\n", 1, "a resource must be a map"],
     ["kind: List\nitems: 7\n", 1, "must be a list"],
     ["kind: List\nitems:\n- a\n", 3, "a resource must be a map"],
-    ["? [a, b]\n: c\n", 1, "a key must be a text"],
+    ["? [a, b]\n: c\n", 1, "a key must be a scalar"],
   ])("readManifest refuses %j at line %d", async (text, line, message) => {
     const error = await failure(text);
     expect(error.line).toBe(line);

@@ -5,7 +5,7 @@ import { readPolicy } from "../../../../src/sandbox/projection/annotations.ts";
 import { projectBatchSandbox } from "../../../../src/sandbox/projection/batch-sandbox.ts";
 import { endpointRules } from "../../../../scripts/lib/stage/endpoint-rules.ts";
 
-import { isObject } from "../../../../src/sandbox/projection/projection.ts";
+import { isObject } from "../../../../src/values.ts";
 
 const P = "ingress.opensandbox.io/";
 
@@ -32,7 +32,7 @@ describe("readPolicy", () => {
     (value) => {
       const { policy, warning } = readPolicy({ [`${P}host-header`]: value, [`${P}uri-prefix`]: "keep" });
       expect(policy).toEqual({ uriPrefix: "keep" });
-      expect(warning).toContain(`${P}host-header, the default counts: expected upstream or preserve or localhost`);
+      expect(warning).toContain(`${P}host-header, using the default: expected upstream or preserve or localhost`);
     },
   );
 

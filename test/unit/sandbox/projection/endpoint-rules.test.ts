@@ -14,8 +14,8 @@ describe("EndpointRules.judge", () => {
     expect(judge("10.244.0.9")).toBe("is an address of the ingress itself");
     expect(judge("10.244.0.10")).toBeUndefined();
     expect(judge("127.0.0.1")).toBeUndefined();
-    expect(judge("169.254.169.254")).toBe("is a link-local address, which no pod has");
-    expect(judge("fd00:ec2::23")).toBe("is a reserved address, which no pod has");
+    expect(judge("169.254.169.254")).toBe("is a link-local address, which a pod cannot have");
+    expect(judge("fd00:ec2::23")).toBe("is a reserved address, which a pod cannot have");
   });
 
   test("EndpointRules.judge refuses what is outside the ranges, loopback addresses too", () => {

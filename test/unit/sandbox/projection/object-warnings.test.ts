@@ -31,7 +31,7 @@ describe("createObjectWarnings", () => {
     nowMs = 60_000;
     warnings.report("ns/next", "bad");
     expect(logger.lines.slice(20).map(({ message }) => message)).toEqual([
-      "Kubernetes: 4980 more objects with something wrong were not named",
+      "Kubernetes: 4980 more warnings about objects were left out",
       "Kubernetes: ns/next: bad",
     ]);
   });

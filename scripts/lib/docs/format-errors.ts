@@ -1,8 +1,8 @@
-import { answerSpecOf, listErrorCodes } from "../../src/errors.ts";
-import { fillPort, publicCodeOf, titleOf } from "../../src/proxy/report/refusal-text.ts";
+import { answerSpecOf, listErrorCodes } from "../../../src/errors.ts";
+import { fillPort, publicCodeOf, titleOf } from "../../../src/proxy/report/refusal-text.ts";
 
-/** The text of docs/errors.md: every code that a client, the log or the metrics can show, from the table of the code. */
-export function formatErrorDocs(): string {
+/** The text of docs/errors.md: all codes that a client, the log or the metrics can show, from the table of refusals. */
+export function formatErrorsDocument(): string {
   const codes = listErrorCodes();
   const publicCodes = [...new Set(codes.map(publicCodeOf))];
   const sections = publicCodes.map((publicCode) => {
@@ -27,16 +27,18 @@ export function formatErrorDocs(): string {
 
 const INTRODUCTION = `# Refusals
 
-What the ingress answers when it cannot pass a request on. \`bun scripts/error-docs.ts\` writes this page from the table in
-\`src/errors.ts\`.
+<!-- Generated from src/errors.ts by ./scripts/docs. Do not edit. -->
+
+The answers of the ingress when it cannot forward a request.
 
 A refusal comes in one of three forms:
 
 - **Plain text** is the default: \`OpenSandbox Ingress: <message>\`.
 - **Problem details** (RFC 9457) where \`Accept\` names \`application/problem+json\`, or \`application/json\` and neither
   \`text/plain\` nor \`*/*\`. The members are \`type\`, \`title\`, \`status\`, \`detail\`, \`code\`, \`sandboxId\`, \`port\`, \`requestId\` and
-  \`retryAfter\`; one that does not apply is left out.
-- **A page** for a browser that navigates with GET. It loads itself again while a sandbox is not ready.
+  \`retryAfter\`; members that do not apply are missing. \`type\`
+  identifies the code; it is not the address of a document.
+- **A page** for a browser that navigates with GET. It reloads itself while a sandbox is not ready.
 
 Every form has the headers \`Proxy-Status\` (RFC 9209; \`details\` is the code), \`X-Request-Id\`, \`Cache-Control: no-store\` and
 \`Vary: Accept, Sec-Fetch-Mode\`. The access log has the same request id.
