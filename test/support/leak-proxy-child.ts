@@ -87,6 +87,8 @@ async function answer(proxy: ProxyHarness, call: LeakCall): Promise<Omit<LeakRep
       return { look: await look(proxy) };
     case "objects":
       return { objects: countObjects() };
+    case "ended":
+      return { ended: proxy.accessLog.map(({ requestId }) => requestId) };
     case "drain":
       await proxy.server.drain(call.drainMs);
       return {};

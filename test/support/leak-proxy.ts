@@ -10,6 +10,7 @@ export type LeakCall =
   | { readonly kind: "remove"; readonly name: string }
   | { readonly kind: "look" }
   | { readonly kind: "objects" }
+  | { readonly kind: "ended" }
   | { readonly kind: "drain"; readonly drainMs: number };
 
 /** What is open and held in the process. */
@@ -28,15 +29,18 @@ export type LeakObjects = Readonly<Record<string, number>>;
 
 export interface LeakReply {
   readonly id: number;
-  /** What was asked for; without either, it is done. */
+  /** What was asked for; without any, it is done. */
   readonly look?: LeakLook;
   readonly objects?: LeakObjects;
+  readonly ended?: readonly string[];
 }
 
 /** A proxy in a process of its own; disposing of it kills it. */
 export interface LeakProxy extends LeakTarget, AsyncDisposable {
   look(): Promise<LeakLook>;
   objects(): Promise<LeakObjects>;
+  /** The ids of all requests that have ended. */
+  ended(): Promise<readonly string[]>;
   drain(drainMs: number): Promise<void>;
   /** Sockets that the process has open. */
   sockets(): number;
@@ -85,6 +89,7 @@ export async function startLeakProxy(config: Partial<ProxyConfig>): Promise<Leak
       if (objects === undefined) throw new Error("no objects");
       return objects;
     },
+    ended: async () => (await ask({ kind: "ended" })).ended ?? [],
     async drain(drainMs) {
       await ask({ kind: "drain", drainMs });
     },

@@ -40,7 +40,11 @@ export function misbehaviourPath(index: number, seed: number): string {
   return `/${index}/${seed}`;
 }
 
-export async function startHostileSandbox(misbehaviours: readonly Misbehaviour[]): Promise<HostileSandbox> {
+/** @param onRequest Told of each request, before it is acted upon. */
+export async function startHostileSandbox(
+  misbehaviours: readonly Misbehaviour[],
+  onRequest: (request: SandboxRequest) => void = () => {},
+): Promise<HostileSandbox> {
   const open = new Set<Socket>();
   let requests = 0;
   const serve = (socket: Socket): void => {
@@ -49,6 +53,7 @@ export async function startHostileSandbox(misbehaviours: readonly Misbehaviour[]
     socket.on("error", () => {});
     readRequests(socket, (request) => {
       requests++;
+      onRequest(request);
       const [, index = "", seed = ""] = request.line.split(" ")[1]?.split("/") ?? [];
       misbehaviours[Number(index)]?.act(socket, request, createRandom(Number(seed)));
     });

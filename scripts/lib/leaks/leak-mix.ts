@@ -45,12 +45,13 @@ export interface LeakMixOptions {
   readonly misbehaviours: readonly Misbehaviour[];
   /** Where the hostile sandboxes listen. */
   readonly sandboxPort: number;
+  /** Told of each client that begins: the `X-Request-Id` of its requests, and what it is, in words. */
+  readonly onClient?: (requestId: string, name: string) => void;
   /** What sandboxes may have as their endpoint. Default: `SANDBOX_HOSTS`. */
   readonly endpoints?: readonly [string, ...string[]];
 }
 
 interface OpenClient {
-  readonly name: string;
   readonly startedAt: number;
   readonly leave: () => void;
   readonly ended: Promise<void>;
@@ -73,11 +74,6 @@ export class LeakMix {
   /** Clients that have begun, since the beginning. */
   get begun(): number {
     return this.#begun;
-  }
-
-  /** The clients that are open now, in words. */
-  get open(): readonly string[] {
-    return [...this.#open].map(({ name }) => name);
   }
 
   /** All sandboxes exist, open, ready and at their first address. */
@@ -120,7 +116,7 @@ export class LeakMix {
   }
 
   #begin(): void {
-    const { random, misbehaviours } = this.#options;
+    const { random, misbehaviours, onClient } = this.#options;
     this.#begun++;
     const isWebSocket = random.integer(2) === 0;
     const clients = isWebSocket ? WEBSOCKET_CLIENTS : HTTP_CLIENTS;
@@ -128,15 +124,16 @@ export class LeakMix {
     const index = this.#pickMisbehaviour(isWebSocket);
     const seed = random.integer(2 ** 31);
     const name = random.pick(NAMES);
-    const heads = this.#createHeads({ name, path: misbehaviourPath(index, seed), random });
+    const requestId = `leak-${this.#begun}`;
+    const heads = this.#createHeads({ name, path: misbehaviourPath(index, seed), requestId });
     if (client === undefined) return;
+    onClient?.(requestId, `the client that ${client.name}, at the sandbox that ${misbehaviours[index]?.name}`);
     const left = Promise.withResolvers<void>();
     const run = async (): Promise<void> => {
       await this.#runClient(client, { ...heads, random: createRandom(seed), leave: left.promise });
       this.#open.delete(open);
     };
     const open: OpenClient = {
-      name: `the client that ${client.name}, at the sandbox that ${misbehaviours[index]?.name}`,
       startedAt: performance.now(),
       leave: left.resolve,
       ended: Promise.resolve().then(run),
@@ -163,13 +160,15 @@ export class LeakMix {
     }
   }
 
-  #createHeads({ name, path, random }: { readonly name: string; readonly path: string; readonly random: Random }) {
+  #createHeads(options: { readonly name: string; readonly path: string; readonly requestId: string }) {
+    const { name, path, requestId } = options;
+    const { random } = this.#options;
     const port = random.integer(40) === 0 ? CLOSED_PORT : this.#options.sandboxPort;
     const address = `203.0.113.${1 + random.integer(5)}`;
     const known = this.#sandboxes.get(name)?.token ?? "";
     const token = random.integer(20) === 0 ? "stale" : known;
     const shared =
-      `Host: x\r\nOpenSandbox-Ingress-To: ${name}-${port}\r\nX-Forwarded-For: ${address}\r\n` +
+      `Host: x\r\nOpenSandbox-Ingress-To: ${name}-${port}\r\nX-Forwarded-For: ${address}\r\nX-Request-Id: ${requestId}\r\n` +
       (token === "" ? "" : `OpenSandbox-Secure-Access: ${token}\r\n`);
     const head = (method: string, extra = ""): string => `${method} ${path} HTTP/1.1\r\n${shared}${extra}`;
     const key = Buffer.from(random.text("abcdefghijklmnop", 16)).toString("base64");
