@@ -175,7 +175,7 @@ describe("what is thrown for bytes that move", () => {
     ends[0]?.write("4\r\nmore\r\n");
     expect(await connection.closed()).not.toContain("\r\n0\r\n");
     await eventually(() => sandbox.open.size === 1);
-    expect(logged).toEqual([expect.objectContaining({ status: 200, code: "internal" })]);
+    expect(logged).toMatchObject([{ status: 200, code: "internal" }]);
     broken = "";
     ends[1]?.write("4\r\nmore\r\n");
     await other.until((text) => text.includes("more"));
@@ -192,7 +192,7 @@ describe("what is thrown for bytes that move", () => {
     connection.write("4\r\nmore\r\n");
     expect((await connection.readAnswer()).status).toBe(502);
     await eventually(() => sandbox.open.size === 0);
-    expect(logged).toEqual([expect.objectContaining({ status: 502, code: "internal" })]);
+    expect(logged).toMatchObject([{ status: 502, code: "internal" }]);
     connection.destroy();
     await expectSound();
   });
@@ -277,7 +277,7 @@ describe("what is thrown in a callback of a WebSocket", () => {
     spy.mockRestore();
     await eventually(() => client.socket.readableEnded || client.socket.destroyed || !client.socket.writable);
     await eventually(() => sandbox.open.size === 0);
-    expect(logged).toEqual([expect.objectContaining({ status: 101, code: "internal" })]);
+    expect(logged).toMatchObject([{ status: 101, code: "internal" }]);
     client.socket.destroy();
     await expectSound();
   });
@@ -317,12 +317,7 @@ describe("what is thrown in a callback of a WebSocket", () => {
 
   test("while all are closed keeps none of the others open", async () => {
     const tunnels = [await openTunnel(), await openTunnel(), await openTunnel()];
-    let thrown = 0;
-    const { end } = FrameLane.prototype;
-    const spy = spyOn(FrameLane.prototype, "end").mockImplementation(function (this: FrameLane, then) {
-      if (thrown++ === 0) throw new Error("thrown on purpose");
-      end.call(this, then);
-    });
+    const spy = spyOn(FrameLane.prototype, "end").mockImplementationOnce(throwOnPurpose);
     const drained = proxy.server.drain(5_000);
     for (const { client } of tunnels) {
       expect((await client.frames.next())?.opcode).toBe(OPCODE.close);
@@ -330,7 +325,8 @@ describe("what is thrown in a callback of a WebSocket", () => {
     }
     await drained;
     spy.mockRestore();
-    expect(logged.map(({ code }) => code).toSorted()).toEqual(["internal", undefined, undefined]);
+    expect(logged).toHaveLength(3);
+    expect(logged.filter(({ code }) => code === "internal")).toHaveLength(1);
     expect(proxy.server.counters()).toEqual(NOTHING);
   });
 });
@@ -353,7 +349,7 @@ describe("what is thrown for a name", () => {
     );
     named.provider.set({ name: "sb", endpoint: "sandbox.example.test" });
     expect((await rawRequest(named.port, head("GET /"))).status).toBe(502);
-    expect(named.accessLog).toEqual([expect.objectContaining({ code: "internal" })]);
+    expect(named.accessLog).toMatchObject([{ code: "internal" }]);
     isBroken = false;
     expect((await rawRequest(named.port, head("GET /"))).body).toBe("ok");
     await named[Symbol.asyncDispose]();
@@ -377,7 +373,7 @@ describe("a read that nobody waits for", () => {
     );
     expect(answer.status).toBe(503);
     await eventually(() => drips.open.size === 0);
-    expect(short.accessLog).toEqual([expect.objectContaining({ code: "memory_short" })]);
+    expect(short.accessLog).toMatchObject([{ code: "memory_short" }]);
     expect(short.server.counters()).toEqual(NOTHING);
   });
 });
