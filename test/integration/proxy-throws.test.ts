@@ -198,6 +198,46 @@ describe("what is thrown for bytes that move", () => {
   });
 });
 
+describe("what is thrown by a body's reader", () => {
+  test.each([
+    ["GET /", "", "whole answer"],
+    ["GET /stream", "", "streamed answer"],
+    ["POST /", "Transfer-Encoding: chunked\r\n", "upload"],
+  ])("that cannot be made (%s): the request is internal", async (line, extra) => {
+    const spy = spyOn(ReadableStream.prototype, "getReader").mockImplementation(throwOnPurpose);
+    const connection = await openRaw(proxy.port);
+    try {
+      connection.write(head(line, extra));
+      expect((await connection.readAnswer()).status).toBe(502);
+    } finally {
+      spy.mockRestore();
+    }
+    connection.destroy();
+    await eventually(() => logged.length === 1);
+    expect(logged).toMatchObject([{ status: 502, code: "internal" }]);
+    await eventually(() => ends.every(({ destroyed }) => destroyed));
+    await expectSound();
+  });
+
+  test("in the midst of a stream, where it cannot be told from a sandbox that breaks off: the stream is cut", async () => {
+    const connection = await openStream();
+    const spy = spyOn(ReadableStreamDefaultReader.prototype, "read").mockImplementation(throwOnPurpose);
+    try {
+      ends[0]?.write("4\r\nmore\r\n");
+      expect(await connection.closed()).not.toContain("\r\n0\r\n");
+    } finally {
+      spy.mockRestore();
+    }
+    expect(logged).toMatchObject([{ status: 200, code: "upstream_reset" }]);
+    await eventually(() => ends[0]?.destroyed === true);
+    await expectSound();
+  });
+});
+
+function throwOnPurpose(): never {
+  throw new Error("thrown on purpose");
+}
+
 interface OpenedTunnel {
   readonly client: RawWebSocket;
   readonly end: Socket;
@@ -231,10 +271,6 @@ async function makeDrain(tunnel: OpenedTunnel): Promise<void> {
   tunnel.end.write(buildFrame(OPCODE.binary, BIG));
   await eventually(() => proxy.server.counters().heldBytes > 0);
   tunnel.client.socket.resume();
-}
-
-function throwOnPurpose(): never {
-  throw new Error("thrown on purpose");
 }
 
 type Method = "push" | "end" | "unblock";
