@@ -3,6 +3,7 @@ import type { Socket } from "node:net";
 
 import { noProxyMetrics, type ProxyMetrics } from "../../src/metrics/metrics.ts";
 import type { AccessEntry } from "../../src/proxy/report/access-log.ts";
+import { Exchange } from "../../src/proxy/exchange/exchange.ts";
 import { FrameLane } from "../../src/proxy/websocket/frame-lane.ts";
 import { SandboxSide } from "../../src/proxy/websocket/sandbox-side.ts";
 import { noRenewPublisher } from "../../src/renew/publisher.ts";
@@ -307,14 +308,18 @@ describe("what is thrown in a callback of a WebSocket", () => {
     await expectSound();
   });
 
-  test("when it opens closes both sides", async () => {
-    const spy = spyOn(SandboxSide.prototype, "listen").mockImplementation(throwOnPurpose);
+  test.each([
+    ["before it has anything", () => spyOn(Exchange.prototype, "openTunnel").mockImplementation(throwOnPurpose), 502],
+    ["when it has all", () => spyOn(SandboxSide.prototype, "listen").mockImplementation(throwOnPurpose), 101],
+  ] as const)("that opens, %s, closes both sides", async (_name, breakIt, status) => {
+    const spy = breakIt();
     const client = await openClient();
     spy.mockRestore();
     await eventually(() => client.socket.readableEnded || client.socket.destroyed || !client.socket.writable);
     await eventually(() => sandbox.open.size === 0);
-    expect(logged).toMatchObject([{ status: 101, code: "internal" }]);
     client.socket.destroy();
+    await eventually(() => logged.length === 1);
+    expect(logged).toMatchObject([{ status, code: "internal" }]);
     await expectSound();
   });
 
