@@ -240,7 +240,7 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
-  // Where the client is gone already nobody reads the stream, and nobody waits for this.
+  // Where the answer is torn before its client reads, nobody waits for the read any more.
   options.pending?.catch(ignoreTornStream);
   context.lookAtMemory();
   exchange.checkRoom();
@@ -248,8 +248,6 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.download = flow;
   exchange.stream(status);
   let pending = options.pending;
-  // Where the answer is torn before its client reads, nobody waits for it any more.
-  pending?.catch(ignoreTornStream);
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
   /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {

@@ -76,8 +76,8 @@ export class Tunnel {
 
   /** The client is there: what waited goes first, then everything flows. */
   openClient(socket: ClientSocket): void {
-    this.exchange.openTunnel();
     this.#client = new ClientSide(socket);
+    this.exchange.openTunnel();
     this.#relay = this.#createRelay(this.#client);
     this.#sandbox.listen({
       onFrame: (kind, data) => this.#fromSandbox(kind, data),
@@ -377,7 +377,7 @@ export class Tunnel {
 
   /** Both are true: the client's connection has ended, and the sandbox has been given what came over it. */
   #finishIfDone(): void {
-    if (this.#relay?.client.isGone === true && this.#relay.toSandbox.isEnded) this.#finish();
+    if (this.#client?.isGone === true && this.#relay?.toSandbox.isEnded !== false) this.#finish();
   }
 
   #finish(): void {
