@@ -6,6 +6,7 @@ import {
   IdleProofs,
   NEXT_ATTEMPT_MS,
   PROOF_PORTS_MAX,
+  type Standing,
   WatchSlots,
   WATCHES_MAX,
 } from "../../../../src/proxy/upstream/idle-proofs.ts";
@@ -65,7 +66,7 @@ function createStage(slots = new WatchSlots()) {
 }
 
 describe("IdleProofs.standing", () => {
-  test.each<[string, Inodes[], string]>([
+  test.each<[string, Inodes[], Standing]>([
     ["a connection is there both times", [new Set([1]), new Set([1])], "keeps"],
     ["a connection is there both times, among others", [new Set([1, 2, 3]), new Set([4, 2])], "keeps"],
     ["there is none at first", [new Set()], "closes"],
@@ -77,7 +78,7 @@ describe("IdleProofs.standing", () => {
     const stage = createStage();
     expect(stage.standing(80)).toBe("untested");
     await stage.watch(80, { looks });
-    expect(stage.standing(80)).toBe(expected as "keeps");
+    expect(stage.standing(80)).toBe(expected);
     expect(stage.retired()).toBe(1);
     expect(stage.standing(81)).toBe("untested");
   });
