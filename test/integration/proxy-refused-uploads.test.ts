@@ -18,19 +18,19 @@ const LARGE_SIZE = 20_000_000;
 const TIMES = 5;
 
 const post = (length: number): string =>
-  `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-80\r\nContent-Length: ${length}\r\n\r\n`;
+  `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-1\r\nContent-Length: ${length}\r\n\r\n`;
 
 const PYTHON_CLIENT = `
 import http.client, sys
 for _ in range(${TIMES}):
     c = http.client.HTTPConnection("127.0.0.1", int(sys.argv[1]), timeout=10)
-    c.request("POST", "/", b"x" * ${SIZE}, {"OpenSandbox-Ingress-To": "nobody-80"})
+    c.request("POST", "/", b"x" * ${SIZE}, {"OpenSandbox-Ingress-To": "nobody-1"})
     print(c.getresponse().status)
 `;
 
 const NODE_CLIENT = `
 const body = Buffer.alloc(${LARGE_SIZE});
-const headers = { "OpenSandbox-Ingress-To": "nobody-80" };
+const headers = { "OpenSandbox-Ingress-To": "nobody-1" };
 (async () => {
   for (let i = 0; i < ${TIMES}; i++) {
     const answer = await fetch("http://127.0.0.1:" + process.argv[1], { method: "POST", body, headers });
@@ -42,7 +42,7 @@ const headers = { "OpenSandbox-Ingress-To": "nobody-80" };
 
 const CURL_CLIENT = `
 for i in $(seq ${TIMES}); do
-  head -c ${LARGE_SIZE} /dev/zero | curl -sS -o /dev/null -w '%{http_code}\\n' -H 'OpenSandbox-Ingress-To: nobody-80' \
+  head -c ${LARGE_SIZE} /dev/zero | curl -sS -o /dev/null -w '%{http_code}\\n' -H 'OpenSandbox-Ingress-To: nobody-1' \
     -H 'Expect:' --data-binary @- "http://127.0.0.1:$1/"
 done
 `;
@@ -58,13 +58,24 @@ const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly str
   ["curl with 20 MB", requirePart("curl", { get: "apt-get install curl" }), ["sh", "-c", CURL_CLIENT, "sh"]],
 ];
 
+/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away. */
+const REFUSERS = [
+  ["nobody", 404],
+  ["away", 503],
+] as const;
+
 for (const [what, isPresent, command] of CLIENTS) {
-  test.skipIf(!isPresent)(`UnreadBodies lets the client read the refusal of its upload: ${what}`, async () => {
-    await using proxy = startProxy();
-    const client = Bun.spawn([...command, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
-    const [errors, statuses] = await Promise.all([client.stderr.text(), client.stdout.text()]);
-    expect([errors, statuses.trim().split("\n")]).toEqual(["", Array.from({ length: TIMES }, () => "404")]);
-  });
+  test.skipIf(!isPresent).each(REFUSERS)(
+    `the client can read the refusal of its upload to %s: ${what}`,
+    async (...at) => {
+      const [name, status] = at;
+      await using proxy = startProxy();
+      if (name === "away") proxy.provider.set({ name: "nobody" });
+      const client = Bun.spawn([...command, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
+      const [errors, statuses] = await Promise.all([client.stderr.text(), client.stdout.text()]);
+      expect([errors, statuses.trim().split("\n")]).toEqual(["", Array.from({ length: TIMES }, () => String(status))]);
+    },
+  );
 }
 
 test("UnreadBodies lets a client that reads only when it has sent 2 MB read the refusal", async () => {
