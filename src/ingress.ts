@@ -9,8 +9,8 @@ import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { SandboxList } from "./admin/sandbox-list.ts";
 import type { StatusParts } from "./admin/status.ts";
-import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
+import { sleep } from "./clock.ts";
+import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
@@ -23,9 +23,8 @@ import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
-import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
-import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
+import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
 /**
@@ -43,16 +42,8 @@ const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
 const ANY_IPV4 = "0.0.0.0";
 
 /** Where the world is touched; tests put their own here. */
-export interface IngressSeams {
-  readonly clock: Clock;
+export interface IngressSeams extends SourceSeams {
   readonly process: ProcessProbe;
-  /**
-   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses at which no sandbox is.
-   */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The text of `/etc/resolv.conf`. Default: empty. */
-  readonly resolverConfig?: string;
   /** Part of the request ids of this process; differs between replicas and starts. */
   readonly instance: string;
   /** Default: this process's, from the system. */
@@ -286,50 +277,6 @@ function messageOf(error: unknown): string {
   if (!(error instanceof Error)) return String(error);
   const code = "code" in error && typeof error.code === "string" ? error.code : "";
   return error.message.includes(code) ? error.message : `${error.message} (${code})`;
-}
-
-function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
-  return createEndpointRules({
-    clock,
-    environment,
-    clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
-    allowLoopback: config.allowLoopbackEndpoints,
-    ranges: config.endpointRanges,
-    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
-    ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
-  });
-}
-
-const NO_ADDRESSES: ReadonlySet<string> = new Set();
-
-async function createProvider(
-  config: Config,
-  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
-): Promise<SandboxProvider> {
-  const { providerType, namespaces } = config;
-  const { clock, logger, environment, endpoints } = parts;
-  if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
-  }
-  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
-    import("./kube/client.ts"),
-    import("./sandbox/kubernetes/provider.ts"),
-  ]);
-  const { allNamespaces } = config;
-  const client = createKubeClient(
-    { kubeconfig: config.kubeconfig, environment },
-    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
-  );
-  return createKubernetesProvider({
-    client,
-    providerType,
-    namespaces,
-    allNamespaces,
-    endpoints,
-    logger,
-    clock,
-  });
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {

@@ -47,7 +47,9 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
 
   // The rooms' options, filled in from flags and environment.
   config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },
-  commands: { uses: ["access", "config", "route"] },
+  source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
+  look: { uses: ["access", "admin", "proxy", "source"], types: ["clock", "config", "log", "sandbox"] },
+  commands: { uses: ["access", "admin", "config", "log", "look", "proxy", "route"], types: ["source"] },
 
   // The whole.
   ingress: {
@@ -58,16 +60,16 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "clock",
       "config",
       "host",
-      "kube",
       "lifecycle",
       "log",
       "metrics",
       "process",
       "proxy",
       "renew",
-      "sandbox",
+      "source",
       "version",
     ],
+    types: ["sandbox"],
   },
   main: { uses: ["clock", "commands", "config", "ingress", "process", "version"] },
 };
