@@ -13,7 +13,7 @@ import {
 } from "./sandbox-query.ts";
 import { TopOf } from "./top-of.ts";
 
-/** The list makes room for requests after so many milliseconds: 100,000 sandboxes are looked through in some ten slices. */
+/** Milliseconds after which the list makes room for requests: 100,000 sandboxes take some twenty slices. */
 const LIST_SLICE_MS = 2;
 
 /** Ports of one sandbox that are shown, of at most 256. */

@@ -1,6 +1,6 @@
 import { type Clock, sleep } from "../clock.ts";
 
-/** Work makes room for others after so many milliseconds by default, so that a large file delays no request noticeably. */
+/** Milliseconds after which work makes room for others by default: a large file delays no request noticeably. */
 const WORK_SLICE_MS = 8;
 
 /** Work that yields between small pieces. */

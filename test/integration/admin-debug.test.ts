@@ -86,7 +86,7 @@ describe("/debug/sandboxes", () => {
     const first = await row("waits");
     expect(first).toMatchObject({ state: "not-ready", reason: "sandbox not ready: waits", secured: true });
     expect(Date.parse(first?.since ?? "")).toBeWithin(before - 1, Date.now() + 1);
-    // A change that is none of the state's leaves the time as it is; one of the reason does not.
+    // A change of anything but the state leaves the time as it is.
     stage.provider.set({ name: "waits", ready: false, notReady: "sandbox not ready: waits", accessToken: "other" });
     expect((await row("waits"))?.since).toBe(first?.since ?? "");
     await eventually(() => Date.now() > Date.parse(first?.since ?? ""));

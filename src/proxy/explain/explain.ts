@@ -19,7 +19,7 @@ import { findNearestNames } from "./nearest-names.ts";
 import type { AskedRequest } from "./question.ts";
 import { type ExplainStep, Steps } from "./steps.ts";
 
-/** The search for near names makes room for requests after so many milliseconds. */
+/** Milliseconds after which the search for near names makes room for requests. */
 const SEARCH_SLICE_MS = 2;
 
 /** What an explanation looks at: the handler's own parts. */
