@@ -9,8 +9,8 @@ import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { SandboxList } from "./admin/sandbox-list.ts";
 import type { StatusParts } from "./admin/status.ts";
-import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
+import { sleep } from "./clock.ts";
+import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
@@ -23,9 +23,8 @@ import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
-import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
-import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
+import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 import { codeOf, messageOf } from "./values.ts";
 
@@ -44,16 +43,8 @@ const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
 const ANY_IPV4 = "0.0.0.0";
 
 /** The program's access to the world. Tests replace it. */
-export interface IngressSeams {
-  readonly clock: Clock;
+export interface IngressSeams extends SourceSeams {
   readonly process: ProcessProbe;
-  /**
-   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses that are never a sandbox's.
-   */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The text of `/etc/resolv.conf`. Default: empty. */
-  readonly resolverConfig?: string;
   /** Part of this process's request ids. Differs between replicas and starts. */
   readonly instance: string;
   /** Default: this process's limit, from the system. */
@@ -292,50 +283,6 @@ function createListening(config: Config, logger: Logger) {
 function describeWithCode(error: unknown): string {
   const [message, code] = [messageOf(error), codeOf(error)];
   return message.includes(code) ? message : `${message} (${code})`;
-}
-
-function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
-  return createEndpointRules({
-    clock,
-    environment,
-    clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
-    allowLoopback: config.allowLoopbackEndpoints,
-    ranges: config.endpointRanges,
-    // The author of manifests may name loopback addresses, so the machine's other addresses need no protection.
-    ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
-  });
-}
-
-const NO_ADDRESSES: ReadonlySet<string> = new Set();
-
-async function createProvider(
-  config: Config,
-  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
-): Promise<SandboxProvider> {
-  const { providerType, namespaces } = config;
-  const { clock, logger, environment, endpoints } = parts;
-  if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
-  }
-  // Loaded only if needed: the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
-    import("./kube/client.ts"),
-    import("./sandbox/kubernetes/provider.ts"),
-  ]);
-  const { allNamespaces } = config;
-  const client = createKubeClient(
-    { kubeconfig: config.kubeconfig, environment },
-    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
-  );
-  return createKubernetesProvider({
-    client,
-    providerType,
-    namespaces,
-    allNamespaces,
-    endpoints,
-    logger,
-    clock,
-  });
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {

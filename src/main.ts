@@ -100,7 +100,11 @@ async function readResolverConfig(): Promise<string> {
   return readFile("/etc/resolv.conf", "utf8").catch(() => "");
 }
 
-async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {
+async function runCommand(
+  name: import("./config/parse-config.ts").CommandName,
+  args: readonly string[],
+): Promise<void> {
+  if (name === "explain" || name === "sandboxes") return runLookCommand(name, args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -108,6 +112,24 @@ async function runCommand(name: "sign" | "verify", args: readonly string[]): Pro
   ]);
   const run = name === "sign" ? runSignCommand : runVerifyCommand;
   const result = run(args, { readFile: (path) => readFileSync(path, "utf8"), nowMs: Date.now() });
+  return finish(result.exitCode, result);
+}
+
+async function runLookCommand(name: "explain" | "sandboxes", args: readonly string[]): Promise<void> {
+  const [{ runExplainCommand }, { runSandboxesCommand }, { systemClock }, { readFileSync }] = await Promise.all([
+    import("./commands/explain-command.ts"),
+    import("./commands/sandboxes-command.ts"),
+    import("./clock.ts"),
+    import("node:fs"),
+  ]);
+  const run = name === "explain" ? runExplainCommand : runSandboxesCommand;
+  const result = await run(args, {
+    readFile: (path) => readFileSync(path, "utf8"),
+    nowMs: Date.now(),
+    clock: systemClock,
+    environment: process.env,
+    resolverConfig: await readResolverConfig(),
+  });
   return finish(result.exitCode, result);
 }
 

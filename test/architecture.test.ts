@@ -51,7 +51,12 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: ["address", "access", "log", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
-  commands: { uses: ["access", "config", "route"] },
+  source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
+  look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
+  commands: {
+    uses: ["access", "admin", "config", "log", "look", "proxy", "route", "values"],
+    types: ["source"],
+  },
 
   // The whole.
   ingress: {
@@ -62,17 +67,17 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "clock",
       "config",
       "host",
-      "kube",
       "lifecycle",
       "log",
       "metrics",
       "process",
       "proxy",
       "renew",
-      "sandbox",
+      "source",
       "version",
       "values",
     ],
+    types: ["sandbox"],
   },
   main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },
 };

@@ -85,7 +85,7 @@ export class SecretFile<T> {
     return this.#value === undefined ? {} : (this.#options.describe?.(this.#value) ?? {});
   }
 
-  /** Takes the value over; whether it may be another than before. Throws, and changes nothing, where there is none. */
+  /** Takes the value over; whether it may be another than before. Throws, and changes nothing, where the file has none that can be used. */
   async #read(): Promise<boolean> {
     const { path, parse, texts, onValue } = this.#options;
     const text = await readText(path, texts.cannotRead);

@@ -1,6 +1,6 @@
 import type { AdminToken } from "../access/admin-token.ts";
 import { LeakyBuckets } from "../access/leaky-buckets.ts";
-import { classifyAddress, clientNetworkOf, parseAddress } from "../address.ts";
+import { classifyAddress, type ClientNetwork, clientNetworkOf, parseAddress } from "../address.ts";
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 
@@ -9,6 +9,10 @@ export const GUESS_BURST = 10;
 
 /** Milliseconds after which a client may show one more: ten a minute. */
 export const GUESS_LEAK_MS = 6_000;
+
+/** The same for all clients of one IPv6 /48, which any hoster gives to one customer: ten times what one may. */
+const SITE_GUESS_BURST = 10 * GUESS_BURST;
+const SITE_GUESS_LEAK_MS = GUESS_LEAK_MS / 10;
 
 /** What is said in `Retry-After`, in seconds: longer than `GUESS_LEAK_MS`, so that a client that heeds it is heard. */
 const GUESS_RETRY_SECONDS = 10;
@@ -92,9 +96,16 @@ const THROTTLED: GateVerdict = Object.freeze({
  */
 export function createAdminGate({ token, clock, logger }: AdminGateOptions): AdminGate {
   const guesses = new LeakyBuckets({ clock, burst: GUESS_BURST, leakMs: GUESS_LEAK_MS, maxBuckets: GUESSERS_MAX });
+  const siteGuesses = new LeakyBuckets({
+    clock,
+    burst: SITE_GUESS_BURST,
+    leakMs: SITE_GUESS_LEAK_MS,
+    maxBuckets: GUESSERS_MAX,
+  });
   let warnedAtMs = Number.NEGATIVE_INFINITY;
-  const noteGuess = (network: string): void => {
+  const noteGuess = ({ network, site }: ClientNetwork): void => {
     guesses.add(network);
+    if (site !== undefined) siteGuesses.add(site);
     if (clock.monotonic() - warnedAtMs < WARNING_MS) return;
     warnedAtMs = clock.monotonic();
     logger.warn("wrong tokens are shown on the admin port", { client: network });
@@ -109,10 +120,12 @@ export function createAdminGate({ token, clock, logger }: AdminGateOptions): Adm
       if (!token.isConfigured) return NOT_LOCAL;
       const shown = readToken(headers.get("authorization"));
       if (shown === undefined) return NO_TOKEN;
-      const { network } = clientNetworkOf(address);
-      if (guesses.isFull(network)) return THROTTLED;
+      const client = clientNetworkOf(address);
+      if (guesses.isFull(client.network) || (client.site !== undefined && siteGuesses.isFull(client.site))) {
+        return THROTTLED;
+      }
       if (token.matches(shown)) return ADMITTED;
-      noteGuess(network);
+      noteGuess(client);
       return WRONG_TOKEN;
     },
   };

@@ -74,6 +74,12 @@ function toRow(exchange: Exchange, now: number): RequestRow {
   };
 }
 
+/** The answer of `/debug/failures`. */
+export type FailurePage = ReturnType<typeof listFailures>;
+
+/** The answer of `/debug/requests`. */
+export type RequestPage = ReturnType<typeof listRequests>;
+
 /** The last failures, the newest first: as the access log has them, at their times. */
 export function listFailures(failures: readonly Failure[]) {
   return {

@@ -13,7 +13,7 @@ import {
 } from "./sandbox-query.ts";
 import { TopOf } from "./top-of.ts";
 
-/** The list makes room for requests after so many milliseconds: 100,000 sandboxes are looked through in some ten slices. */
+/** Milliseconds after which the list makes room for requests: 100,000 sandboxes take some twenty slices. */
 const LIST_SLICE_MS = 2;
 
 /** Ports of one sandbox that are shown, of at most 256. */
@@ -39,9 +39,10 @@ export interface SandboxRow {
   readonly secured: boolean;
   /** RFC 3339; absent: it has not been used. */
   readonly lastUse?: string | undefined;
-  readonly open: number;
-  readonly requests: number;
-  readonly errors: number;
+  /** Open now, ended and failed since the ingress began to know it; absent where nobody serves. */
+  readonly open?: number | undefined;
+  readonly requests?: number | undefined;
+  readonly errors?: number | undefined;
 }
 
 /** A page of the list. */
@@ -64,7 +65,8 @@ export interface SandboxListParts {
   readonly provider: SandboxProvider;
   readonly providerType: ProviderType;
   readonly clock: Clock;
-  readonly trafficOf: (record: SandboxRecord) => SandboxTraffic;
+  /** Absent: this is not the process that serves. */
+  readonly trafficOf?: (record: SandboxRecord) => SandboxTraffic;
   /** Wall-clock milliseconds when the first list was complete; undefined: it is not yet. */
   readonly syncedAtMs: () => number | undefined;
 }
@@ -102,7 +104,8 @@ export class SandboxList {
 
   row(record: SandboxRecord): SandboxRow {
     const { providerType, trafficOf, syncedAtMs } = this.#parts;
-    const { open, requests, errors, lastUsedMs } = trafficOf(record);
+    const traffic = trafficOf?.(record);
+    const { lastUsedMs = 0 } = traffic ?? {};
     const { sinceMs } = record;
     const state = this.#stateOf(record);
     return {
@@ -118,9 +121,9 @@ export class SandboxList {
       ports: listPorts(record),
       secured: record.accessToken !== "",
       lastUse: lastUsedMs === 0 ? undefined : formatTime(lastUsedMs),
-      open,
-      requests,
-      errors,
+      open: traffic?.open,
+      requests: traffic?.requests,
+      errors: traffic?.errors,
     };
   }
 
@@ -165,11 +168,11 @@ export class SandboxList {
       case "since":
         return record.sinceMs ?? 0;
       case "last-use":
-        return this.#parts.trafficOf(record).lastUsedMs;
+        return this.#parts.trafficOf?.(record).lastUsedMs ?? 0;
       case "open":
-        return this.#parts.trafficOf(record).open;
+        return this.#parts.trafficOf?.(record).open ?? 0;
       case "errors":
-        return this.#parts.trafficOf(record).errors;
+        return this.#parts.trafficOf?.(record).errors ?? 0;
     }
   }
 }

@@ -27,6 +27,9 @@ export interface StatusParts {
   >;
 }
 
+/** The answer of `/debug/status`. */
+export type Status = ReturnType<typeof describeStatus>;
+
 /** What the top of a dashboard shows. Cheap: it asks for numbers that are kept. */
 export function describeStatus(parts: StatusParts) {
   const { about, sources } = parts;

@@ -13,7 +13,7 @@ export class LatencyBuckets {
     this.counts = counts;
   }
 
-  /** @param durationMs Anything that is not above `FIRST_BOUND_MS`, also what is no number, counts in the first bucket. */
+  /** @param durationMs Anything that is not above `FIRST_BOUND_MS`, NaN too, counts in the first bucket. */
   record(durationMs: number): void {
     const bucket =
       durationMs > FIRST_BOUND_MS ? Math.ceil(Math.log2(durationMs / FIRST_BOUND_MS) * BUCKETS_PER_DOUBLING) : 0;
@@ -26,10 +26,9 @@ export class LatencyBuckets {
     return new LatencyBuckets(this.counts.map((count, index) => count - (earlier[index] ?? 0)));
   }
 
-  /** The duration in milliseconds below which a part `q` (0 to 1) of all lie; undefined: there is none. */
+  /** The duration in milliseconds below which a part `q` (0 to 1) of all lie; undefined: nothing was counted. */
   quantile(q: number): number | undefined {
-    const bound = quantileOf(this.counts, q, (bucket) => FIRST_BOUND_MS * 2 ** (bucket / BUCKETS_PER_DOUBLING));
-    return bound;
+    return quantileOf(this.counts, q, (bucket) => FIRST_BOUND_MS * 2 ** (bucket / BUCKETS_PER_DOUBLING));
   }
 }
 

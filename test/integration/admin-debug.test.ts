@@ -1,10 +1,9 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
-import type { Failure } from "../../src/proxy/report/failure-list.ts";
 import { FAILURES_MAX } from "../../src/proxy/report/failure-list.ts";
-import type { RequestRow } from "../../src/admin/request-list.ts";
+import type { FailurePage, RequestPage } from "../../src/admin/request-list.ts";
 import type { SandboxPage, SandboxRow } from "../../src/admin/sandbox-list.ts";
-import type { describeStatus } from "../../src/admin/status.ts";
+import type { Status } from "../../src/admin/status.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
@@ -52,11 +51,9 @@ const send = (path: string, sandbox = "sb", extra = "") =>
   );
 
 const sandboxes = (query = "", of = stage) => of.read<SandboxPage>(`/debug/sandboxes${query}`);
-const requests = (query = "") =>
-  stage.read<{ requests: readonly RequestRow[]; open: number }>(`/debug/requests${query}`);
-const failures = async () =>
-  (await stage.read<{ failures: readonly (Failure & { time: string })[] }>("/debug/failures")).failures;
-const status = () => stage.read<ReturnType<typeof describeStatus>>("/debug/status");
+const requests = (query = "") => stage.read<RequestPage>(`/debug/requests${query}`);
+const failures = async () => (await stage.read<FailurePage>("/debug/failures")).failures;
+const status = () => stage.read<Status>("/debug/status");
 const row = async (name: string): Promise<SandboxRow | undefined> =>
   (await sandboxes(`?q=${name}`)).sandboxes.find(({ id }) => id === name);
 
@@ -89,7 +86,7 @@ describe("/debug/sandboxes", () => {
     const first = await row("waits");
     expect(first).toMatchObject({ state: "not-ready", reason: "sandbox not ready: waits", secured: true });
     expect(Date.parse(first?.since ?? "")).toBeWithin(before - 1, Date.now() + 1);
-    // A change that is none of the state's leaves the time as it is; one of the reason does not.
+    // A change of anything but the state leaves the time as it is.
     stage.provider.set({ name: "waits", ready: false, notReady: "sandbox not ready: waits", accessToken: "other" });
     expect((await row("waits"))?.since).toBe(first?.since ?? "");
     await eventually(() => Date.now() > Date.parse(first?.since ?? ""));

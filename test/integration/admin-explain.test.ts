@@ -88,8 +88,8 @@ const CASES: readonly (readonly [string, () => Case])[] = [
   ["the deprecated header", () => ({ headers: { Host: "h", "OPEN-SANDBOX-INGRESS": `open-${PORT}` } })],
   ["no route", () => ({ headers: { Host: "example.com" } })],
   ["no port", () => to("open")],
-  ["a port that is none", () => to("open-99999")],
-  ["an id that is none", () => to("a/b-80")],
+  ["an invalid port", () => to("open-99999")],
+  ["an invalid id", () => to("a/b-80")],
   ["an invalid Host", () => ({ headers: { Host: "a b" } })],
   ["a sandbox that is not there", () => to(`opne-${PORT}`)],
   ["an ambiguous one", () => to(`twin-${PORT}`)],
@@ -257,16 +257,16 @@ describe("/debug/explain", () => {
   test.each<[string, unknown]>([
     ["nothing", {}],
     ["both", { url: "http://a/", route: "a-80" }],
-    ["no object", []],
+    ["a list", []],
     ["an empty route", { route: " " }],
-    ["a route that is no text", { route: 7 }],
+    ["a route that is not a text", { route: 7 }],
     ["another scheme", { url: "file:///etc/passwd" }],
-    ["a URL that is none", { url: "http://[::/" }],
-    ["a method that is none", { route: "a-80", method: "G E T" }],
+    ["an invalid URL", { url: "http://[::/" }],
+    ["an invalid method", { route: "a-80", method: "G E T" }],
     ["headers that are a list", { route: "a-80", headers: ["x"] }],
-    ["a header that is no text", { route: "a-80", headers: { a: 1 } }],
+    ["a header that is not a text", { route: "a-80", headers: { a: 1 } }],
     ["a header with a line end", { route: "a-80", headers: { a: "b\r\nc: d" } }],
-    ["a header name that is none", { route: "a-80", headers: { "a b": "c" } }],
+    ["an invalid header name", { route: "a-80", headers: { "a b": "c" } }],
     ["a route with a line end", { route: "a\nb" }],
     ["too many headers", { route: "a-80", headers: { a: Array(300).fill("b") } }],
   ])("/debug/explain answers 400 to %s, and repeats nothing", async (_, question) => {
@@ -275,7 +275,7 @@ describe("/debug/explain", () => {
     expect(text).not.toContain("passwd");
   });
 
-  test("/debug/explain refuses huge bodies, bodies that are no JSON, and other types", async () => {
+  test("/debug/explain refuses huge bodies, bodies that are not JSON, and other types", async () => {
     const post = (body: string, headers: Readonly<Record<string, string>> = JSON_TYPE) =>
       askRaw(byHeader.adminPort, "/debug/explain", { method: "POST", headers, body });
     expect((await post("{")).status).toBe(400);

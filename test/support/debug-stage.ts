@@ -11,7 +11,10 @@ import { createTestMetrics } from "./metrics.ts";
 type StartProxy = Parameters<typeof startProxy>;
 
 /** A proxy with its admin port, both real and on free ports. */
-export async function startDebugStage(config: StartProxy[0] = {}, parts: StartProxy[1] = {}) {
+export async function startDebugStage(
+  config: StartProxy[0] = {},
+  parts: StartProxy[1] & { readonly adminTokenFile?: string } = {},
+) {
   const metrics = createTestMetrics();
   const proxy = startProxy(config, { metrics, ...parts });
   const { provider } = proxy;
@@ -35,7 +38,8 @@ export async function startDebugStage(config: StartProxy[0] = {}, parts: StartPr
     residentBytes: () => 1,
     sources: { sandboxCounts: () => provider.counts(), providerStatus: () => provider.status() },
   };
-  const token = createAdminToken({ file: undefined, logger: silentLogger, clock });
+  const token = createAdminToken({ file: parts.adminTokenFile, logger: silentLogger, clock });
+  await token.start();
   const admin = createAdminServer({
     host: "127.0.0.1",
     port: 0,
@@ -59,6 +63,7 @@ export async function startDebugStage(config: StartProxy[0] = {}, parts: StartPr
     },
     async [Symbol.asyncDispose]() {
       await admin.stop();
+      token.stop();
       await proxy.server.drain(0);
       await metrics.stop();
     },

@@ -19,7 +19,7 @@ import { findNearestNames } from "./nearest-names.ts";
 import type { AskedRequest } from "./question.ts";
 import { type ExplainStep, Steps } from "./steps.ts";
 
-/** The search for near names makes room for requests after so many milliseconds. */
+/** Milliseconds after which the search for near names makes room for requests. */
 const SEARCH_SLICE_MS = 2;
 
 /** What an explanation looks at: the handler's own parts. */
@@ -219,7 +219,9 @@ class Explainer {
       return this.#steps.unknown("address", "no sandbox is found");
     }
     const { sinceMs } = record;
-    const since = sinceMs === undefined ? "" : `, seen so since ${new Date(sinceMs).toISOString()}`;
+    // Whoever does not serve has begun to look just now.
+    const isKnown = sinceMs !== undefined && this.#context.limits !== undefined;
+    const since = !isKnown ? "" : `, seen so since ${new Date(sinceMs).toISOString()}`;
     if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
     else this.#steps.refuse("ready", notReady(record), `${notReady(record).message}${since}`);
     const hostPort = endpointFor(record, route.port);

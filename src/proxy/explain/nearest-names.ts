@@ -33,24 +33,27 @@ function distanceOf(a: string, b: string, most: number): number {
   return Math.abs(a.length - b.length) > most ? most + 1 : editDistance(a, b, most);
 }
 
-/** Levenshtein's distance, given up as soon as it is above `most`. */
+/** Levenshtein's distance, given up as soon as it is above `most`: only cells that can be within it are looked at. */
 function editDistance(a: string, b: string, most: number): number {
-  let previous = Array.from({ length: b.length + 1 }, (_, at) => at);
-  for (let row = 1; row <= a.length; row++) {
-    const current = [row];
-    let least = row;
-    for (let column = 1; column <= b.length; column++) {
-      const isSame = a.charCodeAt(row - 1) === b.charCodeAt(column - 1);
-      const cost = Math.min(
-        (previous[column] ?? 0) + 1,
-        (current[column - 1] ?? 0) + 1,
-        (previous[column - 1] ?? 0) + (isSame ? 0 : 1),
-      );
-      current.push(cost);
-      least = Math.min(least, cost);
+  const over = most + 1;
+  // One row, in place: what it held before is the row above.
+  const row = new Uint16Array(b.length + 1);
+  for (let column = 0; column <= b.length; column++) row[column] = column;
+  for (let at = 1; at <= a.length; at++) {
+    const from = Math.max(1, at - most);
+    const to = Math.min(b.length, at + most);
+    let diagonal = row[from - 1] ?? over;
+    row[from - 1] = from === 1 ? at : over;
+    let least = row[from - 1] ?? over;
+    for (let column = from; column <= to; column++) {
+      const above = column === at + most ? over : (row[column] ?? over);
+      const change = a.charCodeAt(at - 1) === b.charCodeAt(column - 1) ? 0 : 1;
+      const cost = Math.min(above + 1, (row[column - 1] ?? over) + 1, diagonal + change);
+      diagonal = row[column] ?? over;
+      row[column] = cost;
+      if (cost < least) least = cost;
     }
-    if (least > most) return most + 1;
-    previous = current;
+    if (least > most) return over;
   }
-  return previous[b.length] ?? 0;
+  return row[b.length] ?? over;
 }

@@ -1,7 +1,10 @@
 import type { Clock } from "../../clock.ts";
 import type { AccessEntry } from "./access-log.ts";
 
-/** Failures that are kept: what an operator reads, in some 100 KB at the worst. */
+/**
+ * Failures that are kept: what an operator reads. Usually some 50 KB; at the worst 7 MB, since an id is a part of the request's
+ * target, which it keeps in memory, and that has at most `--max-header-size`.
+ */
 export const FAILURES_MAX = 100;
 
 /** A request that failed, as the access log has it: without path, query, header or credential. */

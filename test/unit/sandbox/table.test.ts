@@ -3,6 +3,7 @@ import { silentLogger } from "../../../src/log/logger.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
@@ -13,9 +14,6 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 }
 
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
-
-/** The record as it was set: the table notes beside it since when it is so. */
-const withoutSince = (record: SandboxRecord): SandboxRecord => ({ ...record, sinceMs: undefined });
 
 describe("SandboxTable.lookup", () => {
   test("SandboxTable.lookup finds what was set, and nothing else", () => {
@@ -175,6 +173,50 @@ describe("SandboxTable.replaceAll", () => {
   });
 });
 
+describe("SandboxTable tells since when a sandbox is as it is", () => {
+  function stage() {
+    const clock = createFakeClock(1_000);
+    const table = createSandboxTable({ clock });
+    const since = (name = "sb") => table.find("ns", name)?.sinceMs;
+    return { clock, table, since };
+  }
+  const waits = sandboxRecord({ ready: false, notReady: "waits" });
+
+  test.each<[string, Partial<SandboxRecord>, boolean]>([
+    ["readiness", { ready: true, notReady: "" }, true],
+    ["the reason", { notReady: "other" }, true],
+    ["the uid", { uid: "uid-2" }, true],
+    ["the endpoint", { endpoint: "10.0.0.8" }, false],
+    ["the token", { accessToken: "x" }, false],
+    ["nothing", {}, false],
+  ])("SandboxTable.set of a record in which %s has changed", (_, change, isNew) => {
+    const { clock, table, since } = stage();
+    table.set(waits);
+    clock.advance(500);
+    table.set({ ...waits, ...change });
+    expect(since()).toBe(isNew ? 1_500 : 1_000);
+  });
+
+  test("SandboxTable.replaceAll keeps the time of what is as it was, in a namespace and in all", () => {
+    for (const scope of ["ns", undefined]) {
+      const { clock, table, since } = stage();
+      table.replaceAll(scope, [waits, sandboxRecord({ name: "other", uid: "uid-2" })]);
+      clock.advance(500);
+      table.replaceAll(scope, [waits, sandboxRecord({ name: "other", uid: "uid-3" })]);
+      expect([since(), since("other")]).toEqual([1_000, 1_500]);
+    }
+  });
+
+  test("SandboxTable.set begins anew for a sandbox that was gone", () => {
+    const { clock, table, since } = stage();
+    table.set(waits);
+    table.remove("ns", "sb");
+    clock.advance(500);
+    table.set(waits);
+    expect(since()).toBe(1_500);
+  });
+});
+
 test("SandboxTable agrees with a plain model after any sequence of operations", () => {
   for (let seed = 1; seed <= 40; seed += 1) {
     const random = createRandom(seed);
@@ -213,8 +255,12 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
         for (const next of records) model.set(keyOf(next), next);
       }
       note();
-      const found = [...table.records()].map((record) => [keyOf(record), withoutSince(record)] as const);
-      expect(new Map(found)).toEqual(model);
+      const seen = new Map<string, SandboxRecord>();
+      for (const found of table.records()) seen.set(keyOf(found), { ...found, sinceMs: undefined });
+      expect(seen).toEqual(model);
+      expect(["x", "y", "z"].filter((name) => table.isAmbiguous(name))).toEqual(
+        ["x", "y", "z"].filter((name) => [...model.values()].filter((found) => found.name === name).length > 1),
+      );
       const counts = { ready: 0, notReady: 0, ambiguous: 0 };
       for (const name of ["x", "y", "z"]) {
         const named = [...model.values()].filter((found) => found.name === name);
