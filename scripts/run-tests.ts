@@ -1,6 +1,7 @@
 // run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares what they need; all of them without a name.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { APPS } from "./lib/apps/app-parts.ts";
 import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "./lib/kube/kube-binaries.ts";
 import { runLimited } from "./lib/steps/run-limited.ts";
 import { selectSteps } from "./lib/steps/select-steps.ts";
@@ -67,9 +68,18 @@ const STEPS: readonly Step[] = [
   },
   {
     name: "e2e",
-    command: [BUN, "test", "--isolate", "./test/e2e"],
+    command: [BUN, "test", "--isolate", "./test/e2e", "--path-ignore-patterns=test/e2e/apps/**"],
     needs: ["build", "api-server"],
     maxMs: 25 * MINUTE_MS,
+    isTestRun: true,
+  },
+  // Where an application cannot be had, its test says so.
+  { name: "app-install", command: ["scripts/apps", "--install", "--ci"], maxMs: 10 * MINUTE_MS },
+  {
+    name: "apps",
+    command: [BUN, "test", "--isolate", ...APPS.filter((app) => app.inCi).map(({ name }) => `./test/e2e/apps/${name}`)],
+    needs: ["build", "app-install"],
+    maxMs: 15 * MINUTE_MS,
     isTestRun: true,
   },
   { name: "demo", command: ["scripts/demo", "--check"], maxMs: 5 * MINUTE_MS },

@@ -22,7 +22,7 @@ export const APPS: readonly AppParts[] = [
     name: "novnc",
     title: "noVNC over websockify",
     inCi: true,
-    programs: { ...PYTHON, Xtigervnc: "tigervnc-standalone-server", xsetroot: "x11-xserver-utils" },
+    programs: { websockify: "novnc", Xtigervnc: "tigervnc-standalone-server", xsetroot: "x11-xserver-utils" },
   },
   { name: "cdp", title: "Chrome DevTools protocol, Playwright", inCi: true, programs: NODE },
   { name: "s3", title: "S3 (moto), s3cmd and boto3", inCi: true, programs: PYTHON },

@@ -12,8 +12,7 @@ interface DesktopApp extends RunningApp {
 
 /** Where Debian's package has the pages. */
 const PAGES = "/usr/share/novnc";
-/** X servers of a machine share their numbers with the ports from here on. */
-const FIRST_RFB_PORT = 5_900;
+/** X servers of this machine's people have lower numbers. */
 const DISPLAYS_FROM = 100;
 
 /** The page asks for `/websockify`, whatever its own path is. */

@@ -1,18 +1,18 @@
-"""boto.py ENDPOINT KEY SECRET STYLE: a bucket's life with boto3; STYLE is path or virtual."""
+"""boto.py ENDPOINT KEY SECRET: a bucket's life with boto3."""
 
 import sys
 
 import boto3
 from botocore.config import Config
 
-endpoint, key, secret, style = sys.argv[1:]
+endpoint, key, secret = sys.argv[1:]
 client = boto3.client(
     "s3",
     endpoint_url=endpoint,
     aws_access_key_id=key,
     aws_secret_access_key=secret,
     region_name="us-east-1",
-    config=Config(s3={"addressing_style": style}, retries={"total_max_attempts": 1}),
+    config=Config(s3={"addressing_style": "path"}, retries={"total_max_attempts": 1}),
 )
 client.create_bucket(Bucket="proof")
 body = bytes(range(256)) * 4096

@@ -22,7 +22,7 @@ const SIGNATURE_REFUSED = /SignatureDoesNotMatch/;
 async function useBoto(visit: Visit, app: StoreApp): Promise<void> {
   const endpoint = visit.place.origin + visit.place.prefix;
   const told = await runClient(visit, {
-    command: [join(PROGRAMS, "python"), join(sourceFolder("s3"), "boto.py"), endpoint, app.key, app.secret, "path"],
+    command: [join(PROGRAMS, "python"), join(sourceFolder("s3"), "boto.py"), endpoint, app.key, app.secret],
   });
   expect(told).toContain("boto3 done");
 }
@@ -63,7 +63,11 @@ tryApp<StoreApp>({
       port,
       readyPath: "/moto-api/",
       command: [join(PROGRAMS, "python"), join(PROGRAMS, "moto_server"), "-H", "127.0.0.1", "-p", String(port)],
-      env: { INITIAL_NO_AUTH_ACTION_COUNT: String(UNCHECKED_CALLS) },
+      env: {
+        INITIAL_NO_AUTH_ACTION_COUNT: String(UNCHECKED_CALLS),
+        // Else it takes the first part of any name that it is called by for a bucket's.
+        S3_IGNORE_SUBDOMAIN_BUCKETNAME: "true",
+      },
     });
     const prepare = [join(PROGRAMS, "python"), join(sourceFolder("s3"), "prepare.py"), `http://127.0.0.1:${port}`];
     const { exitCode, stdout, stderr } = await runToEnd(prepare);
