@@ -26,4 +26,10 @@ export const APPS: readonly AppParts[] = [
   },
   { name: "cdp", title: "Chrome DevTools protocol, Playwright", inCi: true, programs: NODE },
   { name: "s3", title: "S3 (moto), s3cmd and boto3", inCi: true, programs: PYTHON },
+  { name: "django", title: "Django's admin", inCi: false, programs: PYTHON },
+  { name: "gradio", title: "Gradio", inCi: false, programs: PYTHON },
+  { name: "nextjs", title: "Next.js dev server", inCi: false, programs: NODE },
+  { name: "mcp", title: "MCP servers and clients", inCi: false, programs: { ...PYTHON, ...NODE } },
+  { name: "gorilla", title: "gorilla/websocket, absolute redirects", inCi: false, programs: { go: "golang" } },
+  { name: "git", title: "git over HTTP", inCi: false, programs: { git: "git", go: "golang" } },
 ];
