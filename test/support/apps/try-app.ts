@@ -51,6 +51,8 @@ export interface Row<App> {
 export interface AppUnderTest<App extends RunningApp> {
   /** Its name in `APPS`. */
   readonly name: string;
+  /** Which of several parts this is. */
+  readonly title?: string;
   start(start: AppStart): Promise<App>;
   /** Uses it as a person would; throws when something does not work. */
   use(visit: Visit, app: App): Promise<void>;
@@ -67,7 +69,8 @@ export function tryApp<App extends RunningApp>(app: AppUnderTest<App>): void {
       isPresent: () => findChromium() !== undefined,
     }) &&
     requirePart(parts.title, { get: `./scripts/apps --install ${app.name}`, isPresent: () => isInstalled(parts) });
-  describe.skipIf(!isReady)(parts.title, () => defineTests(app));
+  const title = app.title === undefined ? parts.title : `${parts.title}: ${app.title}`;
+  describe.skipIf(!isReady)(title, () => defineTests(app));
 }
 
 function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
