@@ -1,6 +1,7 @@
 // run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares what they need; all of them without a name.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
+import { APPS } from "./lib/apps/app-parts.ts";
 import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "./lib/kube/kube-binaries.ts";
 import { runLimited } from "./lib/steps/run-limited.ts";
 import { selectSteps } from "./lib/steps/select-steps.ts";
@@ -39,7 +40,7 @@ interface Step {
 /** The longest time of one test, in milliseconds. Bun's default of 5 s is too short for a busy machine, and bunfig.toml cannot set it. */
 const TEST_MAX_MS = MINUTE_MS;
 
-const BUN_TEST = [BUN, "test", "--isolate", `--timeout=${TEST_MAX_MS}`] as const;
+const BUN_TEST = [...BUN_TEST, `--timeout=${TEST_MAX_MS}`] as const;
 
 const STEPS: readonly Step[] = [
   { name: "types", command: [BUN, "check"], maxMs: 3 * MINUTE_MS },
@@ -72,9 +73,18 @@ const STEPS: readonly Step[] = [
   },
   {
     name: "e2e",
-    command: [...BUN_TEST, "./test/e2e"],
+    command: [...BUN_TEST, "./test/e2e", "--path-ignore-patterns=test/e2e/apps/**"],
     needs: ["build", "api-server"],
     maxMs: 25 * MINUTE_MS,
+    isTestRun: true,
+  },
+  // Where an application cannot be had, its test says so.
+  { name: "app-install", command: ["scripts/apps", "--install", "--ci"], maxMs: 10 * MINUTE_MS },
+  {
+    name: "apps",
+    command: [...BUN_TEST, ...APPS.filter((app) => app.inCi).map(({ name }) => `./test/e2e/apps/${name}`)],
+    needs: ["build", "app-install"],
+    maxMs: 15 * MINUTE_MS,
     isTestRun: true,
   },
   { name: "demo", command: ["scripts/demo", "--check"], maxMs: 5 * MINUTE_MS },

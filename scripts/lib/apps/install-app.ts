@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dir, "../../..");
 /** Of one command; the largest application takes a minute on a quiet machine. */
 const COMMAND_MAX_MS = 10 * 60_000;
 /** Files of an application's folder that pin what it is installed from. */
-const PIN_FILES = ["requirements.txt", "package.json", "bun.lock", "go.mod", "go.sum"] as const;
+const PIN_FILES = ["requirements.txt", "package.json", "bun.lock", "go.mod", "go.sum", "main.go"] as const;
 /** In an application's cache: which pins are installed there. Written last. */
 const MARKER = "installed";
 
@@ -57,6 +57,7 @@ function listCommands(folder: string): readonly (readonly string[])[] {
   if (existsSync(join(folder, "package.json"))) {
     commands.push([process.execPath, "install", "--frozen-lockfile", "--ignore-scripts"]);
   }
+  if (existsSync(join(folder, "go.mod"))) commands.push(["go", "build", "-mod=readonly", "-o", "bin/server", "."]);
   return commands;
 }
 

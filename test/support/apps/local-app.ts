@@ -10,8 +10,8 @@ export interface LocalAppOptions {
   /** On 127.0.0.1. */
   readonly port: number;
   readonly command: readonly string[];
-  /** A path that it answers with success as soon as it serves. */
-  readonly readyPath: string;
+  /** A path that it answers with success as soon as it serves. Default: any answer to a request for `/` counts. */
+  readonly readyPath?: string;
   /** Added to this process's environment. */
   readonly env?: Readonly<Record<string, string>>;
   readonly cwd?: string;
@@ -26,7 +26,10 @@ export async function startLocalApp(options: LocalAppOptions): Promise<RunningAp
     command: () => command,
     hasChildren: true,
     startMaxMs: START_MAX_MS,
-    isReady: () => isAnswering(`http://127.0.0.1:${port}${readyPath}`),
+    isReady: () =>
+      readyPath === undefined
+        ? fetch(`http://127.0.0.1:${port}/`, { proxy: false }).then(() => true)
+        : isAnswering(`http://127.0.0.1:${port}${readyPath}`),
     env: { ...process.env, ...env },
     ...(cwd === undefined ? {} : { cwd }),
   });

@@ -3,8 +3,11 @@ import { startIngressProcess, type IngressProcess } from "../../../scripts/lib/i
 import { tempDir } from "../temp-dir.ts";
 import { HOST_SUFFIX } from "./browser.ts";
 
-/** How a request reaches the application. */
-export type Form = "direct" | "host" | "uri" | "keep";
+/**
+ * How a request reaches the application: `uri` is the URI form with `strip`; in `told` the application is told the prefix that
+ * it does not see, in `keep` it sees it.
+ */
+export type Form = "direct" | "host" | "uri" | "keep" | "told";
 
 /** What a sandbox asks of the ingress, by annotation. */
 export type Settings = Readonly<
@@ -17,9 +20,7 @@ export interface Place {
   readonly origin: string;
   /** The path in front of the application's own; empty: none. No slash at its end. */
   readonly prefix: string;
-  /** What the application has to know as its base path: the prefix where the ingress keeps it, else empty. */
-  readonly basePath: string;
-  /** `http://<host>:<port><prefix>` as it is with the address in place of the name, and the routing header: for clients without a browser. */
+  /** The same place by the ingress's address, with the sandbox in a header where the form is the host form. */
   readonly headerRoute: { readonly origin: string; readonly headers: Readonly<Record<string, string>> };
 }
 
@@ -44,9 +45,9 @@ function nameSandbox({ form, settings }: Pick<PlaceOptions, "form" | "settings">
   return ["app", form, ...words].join("-");
 }
 
-/** The path of the URI form under which an application is found that the ingress keeps its prefix for. */
-export function keptPrefix(settings: Settings, port: number): string {
-  return `/${nameSandbox({ form: "keep", settings })}/${port}`;
+/** The path under which an application is found that has to know it; empty: it need not know one. */
+export function toldPrefix({ form, settings, port }: PlaceOptions): string {
+  return form === "keep" || form === "told" ? `/${nameSandbox({ form, settings })}/${port}` : "";
 }
 
 /** Starts both ingresses with the sandboxes that these settings need. */
@@ -58,7 +59,7 @@ export async function startAppStage(binary: string, combinations: readonly Setti
     manifests[Symbol.dispose]();
   };
   try {
-    for (const form of ["host", "uri", "keep"] as const) {
+    for (const form of ["host", "uri", "keep", "told"] as const) {
       for (const settings of combinations) await writeManifest(manifests.path, form, settings);
     }
     for (const mode of ["header", "uri"]) {
@@ -97,20 +98,20 @@ function findPlace({ form, settings, port }: PlaceOptions, origins: { header: st
   const direct = `http://127.0.0.1:${port}`;
   switch (form) {
     case "direct":
-      return { origin: direct, prefix: "", basePath: "", headerRoute: { origin: direct, headers: {} } };
+      return { origin: direct, prefix: "", headerRoute: { origin: direct, headers: {} } };
     case "host": {
       const route = `${name}-${port}`;
       const headers = { "OpenSandbox-Ingress-To": route };
       const origin = `http://${route}.${HOST_SUFFIX}:${new URL(origins.header).port}`;
-      return { origin, prefix: "", basePath: "", headerRoute: { origin: origins.header, headers } };
+      return { origin, prefix: "", headerRoute: { origin: origins.header, headers } };
     }
     case "uri":
-    case "keep": {
+    case "keep":
+    case "told": {
       const prefix = `/${name}/${port}`;
-      const basePath = form === "keep" ? prefix : "";
       // A name, as people have: servers trust addresses of loopback.
       const origin = `http://ingress.${HOST_SUFFIX}:${new URL(origins.uri).port}`;
-      return { origin, prefix, basePath, headerRoute: { origin: origins.uri, headers: {} } };
+      return { origin, prefix, headerRoute: { origin: origins.uri, headers: {} } };
     }
   }
 }

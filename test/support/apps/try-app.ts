@@ -7,7 +7,7 @@ import { buildBinary } from "../binary.ts";
 import { requirePart } from "../requires.ts";
 import { findChromium, startBrowser, type Browser } from "./browser.ts";
 import type { Page } from "./page.ts";
-import { keptPrefix, startAppStage, type AppStage, type Form, type Place, type Settings } from "./stage.ts";
+import { toldPrefix, startAppStage, type AppStage, type Form, type Place, type Settings } from "./stage.ts";
 
 /** Of one visit, in milliseconds: a person would give up long before, a busy machine needs it. */
 const VISIT_MAX_MS = 150_000;
@@ -51,6 +51,8 @@ export interface Row<App> {
 export interface AppUnderTest<App extends RunningApp> {
   /** Its name in `APPS`. */
   readonly name: string;
+  /** Which of several parts this is. */
+  readonly title?: string;
   start(start: AppStart): Promise<App>;
   /** Uses it as a person would; throws when something does not work. */
   use(visit: Visit, app: App): Promise<void>;
@@ -67,7 +69,8 @@ export function tryApp<App extends RunningApp>(app: AppUnderTest<App>): void {
       isPresent: () => findChromium() !== undefined,
     }) &&
     requirePart(parts.title, { get: `./scripts/apps --install ${app.name}`, isPresent: () => isInstalled(parts) });
-  describe.skipIf(!isReady)(parts.title, () => defineTests(app));
+  const title = app.title === undefined ? parts.title : `${parts.title}: ${app.title}`;
+  describe.skipIf(!isReady)(title, () => defineTests(app));
 }
 
 function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
@@ -83,11 +86,11 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
 
   /** The application as this row needs it: one for all that are at the root, one for each base path. */
   const start = ({ form, settings = {} }: Row<App>): Promise<App> => {
-    const key = form === "keep" ? keptPrefix(settings, 0) : "";
+    const key = toldPrefix({ form, settings, port: 0 });
     let started = running.get(key);
     if (started === undefined) {
       const port = findFreePort();
-      const basePath = form === "keep" ? keptPrefix(settings, port) : "";
+      const basePath = toldPrefix({ form, settings, port });
       started = app.start({ port, basePath }).then((ready) => cleanUp.use(ready));
       running.set(key, started);
     }
@@ -160,6 +163,7 @@ const FORMS: Readonly<Record<Form, string>> = {
   host: "in the host form",
   uri: "in the URI form with strip",
   keep: "in the URI form with keep",
+  told: "in the URI form with strip and its base path",
 };
 
 function describeRow({ form, settings = {}, fails, use }: Row<never>): string {

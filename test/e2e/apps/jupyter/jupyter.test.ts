@@ -22,6 +22,8 @@ tryApp({
         ...[join(cacheFolder("jupyter"), "venv/bin/python"), "-m", "jupyterlab", "--no-browser", "--allow-root"],
         ...["--ip=127.0.0.1", `--port=${port}`, "--ServerApp.port_retries=0", `--IdentityProvider.token=${TOKEN}`],
         ...[`--ServerApp.root_dir=${home.path}`, "--LabApp.news_url=None"],
+        // As where it listens for others than this machine, which it has to in a sandbox.
+        "--ServerApp.allow_remote_access=True",
         ...(basePath === "" ? [] : [`--ServerApp.base_url=${basePath}/`]),
       ],
       env: { HOME: home.path, JUPYTER_PREFER_ENV_PATH: "1", SHELL: "/bin/sh" },
@@ -38,6 +40,8 @@ tryApp({
   async use(visit) {
     const page = await visit.open(`/lab?reset&token=${TOKEN}`);
     await page.click('.jp-LauncherCard[data-category="Notebook"]');
+    // What is run before the kernel is there can be lost, also without an ingress.
+    await page.until("document.body.innerText.includes('(ipykernel) | Idle')");
     await page.click(".jp-Notebook .jp-Cell .cm-content");
     await page.until("document.activeElement?.closest('.jp-Cell') !== null");
     await page.type("print(6 * 7, 'from the kernel')");
@@ -59,6 +63,7 @@ tryApp({
     { form: "host", fails: KERNEL_REFUSED },
     { form: "host", settings: { "host-header": "preserve" } },
     { form: "host", settings: { "origin-header": "upstream" } },
+    { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
     { form: "uri", fails: LEFT_PREFIX },
     { form: "keep", fails: KERNEL_REFUSED },
     { form: "keep", settings: { "origin-header": "upstream" } },

@@ -1,0 +1,72 @@
+import { cpSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
+import { startLocalApp } from "../../../support/apps/local-app.ts";
+import { tryApp, type RunningApp } from "../../../support/apps/try-app.ts";
+
+interface NextApp extends RunningApp {
+  /** Changes a module that the page shows the text of. */
+  writeMessage(text: string): void;
+}
+
+/** Its hot updates are for an Origin of `localhost`, or one in `allowedDevOrigins`. */
+const ORIGIN_REFUSED = /^websocket failed .*\/_next\/(?:webpack-hmr|hmr)/;
+/** The page asks for `/_next/…`, whatever its own path is. */
+const LEFT_PREFIX = /^40\d GET .*:\d+\/_next\//;
+
+tryApp<NextApp>({
+  name: "nextjs",
+  async start({ port, basePath }) {
+    const cache = cacheFolder("nextjs");
+    mkdirSync(join(cache, "projects"), { recursive: true });
+    // Below its dependencies, where its bundler looks for them.
+    const project = mkdtempSync(join(cache, "projects/"));
+    cpSync(join(sourceFolder("nextjs"), "project"), project, { recursive: true });
+    const config = { turbopack: { root: cache }, devIndicators: false, ...(basePath === "" ? {} : { basePath }) };
+    writeFileSync(join(project, "next.config.mjs"), `export default ${JSON.stringify(config)};\n`);
+    const writeMessage = (text: string) =>
+      writeFileSync(join(project, "app/message.js"), `export const message = ${JSON.stringify(text)};\n`);
+    writeMessage("first");
+    const server = await startLocalApp({
+      name: "nextjs",
+      port,
+      readyPath: `${basePath}/`,
+      command: [
+        ...["node", join(cache, "node_modules/next/dist/bin/next"), "dev", project],
+        ...["--hostname=127.0.0.1", `--port=${port}`],
+      ],
+      env: { NEXT_TELEMETRY_DISABLED: "1" },
+    });
+    return {
+      ...server,
+      writeMessage,
+      [Symbol.asyncDispose]: async () => {
+        await server.stop();
+        rmSync(project, { recursive: true, force: true });
+      },
+    };
+  },
+  async use(visit, app) {
+    app.writeMessage("first");
+    const page = await visit.open("");
+    await page.until("document.querySelector('#message')?.textContent === 'first'");
+    await page.untilEvent(/^websocket 101 .*\/_next\//);
+    // It counts once React has the page; the count outlives a hot update and no reload.
+    await page.until(
+      "(document.querySelector('button')?.click(), Number(document.querySelector('button')?.textContent) > 0)",
+    );
+    app.writeMessage("second");
+    await page.until("document.querySelector('#message')?.textContent === 'second'");
+    await page.until("Number(document.querySelector('button')?.textContent) > 0");
+  },
+  rows: [
+    { form: "direct" },
+    { form: "host", fails: ORIGIN_REFUSED },
+    { form: "host", settings: { "host-header": "preserve" } },
+    { form: "host", settings: { "origin-header": "upstream" } },
+    { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
+    { form: "uri", settings: { "origin-header": "upstream" }, fails: LEFT_PREFIX },
+    { form: "keep", fails: ORIGIN_REFUSED },
+    { form: "keep", settings: { "origin-header": "upstream" } },
+  ],
+});
