@@ -114,7 +114,7 @@ async function runCommand(name: "sign" | "verify", args: readonly string[]): Pro
 /** Starts the program again, once, if the runtime needs another environment; see `planRestart`. */
 async function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: number): Promise<void> {
   const plan = planRestart(process.env, { maxHeaderBytes, isRestarted });
-  if (plan.kind === "go-on") return;
+  if (plan.kind === "continue") return;
   if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
   const script = isCompiled() ? [] : [Bun.main];
   const argv = [process.argv0, ...script, ...args];

@@ -32,7 +32,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   files: { uses: ["clock", "values"], types: ["log"] },
 
   // Pure: text and headers in, values out. Only access/keys-file.ts reads a file.
-  route: { uses: ["errors"] },
+  route: { uses: ["errors", "values"] },
   access: { uses: ["errors", "route", "address", "files", "values"], types: ["clock", "log"] },
 
   // Parts.
@@ -51,7 +51,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: ["address", "access", "log", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
-  commands: { uses: ["access", "config", "route"] },
+  commands: { uses: ["access", "config", "route", "values"] },
 
   // The whole.
   ingress: {

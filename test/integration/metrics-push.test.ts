@@ -183,7 +183,7 @@ test("Metrics says when pushing fails, not each time, and when it works again", 
   await eventually(() => collector.pushes.length > 0);
   await metrics.stop();
   expect(lines.slice(0, 3)).toEqual(["cannot push metrics 1", "cannot push metrics 2", "cannot push metrics 4"]);
-  expect(lines.slice(3).every((line) => line.startsWith("metrics are pushed again"))).toBe(true);
+  expect(lines.slice(3).every((line) => line.startsWith("pushing metrics works again"))).toBe(true);
   expect(lines).toHaveLength(4);
 });
 

@@ -16,8 +16,8 @@ function environmentAfter(env: Readonly<Record<string, string>>): Readonly<Recor
 test("planRestart asks for one restart, after which nothing is missing", () => {
   const env = environmentAfter({ PATH: "/bin", HOME: "/" });
   expect(env).toMatchObject({ PATH: "/bin", HOME: "/", BUN_OPTIONS: "--max-http-header-size=65536" });
-  expect(planRestart(env, second)).toEqual({ kind: "go-on" });
-  expect(planRestart(env, first)).toEqual({ kind: "go-on" });
+  expect(planRestart(env, second)).toEqual({ kind: "continue" });
+  expect(planRestart(env, first)).toEqual({ kind: "continue" });
 });
 
 test("planRestart never asks for a second restart, and names what is missing", () => {
