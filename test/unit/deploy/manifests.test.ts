@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { PROGRAM_BASE_BYTES, resolveMemoryPlan } from "../../../src/config/memory-plan.ts";
 import { FLAGS } from "../../../src/config/parse-config.ts";
 import { dig } from "../../support/kustomize.ts";
 
@@ -10,16 +11,9 @@ const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? v
 
 const MIB = 1024 * 1024;
 const SUFFIXES: Readonly<Record<string, number>> = { Mi: MIB, Gi: 1024 * MIB };
-/** Idle, and 350 bytes for each of 100,000 sandboxes: both measured. */
-const PROGRAM_BASE_BYTES = 64 * MIB + 350 * 100_000;
-/** Part of the rest that requests may hold; the other part is the kernel's, the collector's and the allocator's. */
-const BUDGET_SHARE = 1 / 2;
-/** The longest WebSocket message by default. */
+/** The longest WebSocket message without a memory limit. */
 const MESSAGE_MAX_BYTES = 64 * MIB;
-/** That message may take this part of the limit, and wait on both sides of its tunnel. */
-const MESSAGE_SHARE = 1 / 16;
-const MESSAGE_COPIES = 2;
-/** Cutting what is open and flushing what is queued, in seconds: measured 3 at most. */
+/** Time to cut open requests and flush queues, in seconds: measured at most 3. */
 const ENDING_SECONDS = 10;
 
 function parseQuantity(text: unknown): number {
@@ -45,13 +39,15 @@ const pod = dig(read("base/deployment.yaml"), "spec", "template", "spec");
 const container = dig(pod, "containers", 0);
 
 describe("deploy/base/deployment.yaml", () => {
-  test("resources: the request holds the program with its table, and the limit what it may hold besides", () => {
+  test("resources: the request holds the program with its table, and the limit fits the defaults of the flags", () => {
     const request = parseQuantity(dig(container, "resources", "requests", "memory"));
     const limit = parseQuantity(dig(container, "resources", "limits", "memory"));
     expect(request).toBeGreaterThanOrEqual(PROGRAM_BASE_BYTES);
-    const budget = (limit - PROGRAM_BASE_BYTES) * BUDGET_SHARE;
-    expect(limit * MESSAGE_SHARE).toBeGreaterThanOrEqual(MESSAGE_MAX_BYTES);
-    expect(budget).toBeGreaterThanOrEqual(MESSAGE_COPIES * MESSAGE_MAX_BYTES);
+    const flags = { memoryBudgetBytes: undefined, websocketMaxMessageBytes: undefined };
+    const plan = resolveMemoryPlan(flags, { bytes: limit, source: "container" });
+    expect(plan.warnings).toEqual([]);
+    expect(plan.websocketMaxMessageBytes).toBe(MESSAGE_MAX_BYTES);
+    expect(PROGRAM_BASE_BYTES + plan.budgetBytes).toBeLessThan(limit);
   });
 
   test("resources: processor time is requested and not limited", () => {
