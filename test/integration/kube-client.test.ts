@@ -190,7 +190,7 @@ describe("createKubeClient: exec plugins", () => {
     for (let attempt = 0; attempt < 3; attempt++) {
       expect(client.get("/x", { signal })).rejects.toMatchObject({
         kind: "credentials",
-        message: "the exec plugin has not answered for 60 s",
+        message: "the exec plugin did not answer within 60 s",
       });
     }
     writeFileSync(done, "");
@@ -241,7 +241,7 @@ describe("createKubeClient: exec plugins", () => {
       const request = createKubeClient(source, options).get("/x", { signal });
       await eventually(() => plugin.runs() === runs + 1);
       clock.advance(seconds * 1000);
-      const message = `the exec plugin has not answered for ${seconds} s`;
+      const message = `the exec plugin did not answer within ${seconds} s`;
       expect(request).rejects.toMatchObject({ kind: "credentials", message });
       await request.catch(() => {});
     }
@@ -311,11 +311,11 @@ describe("createKubeClient: where credentials come from", () => {
     writeFileSync(path, "{]");
     expect((await fault())?.toString()).toContain("/late is not a kubeconfig");
     writeConfig("late", { change: { "current-context": undefined } });
-    expect(await fault()).toEqual(["credentials", "--kubeconfig: no current-context is set"]);
+    expect(await fault()).toEqual(["credentials", "--kubeconfig: current-context is missing"]);
     writeConfig("late", { change: { "current-context": "x" } });
-    expect(await fault()).toEqual(["credentials", '--kubeconfig: no context "x"']);
+    expect(await fault()).toEqual(["credentials", '--kubeconfig: context "x" is missing']);
     writeConfig("late", { change: { clusters: [] } });
-    expect(await fault()).toEqual(["credentials", '--kubeconfig: no cluster "k"']);
+    expect(await fault()).toEqual(["credentials", '--kubeconfig: cluster "k" is missing']);
     writeConfig("late", { cluster: { server: "nowhere" } });
     expect(await fault()).toEqual(["credentials", "--kubeconfig: the server is not a URL"]);
     writeConfig("late", { user: { tokenFile: "no-token" } });

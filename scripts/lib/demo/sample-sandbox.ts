@@ -2,7 +2,7 @@ import { join } from "node:path";
 
 const TEMPLATE = Bun.file(join(import.meta.dir, "sample-sandbox.html"));
 const DEFAULT_FRAME_INTERVAL_MS = 1000;
-/** Bun's own limit is 128 MB; uploads to a sandbox are gigabytes. */
+/** Bun's own limit is 128 MB, but uploads to a sandbox can have gigabytes. */
 const MAX_REQUEST_BYTES = Number.MAX_SAFE_INTEGER;
 
 export interface SampleSandbox {
@@ -51,7 +51,7 @@ export function startSampleSandbox(name: string, options: { address: string; por
 }
 
 async function answerPage(name: string, request: Request): Promise<Response> {
-  // Behind a path prefix `/id/port` and `/id/port/` are the same page: relative addresses need to know which it is.
+  // Behind a path prefix, `/id/port` and `/id/port/` are the same page. Relative addresses depend on which one it is.
   const prefix = request.headers.get("x-forwarded-prefix") ?? "";
   const html = (await TEMPLATE.text()).replaceAll("{{name}}", () => Bun.escapeHTML(name));
   return new Response(

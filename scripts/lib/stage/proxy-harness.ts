@@ -12,12 +12,12 @@ import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
 import { noRenewPublisher } from "../../../src/renew/publisher.ts";
 import { createTableProvider, type TableProvider } from "./table-provider.ts";
 
-/** A running proxy, with records that the test sets. */
+/** A running proxy with records that the test sets. */
 export interface ProxyHarness extends AsyncDisposable {
   readonly port: number;
   readonly provider: TableProvider;
   readonly server: ProxyServer;
-  /** What the access log was told, all of it. */
+  /** All entries of the access log. */
   readonly accessLog: readonly AccessEntry[];
 }
 
@@ -70,7 +70,7 @@ export function startProxy(
       renew: noRenewPublisher,
       memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
       names: {
-        // As Bun resolves such names; everything else does not exist.
+        // As Bun resolves such names. No other name exists.
         lookup: (name) =>
           Promise.resolve({ addresses: name.endsWith(".localhost") ? ["127.0.0.1"] : [], unanswered: undefined }),
         judge: () => undefined,

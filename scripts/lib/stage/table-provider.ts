@@ -6,12 +6,12 @@ import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/tabl
 import { SyncLatch } from "../../../src/sandbox/sync-latch.ts";
 import { sandboxRecord } from "./sandbox-objects.ts";
 
-/** A provider whose records the test sets by hand: for what no real source does on demand. */
+/** A provider whose records the test sets: for states that no real source produces on demand. */
 export interface TableProvider extends SandboxProvider {
   readonly table: SandboxTable;
-  /** Adds or replaces a sandbox; what is not given is that of an open, ready sandbox on 127.0.0.1. */
+  /** Adds or replaces a sandbox. By default it is open and ready on 127.0.0.1. */
   set(record: Partial<SandboxRecord> & { readonly name: string }): void;
-  /** Changes what it says of itself, and wakes those who wait for the sync. */
+  /** Changes its status and wakes those who wait for the sync. */
   setStatus(status: Partial<ProviderStatus>): void;
 }
 
