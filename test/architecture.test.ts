@@ -166,7 +166,7 @@ describe("src", () => {
     expect(broken).toEqual([]);
   });
 
-  test("rooms: each uses only rooms that stand before it, of whose types it knows, too", () => {
+  test("rooms: each uses only rooms before it in the table, also for types", () => {
     const order = Object.keys(ROOMS);
     const upwards = Object.entries(ROOMS).flatMap(([room, { uses, types = [] }]) =>
       [...uses, ...types]
@@ -191,7 +191,7 @@ describe("src", () => {
     expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);
   });
 
-  test("imports: there is no cycle, of types either", () => {
+  test("imports: there is no cycle, not even of types", () => {
     const next = new Map(files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to))]));
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {

@@ -209,7 +209,7 @@ describe.skipIf(!hasKubeApiServer())("the manifests of deploy/ on a real API ser
     await expectRouted(ingress, AGENT_SANDBOX, "elsewhere");
   });
 
-  test("deploy/components work together: all of them are accepted, and the program takes their flags", async () => {
+  test("deploy/components work together: all are accepted, and the program accepts their flags", async () => {
     using dir = tempDir();
     const objects = await renderOverlay("complete", COMPONENTS);
     for (const kind of ["NetworkPolicy", "HorizontalPodAutoscaler"]) expect([...objects.keys()]).toContain(kind);

@@ -165,7 +165,7 @@ test.each([
   }
 });
 
-test("Metrics says when pushing fails, not each time, and when it works again", async () => {
+test("Metrics logs when pushing fails, not each time, and when it works again", async () => {
   const collector = createCollector();
   collector.state.status = 400;
   const lines: string[] = [];

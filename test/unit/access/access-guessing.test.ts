@@ -84,7 +84,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(sign(keys, { seconds: 7_200 }), { sandboxUid: "uid-2" })).toBe("/x");
   });
 
-  test("check goes on letting a reader through beside ten minutes of attack, and takes new links a while after", () => {
+  test("check lets a reader through during ten minutes of attack, and accepts new links a while after it", () => {
     const { clock, keys, failures, ask, guess, exhaust } = createStage();
     const known = sign(keys);
     ask(known);
@@ -112,7 +112,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(known)).toBe("/x");
   });
 
-  test("check still refuses a known link when it has expired, and whatever is of another sandbox's uid", () => {
+  test("check still refuses a known link after its expiry, and links of another sandbox's uid", () => {
     const { clock, keys, ask, exhaust } = createStage();
     const known = sign(keys, { seconds: 60 });
     ask(known);
@@ -123,7 +123,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(known)).toBe("access_expired");
   });
 
-  test("check verifies a known link anew, compares few wrong signatures with it, and counts each", () => {
+  test("check verifies a known link again, compares few wrong signatures with it, and counts each", () => {
     const { clock, keys, failures, ask, guess, exhaust } = createStage();
     const known = sign(keys);
     const forged = withOtherDigits(known);

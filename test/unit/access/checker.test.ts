@@ -179,14 +179,14 @@ describe("AccessChecker, sandbox secured, no token", () => {
     expect(outcome).toBe(kind === "none" ? "signature_required" : "verifier_not_configured");
   });
 
-  test("check takes a signed route to the end of its second", () => {
+  test("check accepts a signed route to the end of its second", () => {
     const { checker } = createChecker();
     expect(checker.check(buildRequest("header", "valid", { nowMs: NOW_MS + 999 })).path).toBe("/x");
     const late = buildRequest("header", "valid", { nowMs: NOW_MS + 1_000 });
     expect(outcomeOf(() => checker.check(late))).toBe("access_expired");
   });
 
-  test("check takes the keys of the moment", () => {
+  test("check uses the current keys", () => {
     let keys: AccessKeys | undefined = parseAccessKeys("a=b3RoZXI=");
     const checker = createAccessChecker({ ...createChecker(), keys: () => keys });
     expect(outcomeOf(() => checker.check(buildRequest("uri", "valid")))).toBe("signature_invalid");

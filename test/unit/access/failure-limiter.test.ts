@@ -171,7 +171,7 @@ describe("FailureLimiter's budget of a sandbox", () => {
     expect(limiter.stats().clients).toBeLessThan(2 * SANDBOX_FAILURE_BURST);
   });
 
-  test("full tables throttle nobody for what others did, and guesses still count", () => {
+  test("full tables throttle nobody because of others, and guesses still count", () => {
     const { limiter } = create({ maxEntries: 100 });
     for (let each = 0; each < 20_000; each++) {
       limiter.record(attemptOf(`2001:${(each & 0xfff).toString(16)}::1`, { sandboxUid: `uid-${each % 1_000}` }));
@@ -196,7 +196,7 @@ describe("FailureLimiter's budget of a sandbox", () => {
 });
 
 describe("FailureLimiter's warning", () => {
-  test("the limiter tells of a sandbox at once, then at most once a minute with what it did not tell", () => {
+  test("the limiter reports a sandbox at once, then at most once a minute with the number of unreported ones", () => {
     const events: SandboxExhausted[] = [];
     const { clock, limiter } = create({ onSandboxExhausted: (event) => void events.push(event) });
     const exhaust = (sandboxUid: string, times = SANDBOX_FAILURE_BURST) =>

@@ -55,12 +55,12 @@ describe("deploy/base/deployment.yaml", () => {
     expect(dig(container, "resources", "limits", "cpu")).toBeUndefined();
   });
 
-  test("terminationGracePeriodSeconds is above what the flags' defaults take to end", () => {
+  test("terminationGracePeriodSeconds is above the time to end with the flags' defaults", () => {
     const ending = defaultSeconds("shutdown-delay") + defaultSeconds("drain-timeout") + ENDING_SECONDS;
     expect(dig(pod, "terminationGracePeriodSeconds")).toBeGreaterThanOrEqual(ending);
   });
 
-  test("pods get no variables of Services, and a rollout's old pods do not count in the spread", () => {
+  test("pods get no variables of Services, and old pods of a rollout do not count in the spread", () => {
     expect(dig(pod, "enableServiceLinks")).toBe(false);
     const constraints = listOf(dig(pod, "topologySpreadConstraints"));
     expect(constraints.map((constraint) => dig(constraint, "topologyKey"))).toEqual([
@@ -87,7 +87,7 @@ describe("deploy/components/network-policy", () => {
     expect(dig(policy, "policyTypes")).toEqual(["Ingress", "Egress"]);
   });
 
-  test("network-policy lets in namespaces with a label of the operator's only, each to one port", () => {
+  test("network-policy admits only namespaces with a label of the operator, each to one port", () => {
     const rules = listOf(dig(policy, "ingress")).map((rule) => ({
       ports: listOf(dig(rule, "ports")).map((port) => dig(port, "port")),
       from: dig(rule, "from"),
@@ -99,7 +99,7 @@ describe("deploy/components/network-policy", () => {
     ]);
   });
 
-  test("network-policy lets out to pods, and to other addresses only on the ports of an API server and of DNS", () => {
+  test("network-policy allows egress to pods, and to other addresses only on the ports of an API server and of DNS", () => {
     for (const rule of listOf(dig(policy, "egress"))) {
       const blocks = listOf(dig(rule, "to")).filter((peer) => dig(peer, "ipBlock") !== undefined);
       if (blocks.length === 0) continue;
@@ -115,7 +115,7 @@ describe("deploy/components/network-policy", () => {
   });
 });
 
-test("components change no flag by its place: they add to the end, and check whose flags these are", () => {
+test("components append flags, and check the container's name first", () => {
   const files = [...new Bun.Glob("{components,overlays}/*/kustomization.yaml").scanSync({ cwd: DEPLOY })];
   expect(files.length).toBeGreaterThanOrEqual(6);
   for (const file of files) {

@@ -78,7 +78,7 @@ describe("Descriptors.pressure", () => {
     expect(look(104)).toBe("none");
   });
 
-  test("is none where the system does not tell, and nothing is held", () => {
+  test("is none if the system does not tell, and no descriptor is held", () => {
     const { look, process, descriptors, acts } = startWatch(undefined);
     expect(look(1_000_000)).toBe("none");
     expect([process.held, acts.length]).toEqual([0, 0]);
@@ -86,7 +86,7 @@ describe("Descriptors.pressure", () => {
   });
 });
 
-test("Descriptors lets the reserve go after the listener has been closed, and takes it before it is opened again", () => {
+test("Descriptors releases the reserve after the listener has closed, and takes it before the listener opens again", () => {
   const { look, acts, heldAtAct } = startWatch(200);
   look(168);
   look(168);
@@ -95,7 +95,7 @@ test("Descriptors lets the reserve go after the listener has been closed, and ta
   expect(heldAtAct).toEqual([32, 32, 0, 32]);
 });
 
-test("Descriptors counts shortages, and says so at most once a minute", () => {
+test("Descriptors counts shortages, and logs them at most once a minute", () => {
   const { clock, logger, look, descriptors } = startWatch(200);
   for (let time = 0; time < 10; time++) {
     look(110);
@@ -117,7 +117,7 @@ test("Descriptors counts shortages, and says so at most once a minute", () => {
   expect(lines()).toEqual([...once, ...once]);
 });
 
-test("Descriptors goes on looking when acting throws, and says so once a minute", () => {
+test("Descriptors keeps counting when its listener throws, and logs this once a minute", () => {
   const { clock, logger, look, descriptors } = startWatch(200);
   descriptors.onLook(() => {
     throw new Error("the port is taken");
@@ -129,7 +129,7 @@ test("Descriptors goes on looking when acting throws, and says so once a minute"
   expect(look(0)).toBe("none");
 });
 
-test("Descriptors looks less often where counting is slow", () => {
+test("Descriptors counts less often if counting is slow", () => {
   const { clock, process } = startWatch(200);
   process.countTakesMs = 20;
   const before = process.counts;
@@ -138,7 +138,7 @@ test("Descriptors looks less often where counting is slow", () => {
   expect(process.counts - before).toBeGreaterThan(5);
 });
 
-test("Descriptors.stop ends looking and gives the reserve back", () => {
+test("Descriptors.stop ends counting and releases the reserve", () => {
   const { clock, process, descriptors } = startWatch(200);
   descriptors.stop();
   const { counts } = process;
@@ -146,7 +146,7 @@ test("Descriptors.stop ends looking and gives the reserve back", () => {
   expect([process.held, process.counts]).toEqual([0, counts]);
 });
 
-test("descriptorFiles counts this process's descriptors and holds some", () => {
+test("descriptorFiles counts this process's descriptors and holds some of them", () => {
   const before = descriptorFiles.count() ?? 0;
   const opened = openSync("/dev/null", "r");
   expect(descriptorFiles.count()).toBe(before + 1);

@@ -53,7 +53,7 @@ describe("createListDecoder", () => {
     expect(decoder.finish()).toEqual({ items: [] });
   });
 
-  test("takes null for no items, as Go writes it", () => {
+  test("treats null items as an empty list, as Go writes it", () => {
     expect(whole('{"items":null,"metadata":{}}')).toEqual({ items: [], envelope: { items: null, metadata: {} } });
   });
 
@@ -73,7 +73,7 @@ describe("createListDecoder", () => {
     '{"items":[]}garbage',
     "}]}]",
   ]) {
-    test(`refuses what is not a list in JSON: ${text}`, () => {
+    test(`refuses an answer that is not a list in JSON: ${text}`, () => {
       expect(() => whole(text)).toThrow(SyntaxError);
     });
   }

@@ -97,7 +97,7 @@ function expectSound(route: Route, input: RouteInput): void {
 }
 
 describe("parseRoute on random input", () => {
-  test(`parseRoute gives a sound Route or an IngressError with a route code (seed ${SEED})`, () => {
+  test(`parseRoute returns a sound Route or an IngressError with a route code (seed ${SEED})`, () => {
     const random = createRandom(SEED);
     let parsed = 0;
     for (let round = 0; round < ROUNDS; round++) {

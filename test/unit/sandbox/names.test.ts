@@ -31,7 +31,7 @@ describe("sandboxNameCandidates", () => {
     expect(sandboxNameCandidates(id)).toEqual(expected);
   });
 
-  test("sandboxNameCandidates begins with a DNS-1035 label whatever the id is", () => {
+  test("sandboxNameCandidates begins with a DNS-1035 label for any id", () => {
     const random = createRandom(7);
     for (let run = 0; run < 5_000; run += 1) {
       let id = "";
@@ -47,7 +47,7 @@ describe("sandboxNameCandidates", () => {
 });
 
 describe("resolveIn", () => {
-  test("resolveIn takes the id itself for a BatchSandbox, and no other name", () => {
+  test("resolveIn uses only the id itself for a BatchSandbox", () => {
     const table = createSandboxTable();
     table.set(sandboxRecord({ name: "sandbox-1234" }));
     expect(resolveIn(table, "1234", "batchsandbox").state).toBe("not-found");

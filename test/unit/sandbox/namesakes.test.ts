@@ -16,7 +16,7 @@ const line = (one: string, other: string) =>
   `sandboxes ${one} and ${other} share an id: requests for it are refused as ambiguous (502) until one of them is deleted`;
 
 describe("SandboxTable.namesakes", () => {
-  test("SandboxTable.namesakes notes a namesake when it comes, with both objects, and once", () => {
+  test("SandboxTable.namesakes logs a new namesake once, with both objects", () => {
     const { table, logger } = createBench();
     table.set(record("team-a"));
     table.set(record("team-b"));

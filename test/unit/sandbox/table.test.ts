@@ -15,7 +15,7 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
 describe("SandboxTable.lookup", () => {
-  test("SandboxTable.lookup finds what was set, and nothing else", () => {
+  test("SandboxTable.lookup finds only records that were set", () => {
     const table = createSandboxTable();
     const record = sandboxRecord();
     table.set(record);
@@ -24,7 +24,7 @@ describe("SandboxTable.lookup", () => {
     expect(table.lookup("__proto__").state).toBe("not-found");
   });
 
-  test("SandboxTable.lookup says ambiguous while a name is in two namespaces, and finds it when one of them goes", () => {
+  test("SandboxTable.lookup returns ambiguous while a name is in two namespaces, and finds it when one of them is deleted", () => {
     const table = createSandboxTable();
     const [a, b, c] = ["a", "b", "c"].map((namespace) => sandboxRecord({ namespace, uid: `uid-${namespace}` }));
     if (a === undefined || b === undefined || c === undefined) throw new Error("unreachable");
@@ -75,7 +75,7 @@ describe("SandboxTable.onGenerationEnd", () => {
     expect(table.lookup("sb")).toEqual({ state: "found", record: sandboxRecord(change) });
   });
 
-  test("SandboxTable.onGenerationEnd tells of a removed object after it has gone", () => {
+  test("SandboxTable.onGenerationEnd reports a removed object after its removal", () => {
     const table = createSandboxTable();
     const seen: string[] = [];
     table.onGenerationEnd((record) => seen.push(table.lookup(record.name).state));
@@ -84,7 +84,7 @@ describe("SandboxTable.onGenerationEnd", () => {
     expect(seen).toEqual(["not-found"]);
   });
 
-  test("SandboxTable survives a listener that throws, says so and calls the others", () => {
+  test("SandboxTable survives a listener that throws, logs it and calls the others", () => {
     const errors: string[] = [];
     const table = createSandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
     const ended: SandboxRecord[] = [];
@@ -100,7 +100,7 @@ describe("SandboxTable.onGenerationEnd", () => {
 });
 
 describe("SandboxTable.replaceAll", () => {
-  test("SandboxTable.replaceAll of everything ends what vanished and what changed, and no more", () => {
+  test("SandboxTable.replaceAll of everything ends only missing and changed objects", () => {
     const { table, ended } = tableWithEnds();
     const old = ["gone", "new-uid", "moved", "same"].map((name) => sandboxRecord({ name, uid: `uid-${name}` }));
     for (const record of old) table.set(record);
@@ -147,7 +147,7 @@ describe("SandboxTable.replaceAll", () => {
     expect(() => aborted.commit()).toThrow("the replacement is over");
   });
 
-  test("SandboxTable.beginReplace forgets an object that was added and removed, and takes the last state of one", () => {
+  test("SandboxTable.beginReplace forgets an object that was added and removed, and keeps the last state of one", () => {
     const { table, ended } = tableWithEnds();
     const [gone, changed] = [sandboxRecord({ name: "gone" }), sandboxRecord({ name: "changed" })];
     table.set(gone);
