@@ -1,12 +1,12 @@
 import { createAccessChecker } from "./access/checker.ts";
 import { createFailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
-import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
 import { createDescriptors } from "./host/descriptors.ts";
+import { createListening, type ListenPlace } from "./host/listening.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
 import { listPlaces, nameFault } from "./process/fault.ts";
@@ -22,7 +22,6 @@ import { createEndpointRules, type EndpointRules } from "./sandbox/projection/en
 import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
-import { codeOf, messageOf } from "./values.ts";
 
 /**
  * How long Redis may take to disconnect after the drain, in milliseconds. At the same time the metrics take at most 2
@@ -34,10 +33,6 @@ const FLUSH_MAX_MS = 1_000;
 const FAULTS_LOGGED_MAX = 20;
 /** Maximum number of places of a stack that are logged. */
 const FAULT_PLACES_MAX = 10;
-/** The system's codes on a kernel without IPv6 (`ipv6.disable=1`), or without an interface that has it. */
-const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
-const ANY_IPV4 = "0.0.0.0";
-
 /** The program's access to the world. Tests replace it. */
 export interface IngressSeams {
   readonly clock: Clock;
@@ -172,12 +167,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     // The admin port opens first and closes last, because it reports on the rest.
-    const listen = createListening(config, logger);
-    const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
+    const listen = createListening(logger);
+    const adminPort = (await listen(adminPlace(config), async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
     await renew.start();
     if (isDraining()) return { port: 0, adminPort };
-    const port = await listen("traffic", (host) => proxy.start(host));
+    const port = await listen(trafficPlace(config), (host) => proxy.start(host));
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
@@ -216,44 +211,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   };
 }
 
-/**
- * Opens ports. Whatever the system says when that fails, the error names the flags that chose the address. An address that
- * nobody chose, `::`, gives way to `0.0.0.0` where the kernel has no IPv6; that is said once.
- */
-function createListening(config: Config, logger: Logger) {
-  let hasWarned = false;
-  const flagsOf = {
-    admin: { host: config.adminHost, isDefault: config.isDefaultAdminHost, port: config.adminPort },
-    traffic: { host: config.host, isDefault: config.isDefaultHost, port: config.port },
-  };
-  return async <T>(which: "admin" | "traffic", open: (host: string) => T | Promise<T>): Promise<T> => {
-    const { host, isDefault, port } = flagsOf[which];
-    const flags = which === "admin" ? "--admin-host, --admin-port" : "--host, --port";
-    const attempt = async (address: string): Promise<T> => {
-      try {
-        return await open(address);
-      } catch (error) {
-        const place = `${formatUrlHost(address)}:${port}`;
-        throw new Error(`Cannot listen on ${place} (${flags}): ${describeWithCode(error)}`, { cause: error });
-      }
-    };
-    try {
-      return await attempt(host);
-    } catch (error) {
-      if (!isDefault || !NO_IPV6.test(describeWithCode(error))) throw error;
-      const listening = await attempt(ANY_IPV4);
-      if (!hasWarned)
-        logger.warn(`the kernel has no IPv6: listening on ${ANY_IPV4}, all IPv4 addresses, instead of ::`);
-      hasWarned = true;
-      return listening;
-    }
-  };
+function adminPlace({ adminHost: host, isDefaultAdminHost: isDefault, adminPort: port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--admin-host, --admin-port" };
 }
 
-/** With the system's code, which not every message repeats. */
-function describeWithCode(error: unknown): string {
-  const [message, code] = [messageOf(error), codeOf(error)];
-  return message.includes(code) ? message : `${message} (${code})`;
+function trafficPlace({ host, isDefaultHost: isDefault, port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--host, --port" };
 }
 
 function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {

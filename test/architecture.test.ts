@@ -57,7 +57,6 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   ingress: {
     uses: [
       "access",
-      "address",
       "admin",
       "clock",
       "config",
@@ -71,7 +70,6 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "renew",
       "sandbox",
       "version",
-      "values",
     ],
   },
   main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },

@@ -17,13 +17,8 @@ import { type Clock, sleep } from "../clock.ts";
 import type { OtlpConfig } from "./otlp-config.ts";
 import type { Logger } from "../log/logger.ts";
 import type { HistogramCell, HistogramSource } from "./cells.ts";
-import {
-  type InstrumentSpec,
-  listHostInstruments,
-  listProcessInstruments,
-  listProxyInstruments,
-  listSourceInstruments,
-} from "./instruments.ts";
+import { type InstrumentSpec, listProxyInstruments, listSourceInstruments } from "./instruments.ts";
+import { listHostInstruments, listProcessInstruments } from "./process-instruments.ts";
 import { watchEventLoop } from "./event-loop.ts";
 import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 import { createProxyCells } from "./proxy-cells.ts";

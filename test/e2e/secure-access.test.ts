@@ -76,7 +76,7 @@ test("ingress accepts the links that ingress sign makes, and follows its keys fi
   await rotate(`b=${SECRETS.b}\n`, "keys read again");
   expect(await statusOf(linkA)).toBe(401);
   expect(await statusOf(linkB)).toBe(200);
-  await rotate(`b=${SECRETS.b}\na=broken\n`, "the keys stay as they were");
+  await rotate(`b=${SECRETS.b}\na=broken\n`, "keeping the earlier keys");
   expect(await statusOf(linkB)).toBe(200);
 
   const output = ingress.readOutput();
