@@ -1,11 +1,11 @@
 import { createAccessChecker } from "./access/checker.ts";
-import { createFailureLimiter } from "./access/failure-limiter.ts";
+import { FailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import type { HealthCheck } from "./admin/health.ts";
 import { type Clock, sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
-import { createDescriptors } from "./host/descriptors.ts";
+import { Descriptors } from "./host/descriptors.ts";
 import { createListening, type ListenPlace } from "./host/listening.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
@@ -98,7 +98,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
-  const failures = createFailureLimiter({
+  const failures = new FailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
       logger.warn("too many wrong signatures for a sandbox, answering 429 to its new links: somebody may be guessing", {
@@ -130,8 +130,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       instance: seams.instance,
     },
   );
-  const descriptors = createDescriptors({ clock, logger });
-  descriptors.onLook((pressure) => proxy.relieve(pressure));
+  const descriptors = new Descriptors({ clock, logger });
+  descriptors.onCount((pressure) => proxy.relieve(pressure));
   let faults = 0;
   metrics.observe({
     internalFaults: () => faults,

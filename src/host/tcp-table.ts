@@ -19,7 +19,7 @@ export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
  * Least time between the starts of two readings, in milliseconds. An answer comes at most this late, plus the time of
  * the reading.
  */
-export const TCP_LOOK_INTERVAL_MS = 1_000;
+export const TCP_READ_INTERVAL_MS = 1_000;
 
 /**
  * The best state of this process's connections to an address and port, from the kernel:
@@ -34,19 +34,19 @@ export type TcpState = "established" | "connecting" | "none" | "unknown";
 export interface TcpTable {
   /**
    * Returns the state of connections to `address` (an IP address; a name is `unknown`) and `port`. The reading begins
-   * after the call, so an answer is never older than its question. All calls within `TCP_LOOK_INTERVAL_MS` share one
+   * after the call, so an answer is never older than its question. All calls within `TCP_READ_INTERVAL_MS` share one
    * reading. Never rejects.
    */
   stateOf(address: string, port: number): Promise<TcpState>;
 }
 
 /** The states of the requested remotes in one reading. Empty if the reading failed. */
-type Look = ReadonlyMap<string, TcpState>;
+type TcpReading = ReadonlyMap<string, TcpState>;
 
 /** The callers that share a reading that has not begun. */
 interface Batch {
   readonly asked: Set<string>;
-  readonly look: Promise<Look>;
+  readonly reading: Promise<TcpReading>;
 }
 
 /**
@@ -62,26 +62,26 @@ export function createTcpTable(options: {
   const { clock, read = readBytes, ownSockets = () => readOwnSockets() } = options;
   // The kernel prints addresses in the machine's byte order. All released binaries are little-endian.
   const isReadable = endianness() === "LE";
-  let lookedAt = Number.NEGATIVE_INFINITY;
-  let looking: Promise<Look> | undefined;
+  let readAt = Number.NEGATIVE_INFINITY;
+  let current: Promise<TcpReading> | undefined;
   let next: Batch | undefined;
 
-  const look = async (asked: ReadonlySet<string>): Promise<Look> => {
+  const reading = async (asked: ReadonlySet<string>): Promise<TcpReading> => {
     // If a reading takes longer than the interval, there is still only one at a time.
-    await looking;
+    await current;
     // From here on, callers join the next batch.
     next = undefined;
-    lookedAt = clock.monotonic();
-    looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, TcpState>());
-    return looking;
+    readAt = clock.monotonic();
+    current = readStates(asked, { read, ownSockets }).catch(() => new Map<string, TcpState>());
+    return current;
   };
   const createBatch = (): Batch => {
-    const waitMs = lookedAt + TCP_LOOK_INTERVAL_MS - clock.monotonic();
+    const waitMs = readAt + TCP_READ_INTERVAL_MS - clock.monotonic();
     const asked = new Set<string>();
     return {
       asked,
       // Callers in the same turn of the event loop share the reading, so it never begins at once.
-      look: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look(asked)))),
+      reading: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(reading(asked)))),
     };
   };
   return {
@@ -91,15 +91,15 @@ export function createTcpTable(options: {
       const key = toTcpKey(canonical, port);
       next ??= createBatch();
       next.asked.add(key);
-      return (await next.look).get(key) ?? "unknown";
+      return (await next.reading).get(key) ?? "unknown";
     },
   };
 }
 
-async function lookAt(
+async function readStates(
   asked: ReadonlySet<string>,
   from: { readonly read: ReadBytes; readonly ownSockets: ReadOwnSockets },
-): Promise<Look> {
+): Promise<TcpReading> {
   const tables = await Promise.all(TCP_FILES.map((file) => from.read(file, TCP_TABLE_MAX_BYTES)));
   const index = indexTcpTable(tables, { maxBytes: TCP_TABLE_MAX_BYTES, asked });
   const own = index.remotes.size === 0 ? undefined : await from.ownSockets();

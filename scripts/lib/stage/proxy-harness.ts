@@ -1,6 +1,6 @@
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { parseAccessKeys } from "../../../src/access/keys.ts";
-import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../../src/address.ts";
 import { type Clock, systemClock } from "../../../src/clock.ts";
 import { createTcpTable } from "../../../src/host/tcp-table.ts";
@@ -64,7 +64,7 @@ export function startProxy(
       metrics: noProxyMetrics,
       access: createAccessChecker({
         keys: () => keys,
-        failures: createFailureLimiter({ clock: accessClock }),
+        failures: new FailureLimiter({ clock: accessClock }),
         clock: accessClock,
       }),
       renew: noRenewPublisher,

@@ -2,7 +2,7 @@ import { systemClock } from "../../../src/clock.ts";
 import type { ProviderType } from "../../../src/sandbox/provider.ts";
 import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { resolveIn } from "../../../src/sandbox/look-up.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { SyncLatch } from "../../../src/sandbox/sync-latch.ts";
 import { sandboxRecord } from "./sandbox-objects.ts";
 
@@ -16,7 +16,7 @@ export interface TableProvider extends SandboxProvider {
 }
 
 export function createTableProvider(options: { providerType?: ProviderType; synced?: boolean } = {}): TableProvider {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   let status: ProviderStatus = { synced: options.synced ?? true, fault: undefined, ageMs: 0 };
   const synced = new SyncLatch(systemClock);
   if (status.synced) synced.set();

@@ -12,7 +12,7 @@ import { createObjectWarnings } from "../projection/object-warnings.ts";
 import type { Projection, ProjectOptions } from "../projection/projection.ts";
 import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable } from "../table.ts";
+import { SandboxTable } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface KubernetesProviderOptions {
@@ -52,7 +52,7 @@ class KubernetesProvider implements SandboxProvider {
     this.#clock = options.clock ?? systemClock;
     this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
-    this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
     if (scopes.length === 0) throw new Error("Cannot watch sandboxes: namespaces are missing");
     this.#unsynced = scopes.length;

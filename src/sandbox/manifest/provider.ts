@@ -15,7 +15,7 @@ import type {
   SandboxRecord,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable, type TableReplacement } from "../table.ts";
+import { SandboxTable, type TableReplacement } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface ManifestProviderOptions {
@@ -64,7 +64,7 @@ class ManifestProvider implements SandboxProvider {
 
   constructor(options: ManifestProviderOptions) {
     this.#options = options;
-    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
     this.#pacer = createPacer(options.clock);
     this.#files = new ManifestFiles({

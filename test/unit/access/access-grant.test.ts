@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { type AccessKeys, parseAccessKeys } from "../../../src/access/keys.ts";
 import type { AccessGrant } from "../../../src/access/request.ts";
-import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
 import { formatUriRoute } from "../../../src/route/format-route.ts";
 import { parseRoute } from "../../../src/route/parse-route.ts";
@@ -19,7 +19,7 @@ const SECURED = { accessToken: TOKEN, nowMs: NOW_MS };
 function createStage({ endAtExpiry = false } = {}) {
   const clock = createFakeClock(NOW_MS);
   const state: { keys: AccessKeys | undefined } = { keys: parseAccessKeys(`${KEY_A},${KEY_B}`) };
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   const checker = createAccessChecker({ keys: () => state.keys, failures, clock, endAtExpiry });
   const admit = (kind: AccessGrant["kind"]): AccessGrant => {
     const target = { sandboxId: "my-sandbox", port: 8080 };

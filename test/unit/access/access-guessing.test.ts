@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { type AccessKeys, parseAccessKeys } from "../../../src/access/keys.ts";
 import type { AccessRequest } from "../../../src/access/request.ts";
-import { createFailureLimiter, FAILURE_BURST, SANDBOX_FAILURE_BURST } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter, FAILURE_BURST, SANDBOX_FAILURE_BURST } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
 import { LINK_MISS_BURST, LINK_MISS_LEAK_MS } from "../../../src/access/verified-links.ts";
 import { toIngressError } from "../../../src/errors.ts";
@@ -32,7 +32,7 @@ function withOtherDigits({ expiresB36, signature }: RouteSignature): RouteSignat
 function createStage() {
   const clock = createFakeClock(NOW_MS);
   const state: { keys: AccessKeys | undefined } = { keys: parseAccessKeys(`${KEY_A},${KEY_B}`) };
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   const checker = createAccessChecker({ keys: () => state.keys, failures, clock });
   const ask = (signature: RouteSignature | undefined, change: Partial<AccessRequest> = {}): string => {
     const label = formatLabelRoute({ ...TARGET, signature });

@@ -1,12 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import {
   type Attempt,
-  createFailureLimiter,
+  FailureLimiter,
   EXHAUSTED_WARNING_MS,
   FAILURE_BURST,
   FAILURE_REFILL_MS,
   FAILURE_TABLE_MAX,
-  type FailureLimiter,
   type FailureLimiterOptions,
   SANDBOX_FAILURE_BURST,
   SANDBOX_FAILURE_LEAK_MS,
@@ -27,7 +26,7 @@ const CLIENT = attemptOf("203.0.113.7");
 
 function create(options: Partial<FailureLimiterOptions> = {}) {
   const clock = createFakeClock();
-  return { clock, limiter: createFailureLimiter({ clock, ...options }) };
+  return { clock, limiter: new FailureLimiter({ clock, ...options }) };
 }
 
 function fail(limiter: FailureLimiter, attempt: Attempt, times: number): void {

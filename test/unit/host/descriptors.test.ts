@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { openSync, closeSync } from "node:fs";
 
 import { descriptorFiles, parseDescriptorLimit } from "../../../src/host/descriptor-files.ts";
-import { createDescriptors, DESCRIPTOR_LOOK_MS, type DescriptorPressure } from "../../../src/host/descriptors.ts";
+import { Descriptors, DESCRIPTOR_COUNT_MS, type DescriptorPressure } from "../../../src/host/descriptors.ts";
 import { silentLogger } from "../../../src/log/logger.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
@@ -16,7 +16,7 @@ function startWatch(limit: number | undefined, used = 0) {
   const process = { used, held: 0, countTakesMs: 0, counts: 0 };
   const acts: DescriptorPressure[] = [];
   const heldAtAct: number[] = [];
-  const descriptors = createDescriptors({
+  const descriptors = new Descriptors({
     clock,
     logger,
     files: {
@@ -32,7 +32,7 @@ function startWatch(limit: number | undefined, used = 0) {
       },
     },
   });
-  descriptors.onLook((pressure) => {
+  descriptors.onCount((pressure) => {
     acts.push(pressure);
     heldAtAct.push(process.held);
   });
@@ -40,7 +40,7 @@ function startWatch(limit: number | undefined, used = 0) {
   /** Looks with another number of descriptors in use. */
   const look = (now: number): DescriptorPressure => {
     process.used = now;
-    clock.advance(DESCRIPTOR_LOOK_MS);
+    clock.advance(DESCRIPTOR_COUNT_MS);
     return descriptors.pressure();
   };
   return { clock, logger, process, acts, heldAtAct, descriptors, look };
@@ -119,7 +119,7 @@ test("Descriptors counts shortages, and logs them at most once a minute", () => 
 
 test("Descriptors keeps counting when its listener throws, and logs this once a minute", () => {
   const { clock, logger, look, descriptors } = startWatch(200);
-  descriptors.onLook(() => {
+  descriptors.onCount(() => {
     throw new Error("the port is taken");
   });
   for (let time = 0; time < 100; time++) expect(look(168)).toBe("exhausted");
@@ -171,9 +171,9 @@ test.each<[string | undefined, number | undefined]>([
   expect([parseDescriptorLimit(() => text)]).toEqual([limit]);
 });
 
-test("createDescriptors runs on this system", () => {
+test("Descriptors runs on this system", () => {
   const clock = createFakeClock();
-  const descriptors = createDescriptors({ clock, logger: silentLogger });
+  const descriptors = new Descriptors({ clock, logger: silentLogger });
   descriptors.start();
   expect(descriptors.pressure()).toBe("none");
   expect(descriptors.stats()?.limit).toBeGreaterThan(descriptors.stats()?.open ?? Number.POSITIVE_INFINITY);

@@ -6,7 +6,7 @@ import type { ReadBytes } from "../../../src/host/kernel-files.ts";
 import type { ReadOwnSockets } from "../../../src/host/own-sockets.ts";
 import {
   createTcpTable,
-  TCP_LOOK_INTERVAL_MS,
+  TCP_READ_INTERVAL_MS,
   TCP_TABLE_MAX_BYTES,
   type TcpState,
 } from "../../../src/host/tcp-table.ts";
@@ -249,7 +249,7 @@ test("TcpTable reads once at a time, for any duration of a reading", async () =>
   await eventually(() => readings.length === 2);
   for (let second = 0; second < 5; second++) {
     answers.push(table.stateOf("127.0.0.2", 80));
-    clock.advance(TCP_LOOK_INTERVAL_MS);
+    clock.advance(TCP_READ_INTERVAL_MS);
     await Bun.sleep(0);
   }
   expect(readings).toHaveLength(2);
@@ -274,7 +274,7 @@ test("TcpTable reads once for all calls within a second, and after each of these
   expect(looks).toBe(1);
 
   const second = Array.from({ length: 1_000 }, () => table.stateOf("127.0.0.2", 80));
-  clock.advance(TCP_LOOK_INTERVAL_MS - 1);
+  clock.advance(TCP_READ_INTERVAL_MS - 1);
   expect(looks).toBe(1);
   // Established after the question and before the look: the answer knows it.
   rows = row(LOCAL, "0200007F:0050", "01");

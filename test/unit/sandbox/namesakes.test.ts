@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createSandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
@@ -7,7 +7,7 @@ import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 function createBench() {
   const clock = createFakeClock();
   const logger = createRecordingLogger();
-  return { clock, logger, table: createSandboxTable({ logger, clock }) };
+  return { clock, logger, table: new SandboxTable({ logger, clock }) };
 }
 
 const record = (namespace: string, name = "sb", uid = `${namespace}/${name}`) =>

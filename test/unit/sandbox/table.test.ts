@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../../src/log/logger.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   const ended: SandboxRecord[] = [];
   table.onGenerationEnd((record) => ended.push(record));
   return { table, ended };
@@ -16,7 +16,7 @@ const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
 describe("SandboxTable.lookup", () => {
   test("SandboxTable.lookup finds only records that were set", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const record = sandboxRecord();
     table.set(record);
     expect(table.lookup("sb")).toEqual({ state: "found", record });
@@ -25,7 +25,7 @@ describe("SandboxTable.lookup", () => {
   });
 
   test("SandboxTable.lookup returns ambiguous while a name is in two namespaces, and finds it when one of them is deleted", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const [a, b, c] = ["a", "b", "c"].map((namespace) => sandboxRecord({ namespace, uid: `uid-${namespace}` }));
     if (a === undefined || b === undefined || c === undefined) throw new Error("unreachable");
     for (const record of [a, b, c]) table.set(record);
@@ -76,7 +76,7 @@ describe("SandboxTable.onGenerationEnd", () => {
   });
 
   test("SandboxTable.onGenerationEnd reports a removed object after its removal", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const seen: string[] = [];
     table.onGenerationEnd((record) => seen.push(table.lookup(record.name).state));
     table.set(first);
@@ -86,7 +86,7 @@ describe("SandboxTable.onGenerationEnd", () => {
 
   test("SandboxTable survives a listener that throws, logs it and calls the others", () => {
     const errors: string[] = [];
-    const table = createSandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
+    const table = new SandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
     const ended: SandboxRecord[] = [];
     table.onGenerationEnd(() => {
       throw new Error("broken listener");
@@ -166,7 +166,7 @@ describe("SandboxTable.replaceAll", () => {
   });
 
   test("SandboxTable.beginReplace leaves a record of another namespace out", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     table.replaceAll("a", [sandboxRecord({ namespace: "b" })]);
     expect(table.lookup("sb").state).toBe("not-found");
   });
@@ -175,7 +175,7 @@ describe("SandboxTable.replaceAll", () => {
 test("SandboxTable agrees with a plain model after any sequence of operations", () => {
   for (let seed = 1; seed <= 40; seed += 1) {
     const random = createRandom(seed);
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const model = new Map<string, SandboxRecord>();
     const live = new Map<string, string>();
     table.onGenerationEnd((record) => {
@@ -228,6 +228,6 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
 });
 
 test("SandboxTable.shareNamespace gives equal texts, and stays bounded", () => {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   for (let i = 0; i < 25_000; i += 1) expect(table.shareNamespace(`namespace-${i}`)).toBe(`namespace-${i}`);
 });
