@@ -13,8 +13,8 @@ const TARGETS: Readonly<Record<string, Bun.Build.CompileTarget>> = {
 };
 
 /**
- * Part of the binary, where neither flags nor BUN_OPTIONS take them back: no code from strings, which also refuses preloads and
- * any module that is not compiled in, and no native add-ons.
+ * Part of the binary, where neither flags nor BUN_OPTIONS take them back: no code from strings, which also refuses
+ * preloads and any module that is not compiled in, and no native add-ons.
  */
 const EXEC_ARGV = [
   "--disallow-code-generation-from-strings=strict",

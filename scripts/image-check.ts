@@ -8,7 +8,9 @@ import { findFreePort } from "./lib/free-port.ts";
 import { createMemoryLimit, readPeakResidentBytes, type MemoryLimit } from "./lib/image/memory-limit.ts";
 
 const ROOT = join(import.meta.dir, "..");
-/** The base of the Dockerfile without its tag and digest, which only stand there. BASE_PACKAGES are those of this base. */
+/**
+ * The base of the Dockerfile without its tag and digest, which only stand there. BASE_PACKAGES are those of this base.
+ */
 const BASE = "gcr.io/distroless/base-nossl-debian12";
 /** The packages that the base is made of, as far as it holds files that programs read. */
 const BASE_PACKAGES = ["base-files", "ca-certificates", "libc6", "media-types", "netbase", "tzdata"];

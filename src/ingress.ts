@@ -29,7 +29,9 @@ import { buildInfo, formatBuildInfo } from "./version.ts";
  * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
-/** Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted. */
+/**
+ * Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted.
+ */
 const FAULTS_LOGGED_MAX = 20;
 /** Maximum number of places of a stack that are logged. */
 const FAULT_PLACES_MAX = 10;

@@ -43,9 +43,10 @@ export const SANDBOX_FAILURE_BURST = 1_000;
 export const SANDBOX_FAILURE_LEAK_MS = 100;
 
 /**
- * Maximum number of clients, sites and sandboxes remembered, each. Three full tables take 35 MB of heap; only an attack fills them.
- * One sandbox cannot: its budget allows 1,000 failures and then 10 a second, and a client that failed once is forgotten
- * after 6 s. Attacks on tens of sandboxes can. Then the clients with the fewest failures are forgotten first.
+ * Maximum number of clients, sites and sandboxes remembered, each. Three full tables take 35 MB of heap; only an attack
+ * fills them. One sandbox cannot: its budget allows 1,000 failures and then 10 a second, and a client that failed once
+ * is forgotten after 6 s. Attacks on tens of sandboxes can. Then the clients with the fewest failures are forgotten
+ * first.
  */
 export const FAILURE_TABLE_MAX = 65_536;
 
@@ -97,7 +98,8 @@ export interface FailureLimiterOptions {
 }
 
 /**
- * Counts failed signature checks in bounded memory; `LeakyBuckets` says what a full table does. Synchronous; never throws.
+ * Counts failed signature checks in bounded memory; `LeakyBuckets` says what a full table does. Synchronous; never
+ * throws.
  */
 export class FailureLimiter {
   readonly #options: FailureLimiterOptions;

@@ -18,9 +18,9 @@ const MARGIN_MIN = 64;
 const MARGIN_MAX = 4_096;
 
 /**
- * Maximum number of descriptors held in reserve. They are released when descriptors are exhausted, after the listener has stopped
- * accepting, so that only probes, the watch and requests in flight can use them. The Kubernetes client needs one for
- * each namespace; a scrape and a probe need one each.
+ * Maximum number of descriptors held in reserve. They are released when descriptors are exhausted, after the listener
+ * has stopped accepting, so that only probes, the watch and requests in flight can use them. The Kubernetes client
+ * needs one for each namespace; a scrape and a probe need one each.
  */
 const RESERVE_MAX = 64;
 

@@ -20,8 +20,8 @@ export interface ListenPlace {
 export type Listen = <T>(place: ListenPlace, open: (host: string) => T | Promise<T>) => Promise<T>;
 
 /**
- * Creates a function that opens ports. Its error names the address and the flags that choose it. The default address, `::`,
- * becomes `0.0.0.0` if the kernel has no IPv6; one warning reports this.
+ * Creates a function that opens ports. Its error names the address and the flags that choose it. The default address,
+ * `::`, becomes `0.0.0.0` if the kernel has no IPv6; one warning reports this.
  */
 export function createListening(logger: Pick<Logger, "warn">): Listen {
   let hasWarned = false;

@@ -10,8 +10,8 @@ import { indexTcpTable, type TcpIndex, toTcpKey } from "./tcp-rows.ts";
 const TCP_FILES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
 
 /**
- * Maximum number of bytes read of one file: about 110,000 rows of 150 bytes. For 20,000 rows, the kernel takes 20 ms off the event
- * loop, and indexing takes 3.5 ms on it; so the largest table takes about 20 ms there.
+ * Maximum number of bytes read of one file: about 110,000 rows of 150 bytes. For 20,000 rows, the kernel takes 20 ms
+ * off the event loop, and indexing takes 3.5 ms on it; so the largest table takes about 20 ms there.
  */
 export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
 

@@ -31,14 +31,14 @@ const ID_RULE = `the sandbox id must be 1 to ${SANDBOX_ID_MAX_LENGTH} letters, d
 /**
  * Finds the route of a request, by syntax alone (docs/contract.md §2).
  *
- * In header mode the first of `OpenSandbox-Ingress-To`, its deprecated spelling and `Host` that is not blank decides: if
- * it is invalid, the next one is not tried. In URI mode only the path is read. Header and URI forms are used as sent. The
- * host form is lower-cased as a whole, with its credential, because host names have no case (RFC 9110 §4.2.3). Nothing is
- * percent-decoded.
+ * In header mode the first of `OpenSandbox-Ingress-To`, its deprecated spelling and `Host` that is not blank decides:
+ * if it is invalid, the next one is not tried. In URI mode only the path is read. Header and URI forms are used as
+ * sent. The host form is lower-cased as a whole, with its credential, because host names have no case (RFC 9110
+ * §4.2.3). Nothing is percent-decoded.
  *
  * Takes time linear in the input's length: long texts are only searched, and patterns with repetition are anchored and
- * bounded. Throws IngressError: `route_missing` if nothing names a sandbox,
- * `route_invalid` if the name of one breaks the rules. Messages contain no client input.
+ * bounded. Throws IngressError: `route_missing` if nothing names a sandbox, `route_invalid` if the name of one breaks
+ * the rules. Messages contain no client input.
  */
 export function parseRoute(input: RouteInput, mode: RouteMode): Route {
   if (mode === "uri") return parseUriRoute(input.path);
@@ -51,8 +51,8 @@ export function parseRoute(input: RouteInput, mode: RouteMode): Route {
 
 /**
  * Parses `[http[s]://]<label>[.<domain>][:<port>]`, where the label is `<id>-<port>` or
- * `<id>-<port>-<expires>-<signature>`. The part after the label is ignored, but must not contain white space or a comma:
- * a comma means that two field lines were joined.
+ * `<id>-<port>-<expires>-<signature>`. The part after the label is ignored, but must not contain white space or a
+ * comma: a comma means that two field lines were joined.
  */
 function parseHostStyle(value: string, form: RouteForm, path: string): Route {
   const hostAndPort = value.replace(/^https?:\/\//i, "");
@@ -91,8 +91,8 @@ function cutAtLastHyphen(text = ""): readonly [before: string, after: string] | 
 }
 
 /**
- * Parses `/<id>/<port>[/<rest>]`. If the rest begins with `<expires>/<signature>`, the route looks signed. The access check
- * decides whether these two are a credential or a part of the path, so the result has both paths.
+ * Parses `/<id>/<port>[/<rest>]`. If the rest begins with `<expires>/<signature>`, the route looks signed. The access
+ * check decides whether these two are a credential or a part of the path, so the result has both paths.
  */
 function parseUriRoute(path: string): Route {
   if (path.length < 2 || !path.startsWith("/")) throw missing(URI_FORM);

@@ -1,6 +1,6 @@
 /**
- * The longest sandbox id, in characters: a Kubernetes object name is a DNS subdomain of at most 253 characters (RFC 1123;
- * Kubernetes "Object Names and IDs"). Longer ids name nothing, so they are refused before any look-up.
+ * The longest sandbox id, in characters: a Kubernetes object name is a DNS subdomain of at most 253 characters (RFC
+ * 1123; Kubernetes "Object Names and IDs"). Longer ids name nothing, so they are refused before any look-up.
  */
 export const SANDBOX_ID_MAX_LENGTH = 253;
 
@@ -8,9 +8,9 @@ export const SANDBOX_ID_MAX_LENGTH = 253;
 const EXPIRES_MAX = "3w5e11264sgsf";
 
 /**
- * A sandbox id: RFC 3986's unreserved characters and sub-delims, without the comma. These need no encoding in a path and
- * cannot be mistaken for a list, a URL or white space in a header field. Some of them cannot be in a Kubernetes name, but
- * AgentSandbox ids are mapped to names (docs/contract.md §1).
+ * A sandbox id: RFC 3986's unreserved characters and sub-delims, without the comma. These need no encoding in a path
+ * and cannot be mistaken for a list, a URL or white space in a header field. Some of them cannot be in a Kubernetes
+ * name, but AgentSandbox ids are mapped to names (docs/contract.md §1).
  */
 const SANDBOX_ID = /^[A-Za-z0-9\-._~!$&'()*+;=]{1,253}$/;
 

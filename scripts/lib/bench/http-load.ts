@@ -16,8 +16,8 @@ export interface HttpRequest {
   /** Bytes of the body of a POST. */
   readonly bodyBytes?: number;
   /**
-   * Each connection carries one request. Servers that close without a `Connection: close` in the answer, as Bun's does by
-   * itself, make wrk count a failed read behind each whole answer.
+   * Each connection carries one request. Servers that close without a `Connection: close` in the answer, as Bun's does
+   * by itself, make wrk count a failed read behind each whole answer.
    */
   readonly closes?: boolean;
   /** Values of the named header, used in turn. */

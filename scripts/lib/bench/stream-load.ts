@@ -1,4 +1,5 @@
-// stream-load.ts: event streams that are held open, and how late their frames come. No load generator of Debian does this.
+// stream-load.ts: event streams that are held open, and how late their frames come. No load generator of Debian does
+// this.
 import { endWithParent } from "./child-process.ts";
 import { buildHead, openAll, readRawLoad } from "./raw-load.ts";
 import { LatencyHistogram } from "./statistics.ts";

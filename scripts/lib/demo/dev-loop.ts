@@ -16,8 +16,9 @@ export interface DevLoopOptions {
 }
 
 /**
- * Keeps an ingress running from source, started again after each change; one that does not start, or ends, waits for the
- * next change. (`bun --watch` is no help: the ingress replaces its own process at start, and the flag is gone with the old one.)
+ * Keeps an ingress running from source, started again after each change; one that does not start, or ends, waits for
+ * the next change. (`bun --watch` is no help: the ingress replaces its own process at start, and the flag is gone with
+ * the old one.)
  */
 export async function runDevLoop(options: DevLoopOptions): Promise<void> {
   const { folder, start } = options;

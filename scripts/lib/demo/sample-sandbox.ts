@@ -21,9 +21,9 @@ export interface EventFrame {
 }
 
 /**
- * Something to route to: a page at `/`, what arrived at `/echo`, an event stream at `/events` (frames are JSON and an empty
- * line, `?count=` of them, unbounded by default, every `?interval=` ms), the SHA-256 of a body at `/upload`, a WebSocket echo
- * at `/ws`. Port 0 takes a free one. Throws when the address cannot be listened on.
+ * Something to route to: a page at `/`, what arrived at `/echo`, an event stream at `/events` (frames are JSON and an
+ * empty line, `?count=` of them, unbounded by default, every `?interval=` ms), the SHA-256 of a body at `/upload`, a
+ * WebSocket echo at `/ws`. Port 0 takes a free one. Throws when the address cannot be listened on.
  */
 export function startSampleSandbox(name: string, options: { address: string; port: number }): SampleSandbox {
   const server = Bun.serve({

@@ -12,8 +12,8 @@ export interface MemoryLimit extends Disposable {
 }
 
 /**
- * A memory cgroup below this process's own, so that it stays under whatever bounds us. Where none can be made (no right to,
- * or cgroup v2, which gives no controller to a child of a group that holds processes) memory is only measured, and
+ * A memory cgroup below this process's own, so that it stays under whatever bounds us. Where none can be made (no right
+ * to, or cgroup v2, which gives no controller to a child of a group that holds processes) memory is only measured, and
  * the description says so. https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
  */
 export function createMemoryLimit(maxBytes: number): MemoryLimit {

@@ -20,8 +20,9 @@ export function countPlainStep(ending: Ending): Counts {
 }
 
 /**
- * The counts of a `bun test` run, of which the JUnit report says only what got as far as running: a run that ends badly with
- * no failed test in the report (a file that does not load, a crash, a time limit), or that ran nothing, counts as one failure.
+ * The counts of a `bun test` run, of which the JUnit report says only what got as far as running: a run that ends badly
+ * with no failed test in the report (a file that does not load, a crash, a time limit), or that ran nothing, counts as
+ * one failure.
  */
 export function countTestRun(ending: Ending, junit: string | undefined): Counts {
   const { tests, failed, skipped } = parseJunitTotals(junit ?? "");

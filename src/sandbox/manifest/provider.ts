@@ -30,8 +30,8 @@ export interface ManifestProviderOptions {
 }
 
 /**
- * Maximum number of sandboxes in all manifests together: as many as a large cluster has. More is a mistake and would fill the
- * memory.
+ * Maximum number of sandboxes in all manifests together: as many as a large cluster has. More is a mistake and would
+ * fill the memory.
  */
 const SANDBOXES_MAX = 200_000;
 
