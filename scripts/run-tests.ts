@@ -1,4 +1,4 @@
-// run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares what they need; all of them without a name.
+// run-tests.ts [STEP …]: the steps of `scripts/test`, which prepares their needs; all steps without a name.
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { APPS } from "./lib/apps/app-parts.ts";
@@ -24,14 +24,14 @@ const MINUTE_MS = 60_000;
 const PROXY_VARIABLES = ["http_proxy", "https_proxy", "HTTP_PROXY", "HTTPS_PROXY", "all_proxy", "ALL_PROXY"];
 
 interface Step {
-  /** As it is named on the command line and in reports. */
+  /** The name on the command line and in reports. */
   readonly name: string;
-  /** Steps that run before it, also when only this one is named. */
+  /** Steps that must run before it, even if only this one is named. */
   readonly needs?: readonly string[];
   readonly command: readonly string[];
-  /** Far above what it takes; a step that reaches it hangs. */
+  /** Far above its usual time. A step that reaches it hangs. */
   readonly maxMs: number;
-  /** `bun test`, which leaves a report with counts; other steps are one check each. */
+  /** A `bun test` run, whose report has counts. Other steps are one check each. */
   readonly isTestRun?: boolean;
   /** Why it cannot run on this machine, and what to do about it. */
   readonly skipReason?: string | undefined;
@@ -40,7 +40,7 @@ interface Step {
 /** The longest time of one test, in milliseconds. Bun's default of 5 s is too short for a busy machine, and bunfig.toml cannot set it. */
 const TEST_MAX_MS = MINUTE_MS;
 
-const BUN_TEST = [...BUN_TEST, `--timeout=${TEST_MAX_MS}`] as const;
+const BUN_TEST = [BUN, "test", "--isolate", `--timeout=${TEST_MAX_MS}`] as const;
 
 const STEPS: readonly Step[] = [
   { name: "types", command: [BUN, "check"], maxMs: 3 * MINUTE_MS },
@@ -54,7 +54,7 @@ const STEPS: readonly Step[] = [
       Bun.which("shellcheck") === null ? "shellcheck is missing; get it with: apt-get install shellcheck" : undefined,
   },
   { name: "build", command: ["scripts/build"], maxMs: 3 * MINUTE_MS },
-  // Where they cannot be had, the tests that need them say so.
+  // If these are missing, the tests that need them report it.
   ...(canHaveKubeBinaries()
     ? [{ name: "api-server", command: ["scripts/kube", "--build"], maxMs: KUBE_BUILD_MAX_MS }]
     : []),
@@ -113,7 +113,7 @@ function findImageCheckObstacle(): string | undefined {
 
 interface StepResult {
   readonly counts: Counts;
-  /** Why something in it was skipped. */
+  /** Why a part of it was skipped. */
   readonly reasons: readonly string[];
 }
 
@@ -164,7 +164,7 @@ async function main(names: readonly string[]): Promise<number> {
     try {
       results.push(await runStep(step));
     } catch (error) {
-      // A program that is not there; the other steps still have something to say.
+      // The program is missing. The other steps still run.
       console.log(`FAIL  ${step.name}: ${error instanceof Error ? error.message : String(error)}`);
       results.push({ counts: { passed: 0, failed: 1, skipped: 0 }, reasons: [] });
     }

@@ -1,4 +1,4 @@
-// soak.ts: what takes too long for a test. `./scripts/soak --help` says how; exit code 0 or 1.
+// soak.ts: checks that take too long for a test. `./scripts/soak --help` describes them; exit code 0 or 1.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,12 +19,12 @@ import { startUpstreamServer, UPSTREAM_SERVERS } from "./lib/stage/upstream-serv
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
 const GIGABYTE = 1024 ** 3;
 const BLOCK = new Uint8Array(1024 * 1024).fill(0x61);
-/** Resident memory while gigabytes pass: what an idle ingress has, about 10 MB a stream, and garbage. */
+/** Bound on resident memory while gigabytes pass: an idle ingress, about 10 MB per stream, and garbage. */
 const TRANSFER_RESIDENT_MAX_BYTES = 400 * 1024 * 1024;
 const STREAMS = 2_000;
-/** Plain requests of which the median is compared. */
+/** Plain requests in the median. */
 const SAMPLES = 200;
-/** A plain request beside the streams may take so many times as long as alone, on a machine that does other things. */
+/** How many times as long a plain request beside the streams may take, on a machine that also does other things. */
 const STREAMS_DELAY_RATIO_MAX = 3;
 
 interface SoakOptions {
@@ -33,7 +33,7 @@ interface SoakOptions {
   readonly gigabytes: number;
 }
 
-/** Gives a line about what was seen; throws when it was wrong. */
+/** Returns a line about the result. Throws if it is wrong. */
 type Case = (options: SoakOptions) => Promise<string>;
 
 const CASES: Readonly<Record<string, Case>> = {
@@ -68,7 +68,7 @@ async function residentBytes(ingress: IngressProcess): Promise<number> {
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** Gigabytes in both directions; every byte arrives, and the ingress holds only a little of it. */
+/** Gigabytes in both directions: every byte arrives, and the ingress holds only a little of it. */
 async function transfer({ gigabytes }: SoakOptions): Promise<string> {
   await using ingress = await startStage();
   const total = gigabytes * GIGABYTE;
@@ -118,7 +118,7 @@ function endlessBlocks(total: number): ReadableStream<Uint8Array> {
   );
 }
 
-/** POSTs whose pauses lie around the time at which each server closes an idle connection. */
+/** POSTs with pauses around the time at which each server closes an idle connection. */
 async function keepAlive({ random, durationMs }: SoakOptions): Promise<string> {
   await using ingress = await startStage();
   const lines: string[] = [];
@@ -146,7 +146,7 @@ async function raceAgainst(
   const deadline = performance.now() + options.durationMs;
   const sent: string[] = [];
   const failed: string[] = [];
-  // Several clients, each with pauses of its own: half a second before the limit to half a second behind it.
+  // Several clients with different pauses, from half a second before the limit to half a second after it.
   const client = async (id: number): Promise<void> => {
     const connection = await openRaw(portOf(ingress));
     for (let n = 0; performance.now() < deadline; n++) {
@@ -170,7 +170,7 @@ async function raceAgainst(
   return line;
 }
 
-/** A plain request takes as long beside thousands of quiet streams as alone. */
+/** A plain request beside thousands of quiet streams takes as long as without them. */
 async function streams(): Promise<string> {
   await using ingress = await startStage();
   using sandbox = Bun.serve({
@@ -214,7 +214,7 @@ async function streams(): Promise<string> {
   return seen;
 }
 
-/** Two sandboxes take turns at two addresses while requests and tunnels are under way: nothing crosses. */
+/** Two sandboxes swap two addresses while requests and tunnels are open: nothing crosses. */
 async function swap({ random, durationMs }: SoakOptions): Promise<string> {
   await using proxy = startProxy();
   await using stage = createAddressSwap(proxy);

@@ -1,8 +1,7 @@
 import { createAccessChecker } from "./access/checker.ts";
-import { createFailureLimiter } from "./access/failure-limiter.ts";
+import { FailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
 import { createAdminToken } from "./access/admin-token.ts";
-import { formatUrlHost } from "./address.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
 import { createDebugPages } from "./admin/debug-pages.ts";
 import { createAdminGate } from "./admin/gate.ts";
@@ -11,7 +10,8 @@ import { SandboxList } from "./admin/sandbox-list.ts";
 import type { StatusParts } from "./admin/status.ts";
 import { sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
-import { createDescriptors } from "./host/descriptors.ts";
+import { Descriptors } from "./host/descriptors.ts";
+import { createListening, type ListenPlace } from "./host/listening.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
 import { listPlaces, nameFault } from "./process/fault.ts";
@@ -26,7 +26,6 @@ import { noRenewPublisher } from "./renew/publisher.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
-import { codeOf, messageOf } from "./values.ts";
 
 /**
  * How long Redis may take to disconnect after the drain, in milliseconds. At the same time the metrics take at most 2
@@ -34,14 +33,12 @@ import { codeOf, messageOf } from "./values.ts";
  * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
-/** Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted. */
+/**
+ * Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted.
+ */
 const FAULTS_LOGGED_MAX = 20;
 /** Maximum number of places of a stack that are logged. */
 const FAULT_PLACES_MAX = 10;
-/** The system's codes on a kernel without IPv6 (`ipv6.disable=1`), or without an interface that has it. */
-const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
-const ANY_IPV4 = "0.0.0.0";
-
 /** The program's access to the world. Tests replace it. */
 export interface IngressSeams extends SourceSeams {
   readonly process: ProcessProbe;
@@ -100,7 +97,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     clock,
   });
   const adminToken = createAdminToken({ file: config.adminTokenFile, logger, clock });
-  const failures = createFailureLimiter({
+  const failures = new FailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
       logger.warn("too many wrong signatures for a sandbox, answering 429 to its new links: somebody may be guessing", {
@@ -133,8 +130,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       instance: seams.instance,
     },
   );
-  const descriptors = createDescriptors({ clock, logger });
-  descriptors.onLook((pressure) => proxy.relieve(pressure));
+  const descriptors = new Descriptors({ clock, logger });
+  descriptors.onCount((pressure) => proxy.relieve(pressure));
   let faults = 0;
   const sources: MetricsSources = {
     internalFaults: () => faults,
@@ -200,12 +197,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
     await adminToken.start();
     // The admin port opens first and closes last, because it reports on the rest.
-    const listen = createListening(config, logger);
-    const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
+    const listen = createListening(logger);
+    const adminPort = (await listen(adminPlace(config), async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
     await renew.start();
     if (isDraining()) return { port: 0, adminPort };
-    const port = await listen("traffic", (host) => proxy.start(host));
+    const port = await listen(trafficPlace(config), (host) => proxy.start(host));
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
@@ -245,44 +242,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   };
 }
 
-/**
- * Opens ports. Whatever the system says when that fails, the error names the flags that chose the address. An address that
- * nobody chose, `::`, gives way to `0.0.0.0` where the kernel has no IPv6; that is said once.
- */
-function createListening(config: Config, logger: Logger) {
-  let hasWarned = false;
-  const flagsOf = {
-    admin: { host: config.adminHost, isDefault: config.isDefaultAdminHost, port: config.adminPort },
-    traffic: { host: config.host, isDefault: config.isDefaultHost, port: config.port },
-  };
-  return async <T>(which: "admin" | "traffic", open: (host: string) => T | Promise<T>): Promise<T> => {
-    const { host, isDefault, port } = flagsOf[which];
-    const flags = which === "admin" ? "--admin-host, --admin-port" : "--host, --port";
-    const attempt = async (address: string): Promise<T> => {
-      try {
-        return await open(address);
-      } catch (error) {
-        const place = `${formatUrlHost(address)}:${port}`;
-        throw new Error(`Cannot listen on ${place} (${flags}): ${describeWithCode(error)}`, { cause: error });
-      }
-    };
-    try {
-      return await attempt(host);
-    } catch (error) {
-      if (!isDefault || !NO_IPV6.test(describeWithCode(error))) throw error;
-      const listening = await attempt(ANY_IPV4);
-      if (!hasWarned)
-        logger.warn(`the kernel has no IPv6: listening on ${ANY_IPV4}, all IPv4 addresses, instead of ::`);
-      hasWarned = true;
-      return listening;
-    }
-  };
+function adminPlace({ adminHost: host, isDefaultAdminHost: isDefault, adminPort: port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--admin-host, --admin-port" };
 }
 
-/** With the system's code, which not every message repeats. */
-function describeWithCode(error: unknown): string {
-  const [message, code] = [messageOf(error), codeOf(error)];
-  return message.includes(code) ? message : `${message} (${code})`;
+function trafficPlace({ host, isDefaultHost: isDefault, port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--host, --port" };
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {

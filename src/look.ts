@@ -1,5 +1,5 @@
 import { createAccessChecker } from "./access/checker.ts";
-import { createFailureLimiter } from "./access/failure-limiter.ts";
+import { FailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
 import { type ExplainAnswer, toExplainAnswer } from "./admin/explain-page.ts";
 import { SandboxList, type SandboxPage } from "./admin/sandbox-list.ts";
@@ -90,7 +90,7 @@ export async function createLook(config: Config, seams: SourceSeams & { readonly
         maxBodyBytes: config.maxBodyBytes,
         clock,
         provider,
-        access: createAccessChecker({ keys: () => keys.current(), failures: createFailureLimiter({ clock }), clock }),
+        access: createAccessChecker({ keys: () => keys.current(), failures: new FailureLimiter({ clock }), clock }),
         resolveClientAddress: createClientAddressResolver(config.trustedProxies),
         ensureSynced: createSyncGate(provider),
         locate: (hostPort) => locator.locateHostPort(hostPort),

@@ -136,7 +136,7 @@ async function runLookCommand(name: "explain" | "sandboxes", args: readonly stri
 /** Starts the program again, once, if the runtime needs another environment; see `planRestart`. */
 async function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: number): Promise<void> {
   const plan = planRestart(process.env, { maxHeaderBytes, isRestarted });
-  if (plan.kind === "go-on") return;
+  if (plan.kind === "continue") return;
   if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
   const script = isCompiled() ? [] : [Bun.main];
   const argv = [process.argv0, ...script, ...args];

@@ -1,3 +1,6 @@
+/** RFC 6335 §6; 0 is reserved. */
+const PORT_MAX = 65_535;
+
 /** Whether a value is an object: not null, and not an array. */
 export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
   return typeof value === "object" && value !== null && !Array.isArray(value);
@@ -16,4 +19,11 @@ export function messageOf(thrown: unknown): string {
 /** The `code` of a thrown value, such as `ENOENT`; empty if it has none. */
 export function codeOf(thrown: unknown): string {
   return thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+}
+
+/** Parses a port: 1 to 65535 in decimal digits, without a leading zero. Undefined if the text is not one. */
+export function parsePort(text: string): number | undefined {
+  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
+  const port = Number(text);
+  return port <= PORT_MAX ? port : undefined;
 }

@@ -31,7 +31,9 @@ export const buildInfo: BuildInfo = Object.freeze({
   platform: typeof INGRESS_BUILD_PLATFORM === "string" ? INGRESS_BUILD_PLATFORM : "unknown",
 });
 
-/** One line for `--version` and the log: `0.1.0 (commit 1a2b3c4, built 2026-01-01T00:00:00Z, bun 1.4.5, linux-amd64)`. */
+/**
+ * One line for `--version` and the log: `0.1.0 (commit 1a2b3c4, built 2026-01-01T00:00:00Z, bun 1.4.5, linux-amd64)`.
+ */
 export function formatBuildInfo(info: BuildInfo = buildInfo): string {
   return `${info.version} (commit ${info.commit}, built ${info.buildTime}, bun ${info.bunVersion}, ${info.platform})`;
 }

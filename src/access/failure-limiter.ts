@@ -43,9 +43,10 @@ export const SANDBOX_FAILURE_BURST = 1_000;
 export const SANDBOX_FAILURE_LEAK_MS = 100;
 
 /**
- * Maximum number of clients, sites and sandboxes remembered, each. Three full tables take 35 MB of heap; only an attack fills them.
- * One sandbox cannot: its budget allows 1,000 failures and then 10 a second, and a client that failed once is forgotten
- * after 6 s. Attacks on tens of sandboxes can. Then the clients with the fewest failures are forgotten first.
+ * Maximum number of clients, sites and sandboxes remembered, each. Three full tables take 35 MB of heap; only an attack
+ * fills them. One sandbox cannot: its budget allows 1,000 failures and then 10 a second, and a client that failed once
+ * is forgotten after 6 s. Attacks on tens of sandboxes can. Then the clients with the fewest failures are forgotten
+ * first.
  */
 export const FAILURE_TABLE_MAX = 65_536;
 
@@ -87,16 +88,6 @@ export interface FailureStats {
   readonly sandboxes: number;
 }
 
-/** Counts failed signature checks. Synchronous; never throws. */
-export interface FailureLimiter {
-  /** Whose budget is used up; then an unknown signature must not even be compared. Undefined: nobody's. */
-  throttleOf(attempt: Attempt): ThrottleScope | undefined;
-  /** Counts one failure, for the client, its /48 and the sandbox. */
-  record(attempt: Attempt): void;
-  /** Inspects each remembered sandbox: for metrics. */
-  stats(): FailureStats;
-}
-
 export interface FailureLimiterOptions {
   /** Only its monotonic time is used. */
   readonly clock: Clock;
@@ -106,12 +97,11 @@ export interface FailureLimiterOptions {
   readonly onSandboxExhausted?: (event: SandboxExhausted) => void;
 }
 
-/** Creates a limiter in bounded memory. `LeakyBuckets` says what a full table does. */
-export function createFailureLimiter(options: FailureLimiterOptions): FailureLimiter {
-  return new LeakyFailureLimiter(options);
-}
-
-class LeakyFailureLimiter implements FailureLimiter {
+/**
+ * Counts failed signature checks in bounded memory; `LeakyBuckets` says what a full table does. Synchronous; never
+ * throws.
+ */
+export class FailureLimiter {
   readonly #options: FailureLimiterOptions;
   readonly #clients: LeakyBuckets;
   readonly #sites: LeakyBuckets;
@@ -134,6 +124,7 @@ class LeakyFailureLimiter implements FailureLimiter {
     });
   }
 
+  /** Whose budget is used up; then an unknown signature must not even be compared. Undefined: nobody's. */
   throttleOf(attempt: Attempt): ThrottleScope | undefined {
     if (this.#clients.size === 0) return undefined;
     const { client, site } = keysOf(attempt);
@@ -141,6 +132,7 @@ class LeakyFailureLimiter implements FailureLimiter {
     return this.#sandboxes.isFull(attempt.sandboxUid) ? "sandbox" : undefined;
   }
 
+  /** Counts one failure, for the client, its /48 and the sandbox. */
   record(attempt: Attempt): void {
     const { client, site } = keysOf(attempt);
     this.#failures++;
@@ -150,6 +142,7 @@ class LeakyFailureLimiter implements FailureLimiter {
     if (this.#sandboxes.isFull(attempt.sandboxUid)) this.#tellExhausted(attempt.sandboxUid);
   }
 
+  /** Inspects each remembered sandbox: for metrics. */
   stats(): FailureStats {
     return {
       failures: this.#failures,

@@ -1,4 +1,4 @@
-import { isBase36Code } from "../route/route-syntax.ts";
+import { isKeyId } from "../route/route-syntax.ts";
 
 /**
  * Longest secret, in bytes. Each signature check hashes the secret, and 1 KiB takes only microseconds. SHA-256 gains
@@ -98,7 +98,7 @@ function parseEntry({ text, place }: Entry): readonly [id: string, secret: Uint8
   if (equals < 0) throw fail("is missing its key id; expected <id>=<base64>");
   const id = text.slice(0, equals);
   // An invalid id may be the beginning of a secret whose id is missing, so the message does not repeat it either.
-  if (id.length !== 1 || !isBase36Code(id.charCodeAt(0))) {
+  if (!isKeyId(id)) {
     throw fail("has an invalid key id; expected one character 0-9 or a-z before the =");
   }
   const base64 = text.slice(equals + 1);

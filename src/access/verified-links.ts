@@ -4,8 +4,8 @@ import type { Clock } from "../clock.ts";
 export const VERIFIED_LINKS_MAX = 65_536;
 
 /**
- * Maximum number of links remembered for one sandbox: more ports and expiries than one reader has open. The one that was used
- * longest ago makes room.
+ * Maximum number of links remembered for one sandbox: more ports and expiries than one reader has open. The one that
+ * was used longest ago makes room.
  */
 export const VERIFIED_LINKS_PER_SANDBOX_MAX = 256;
 

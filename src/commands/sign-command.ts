@@ -14,7 +14,8 @@ import { parseDurationMs } from "../config/values.ts";
 import { formatEpochSeconds, parseBase36 } from "../route/expiry.ts";
 import { formatLabelRoute, formatUriRoute } from "../route/format-route.ts";
 import { ROUTE_HEADER } from "../route/parse-route.ts";
-import { isLabelSandboxId, isSandboxId, parsePort, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";
+import { parsePort } from "../values.ts";
+import { isLabelSandboxId, isSandboxId, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";
 
 /** A century. A longer duration is a mistake; a time can be given instead. */
 const EXPIRES_DURATION_MAX_MS = 100 * 365 * 24 * 3_600_000;
@@ -134,8 +135,8 @@ function checkSandboxId(text: string): string {
 }
 
 function checkPort(text: string): number {
-  const port = parsePort(text, 0, text.length);
-  if (port === 0) throw new Error("expected a number from 1 to 65535 without a leading zero");
+  const port = parsePort(text);
+  if (port === undefined) throw new Error("expected a number from 1 to 65535 without a leading zero");
   return port;
 }
 

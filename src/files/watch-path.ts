@@ -13,8 +13,8 @@ export interface PathSnapshot {
   /** The system's message for `unreadable`; otherwise empty. */
   readonly reason: string;
   /**
-   * Path of a file → its signature (`fileSignature`). A file that is being written keeps its old signature; a new one is
-   * missing.
+   * Path of a file → its signature (`fileSignature`). A file that is being written keeps its old signature; a new one
+   * is missing.
    */
   readonly files: ReadonlyMap<string, string>;
 }
@@ -27,8 +27,8 @@ export interface PathWatch {
 
 export interface WatchPathOptions {
   /**
-   * Called once at the start, and then after files have changed, appeared or disappeared and have settled. One call at a
-   * time. A call may bring no change. What it throws is logged.
+   * Called once at the start, and then after files have changed, appeared or disappeared and have settled. One call at
+   * a time. A call may bring no change. What it throws is logged.
    */
   readonly onChange: (snapshot: PathSnapshot) => void | Promise<void>;
   readonly logger: Logger;

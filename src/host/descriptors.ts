@@ -7,10 +7,10 @@ import { messageOf } from "../values.ts";
  * How often descriptors are counted, in milliseconds. Between two counts, a flood of connections must not use up all
  * free descriptors.
  */
-export const DESCRIPTOR_LOOK_MS = 100;
+export const DESCRIPTOR_COUNT_MS = 100;
 
 /** Share of the time that counting may take. Slow counting is done less often. */
-const LOOK_TIME_SHARE = 1 / 50;
+const COUNT_TIME_SHARE = 1 / 50;
 
 /** Descriptors that should stay free: a tenth of the limit within these bounds, and at most half of it. */
 const MARGIN_SHARE = 1 / 10;
@@ -18,9 +18,9 @@ const MARGIN_MIN = 64;
 const MARGIN_MAX = 4_096;
 
 /**
- * Maximum number of descriptors held in reserve. They are released when descriptors are exhausted, after the listener has stopped
- * accepting, so that only probes, the watch and requests in flight can use them. The Kubernetes client needs one for
- * each namespace; a scrape and a probe need one each.
+ * Maximum number of descriptors held in reserve. They are released when descriptors are exhausted, after the listener
+ * has stopped accepting, so that only probes, the watch and requests in flight can use them. The Kubernetes client
+ * needs one for each namespace; a scrape and a probe need one each.
  */
 const RESERVE_MAX = 64;
 
@@ -46,35 +46,13 @@ export interface DescriptorStats {
   readonly exhaustions: number;
 }
 
-/** Observes the process's file descriptors. If the system does not tell, the pressure is always `none`. */
-export interface Descriptors {
-  pressure(): DescriptorPressure;
-  /** Undefined if the system does not tell. */
-  stats(): DescriptorStats | undefined;
-  /**
-   * Registers the function that acts on the pressure. It is called after each count, before the reserve is released.
-   * Its exceptions are logged.
-   */
-  onLook(act: (pressure: DescriptorPressure) => void): void;
-  /** Takes the reserve and starts counting. */
-  start(): void;
-  stop(): void;
-}
-
-export function createDescriptors(options: {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly files?: DescriptorFiles;
-}): Descriptors {
-  return new DescriptorWatch(options.clock, options.logger, options.files ?? descriptorFiles);
-}
-
 /** How many of `limit` should stay free. */
 function marginOf(limit: number): number {
   return Math.floor(Math.min(limit / 2, MARGIN_MAX, Math.max(MARGIN_MIN, limit * MARGIN_SHARE)));
 }
 
-class DescriptorWatch implements Descriptors {
+/** Observes the process's file descriptors. If the system does not tell, the pressure is always `none`. */
+export class Descriptors {
   readonly #clock: Clock;
   readonly #files: DescriptorFiles;
   readonly #log: ShortageLog;
@@ -87,16 +65,18 @@ class DescriptorWatch implements Descriptors {
   /** Releases the reserve; undefined if it is released. */
   #releaseReserve: (() => void) | undefined;
 
-  constructor(clock: Clock, logger: Logger, files: DescriptorFiles) {
-    this.#clock = clock;
-    this.#files = files;
-    this.#log = new ShortageLog(clock, logger);
+  /** @param options `files`: default, the process's own descriptors. */
+  constructor(options: { readonly clock: Clock; readonly logger: Logger; readonly files?: DescriptorFiles }) {
+    this.#clock = options.clock;
+    this.#files = options.files ?? descriptorFiles;
+    this.#log = new ShortageLog(options.clock, options.logger);
   }
 
   pressure(): DescriptorPressure {
     return this.#pressure;
   }
 
+  /** Undefined if the system does not tell. */
   stats(): DescriptorStats | undefined {
     const open = this.#files.count();
     const limit = this.#limit;
@@ -104,10 +84,15 @@ class DescriptorWatch implements Descriptors {
     return { open, limit, shortages: this.#shortages, exhaustions: this.#exhaustions };
   }
 
-  onLook(act: (pressure: DescriptorPressure) => void): void {
+  /**
+   * Registers the function that acts on the pressure. It is called after each count, before the reserve is released.
+   * Its exceptions are logged.
+   */
+  onCount(act: (pressure: DescriptorPressure) => void): void {
     this.#act = act;
   }
 
+  /** Takes the reserve and starts counting. */
   start(): void {
     this.#limit = this.#files.readLimit();
     if (this.#timer !== undefined || this.#limit === undefined) return;
@@ -127,7 +112,7 @@ class DescriptorWatch implements Descriptors {
     const open = this.#files.count();
     const tookMs = this.#clock.monotonic() - startedAt;
     if (open !== undefined) this.#judge(open, limit);
-    const waitMs = Math.max(DESCRIPTOR_LOOK_MS, tookMs / LOOK_TIME_SHARE);
+    const waitMs = Math.max(DESCRIPTOR_COUNT_MS, tookMs / COUNT_TIME_SHARE);
     this.#timer = this.#clock.setTimer(waitMs, () => this.#count(limit));
   }
 

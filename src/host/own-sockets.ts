@@ -4,8 +4,9 @@ import { readdir, stat } from "node:fs/promises";
 const DESCRIPTORS_FOLDER = "/proc/self/fd";
 
 /**
- * Maximum number of descriptors that are searched. 20,000 take 35 to 50 ms: reading the folder 15 ms in a thread, querying the
- * descriptors 15 ms on the event loop, in slices. Other work waited at most 5 ms, mainly for the folder's names.
+ * Maximum number of descriptors that are searched. 20,000 take 35 to 50 ms: reading the folder 15 ms in a thread,
+ * querying the descriptors 15 ms on the event loop, in slices. Other work waited at most 5 ms, mainly for the folder's
+ * names.
  */
 export const OWN_DESCRIPTORS_MAX = 50_000;
 

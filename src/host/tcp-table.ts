@@ -10,8 +10,8 @@ import { indexTcpTable, type TcpIndex, toTcpKey } from "./tcp-rows.ts";
 const TCP_FILES = ["/proc/self/net/tcp", "/proc/self/net/tcp6"] as const;
 
 /**
- * Maximum number of bytes read of one file: about 110,000 rows of 150 bytes. For 20,000 rows, the kernel takes 20 ms off the event
- * loop, and indexing takes 3.5 ms on it; so the largest table takes about 20 ms there.
+ * Maximum number of bytes read of one file: about 110,000 rows of 150 bytes. For 20,000 rows, the kernel takes 20 ms
+ * off the event loop, and indexing takes 3.5 ms on it; so the largest table takes about 20 ms there.
  */
 export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
 
@@ -19,7 +19,7 @@ export const TCP_TABLE_MAX_BYTES = 16 * 1024 * 1024;
  * Least time between the starts of two readings, in milliseconds. An answer comes at most this late, plus the time of
  * the reading.
  */
-export const TCP_LOOK_INTERVAL_MS = 1_000;
+export const TCP_READ_INTERVAL_MS = 1_000;
 
 /**
  * The best state of this process's connections to an address and port, from the kernel:
@@ -34,7 +34,7 @@ export type TcpState = "established" | "connecting" | "none" | "unknown";
 export interface TcpTable {
   /**
    * Returns the state of connections to `address` (an IP address; a name is `unknown`) and `port`. The reading begins
-   * after the call, so an answer is never older than its question. All calls within `TCP_LOOK_INTERVAL_MS` share one
+   * after the call, so an answer is never older than its question. All calls within `TCP_READ_INTERVAL_MS` share one
    * reading. Never rejects.
    */
   stateOf(address: string, port: number): Promise<TcpState>;
@@ -45,19 +45,19 @@ export interface TcpTable {
   openTo(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
 }
 
-/** What one look has found of one remote. */
+/** The findings on one remote in one reading. */
 interface Found {
   readonly state: TcpState;
   readonly open: ReadonlySet<number> | undefined;
 }
 
 /** The findings for the requested remotes in one reading. Empty if the reading failed. */
-type Look = ReadonlyMap<string, Found>;
+type TcpReading = ReadonlyMap<string, Found>;
 
 /** The callers that share a reading that has not begun. */
 interface Batch {
   readonly asked: Set<string>;
-  readonly look: Promise<Look>;
+  readonly reading: Promise<TcpReading>;
 }
 
 /**
@@ -73,26 +73,26 @@ export function createTcpTable(options: {
   const { clock, read = readBytes, ownSockets = () => readOwnSockets() } = options;
   // The kernel prints addresses in the machine's byte order. All released binaries are little-endian.
   const isReadable = endianness() === "LE";
-  let lookedAt = Number.NEGATIVE_INFINITY;
-  let looking: Promise<Look> | undefined;
+  let readAt = Number.NEGATIVE_INFINITY;
+  let current: Promise<TcpReading> | undefined;
   let next: Batch | undefined;
 
-  const look = async (asked: ReadonlySet<string>): Promise<Look> => {
+  const reading = async (asked: ReadonlySet<string>): Promise<TcpReading> => {
     // If a reading takes longer than the interval, there is still only one at a time.
-    await looking;
+    await current;
     // From here on, callers join the next batch.
     next = undefined;
-    lookedAt = clock.monotonic();
-    looking = lookAt(asked, { read, ownSockets }).catch(() => new Map<string, Found>());
-    return looking;
+    readAt = clock.monotonic();
+    current = readStates(asked, { read, ownSockets }).catch(() => new Map<string, Found>());
+    return current;
   };
   const createBatch = (): Batch => {
-    const waitMs = lookedAt + TCP_LOOK_INTERVAL_MS - clock.monotonic();
+    const waitMs = readAt + TCP_READ_INTERVAL_MS - clock.monotonic();
     const asked = new Set<string>();
     return {
       asked,
       // Callers in the same turn of the event loop share the reading, so it never begins at once.
-      look: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(look(asked)))),
+      reading: new Promise((resolve) => clock.setTimer(Math.max(0, waitMs), () => resolve(reading(asked)))),
     };
   };
   const find = async (address: string, port: number): Promise<Found | undefined> => {
@@ -101,7 +101,7 @@ export function createTcpTable(options: {
     const key = toTcpKey(canonical, port);
     next ??= createBatch();
     next.asked.add(key);
-    return (await next.look).get(key);
+    return (await next.reading).get(key);
   };
   return {
     stateOf: async (address, port) => (await find(address, port))?.state ?? "unknown",
@@ -109,10 +109,10 @@ export function createTcpTable(options: {
   };
 }
 
-async function lookAt(
+async function readStates(
   asked: ReadonlySet<string>,
   from: { readonly read: ReadBytes; readonly ownSockets: ReadOwnSockets },
-): Promise<Look> {
+): Promise<TcpReading> {
   const tables = await Promise.all(TCP_FILES.map((file) => from.read(file, TCP_TABLE_MAX_BYTES)));
   const index = indexTcpTable(tables, { maxBytes: TCP_TABLE_MAX_BYTES, asked });
   const own = index.remotes.size === 0 ? undefined : await from.ownSockets();

@@ -1,18 +1,5 @@
 import { createTextBuffer } from "./text-buffer.ts";
 
-/** Reads the JSON of a Kubernetes list as it arrives, object by object, so that the whole list is never in memory. */
-export interface ListDecoder {
-  /**
-   * Yields the objects that `chunk` completes, as parsed JSON. Throws a RangeError for an object or an envelope longer
-   * than its bound, a TypeError for bytes that are not UTF-8, and a SyntaxError for invalid JSON.
-   */
-  push(chunk: Uint8Array): Generator<unknown, void, undefined>;
-  /**
-   * Returns the list without its objects (`items` is empty) at its end. Throws a SyntaxError if the list is incomplete.
-   */
-  finish(): unknown;
-}
-
 /** Largest list without its objects, in bytes. Kind, resource version and continue token have a few hundred. */
 const ENVELOPE_MAX_BYTES = 1024 * 1024;
 
@@ -27,15 +14,10 @@ const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const NOTHING = new Uint8Array(0);
 
 /**
- * Only strings and brackets are followed byte by byte. `JSON.parse` checks each object and the envelope.
- *
- * @param objectMaxBytes The longest object, in bytes.
+ * Reads the JSON of a Kubernetes list as it arrives, object by object, so that the whole list is never in memory. Only
+ * strings and brackets are followed byte by byte. `JSON.parse` checks each object and the envelope.
  */
-export function createListDecoder(objectMaxBytes: number): ListDecoder {
-  return new JsonListDecoder(objectMaxBytes);
-}
-
-class JsonListDecoder implements ListDecoder {
+export class ListDecoder {
   readonly #object;
   readonly #envelope = createTextBuffer({ maxBytes: ENVELOPE_MAX_BYTES, what: "a list without its objects" });
   /** Open brackets and braces. */
@@ -48,10 +30,15 @@ class JsonListDecoder implements ListDecoder {
   /** Bytes of the last string at the top level of the list, without its quotes. It is a key if a bracket follows. */
   #key: number[] = [];
 
+  /** @param objectMaxBytes The longest object, in bytes. */
   constructor(objectMaxBytes: number) {
     this.#object = createTextBuffer({ maxBytes: objectMaxBytes, what: "an object" });
   }
 
+  /**
+   * Yields the objects that `chunk` completes, as parsed JSON. Throws a RangeError for an object or an envelope longer
+   * than its bound, a TypeError for bytes that are not UTF-8, and a SyntaxError for invalid JSON.
+   */
   *push(chunk: Uint8Array): Generator<unknown, void, undefined> {
     /** Where the unprocessed bytes of the object or envelope begin. */
     let start = 0;
@@ -86,6 +73,9 @@ class JsonListDecoder implements ListDecoder {
     else if (!this.#inItems) this.#envelope.append(chunk.subarray(start));
   }
 
+  /**
+   * Returns the list without its objects (`items` is empty) at its end. Throws a SyntaxError if the list is incomplete.
+   */
   finish(): unknown {
     return JSON.parse(this.#envelope.finish(NOTHING));
   }

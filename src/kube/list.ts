@@ -4,7 +4,7 @@ import type { KubeClient } from "./client.ts";
 import { KubeError, toKubeError } from "./errors.ts";
 import { readKubeStream } from "./stream.ts";
 import type { ReflectorLimits } from "./reflector-limits.ts";
-import { createListDecoder } from "./list-decoder.ts";
+import { ListDecoder } from "./list-decoder.ts";
 import { buildResourcePath, isKubeObject, type KubeObject, type KubeResource } from "./resource.ts";
 import { isObject } from "../values.ts";
 
@@ -99,7 +99,7 @@ interface PageEnd {
 /** Reads one answer of a list. Passes on each object as soon as it is complete. */
 async function readPage(path: string, options: ListOptions): Promise<PageEnd> {
   const { limits, onObject } = options;
-  const decoder = createListDecoder(limits.lineMaxBytes);
+  const decoder = new ListDecoder(limits.lineMaxBytes);
   const stream = readKubeStream(path, { ...options, headMaxMs: limits.headMaxMs, idleMaxMs: limits.pageStallMaxMs });
   for await (const chunk of stream) {
     for (const item of decodeItems(decoder.push(chunk))) {

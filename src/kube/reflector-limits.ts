@@ -6,8 +6,8 @@ export interface ReflectorLimits {
    */
   readonly pageSize: number;
   /**
-   * Maximum number of objects in one list: ten times the planned size of a cluster. A longer list means that the server repeats
-   * itself.
+   * Maximum number of objects in one list: ten times the planned size of a cluster. A longer list means that the server
+   * repeats itself.
    */
   readonly listMaxObjects: number;
   /**

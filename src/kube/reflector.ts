@@ -18,8 +18,8 @@ export interface ReflectorStatus {
   /** What is wrong, in one line; undefined if nothing is. */
   readonly fault: string | undefined;
   /**
-   * Monotonic milliseconds of the last moment at which the API server confirmed the content: an event, a bookmark, or the
-   * request of a successful list. Undefined: never.
+   * Monotonic milliseconds of the last moment at which the API server confirmed the content: an event, a bookmark, or
+   * the request of a successful list. Undefined: never.
    */
   readonly confirmedAtMs: number | undefined;
 }
@@ -40,8 +40,8 @@ export interface ReflectorOptions {
 }
 
 /**
- * Keeps a store equal to a resource of an API server: lists, then watches, for ever. After any fault of the server or the
- * network, the store recovers without help. Until then it keeps its content.
+ * Keeps a store equal to a resource of an API server: lists, then watches, for ever. After any fault of the server or
+ * the network, the store recovers without help. Until then it keeps its content.
  */
 export class Reflector {
   readonly #options: ReflectorOptions;
@@ -207,8 +207,8 @@ export class Reflector {
 
   /**
    * Silence has two causes besides a dead connection. A server without a watch cache sends no bookmarks; the watch can
-   * continue from its position. A server whose history went back (etcd restored from a backup) is silent until it passes
-   * the position again; only a list helps.
+   * continue from its position. A server whose history went back (etcd restored from a backup) is silent until it
+   * passes the position again; only a list helps.
    */
   async #checkHistory(position: string, signal: AbortSignal): Promise<void> {
     const current = await readCurrentVersion(this.#resource(), this.#requestOptions(signal));
@@ -216,7 +216,9 @@ export class Reflector {
     throw new KubeError("protocol", `the API server is at version ${current}, behind ${position}`);
   }
 
-  /** A consistent list is correct at any version: the server has nothing newer. A list from the cache must not be older. */
+  /**
+   * A consistent list is correct at any version: the server has nothing newer. A list from the cache must not be older.
+   */
   #checkNotOlder(position: string, source: ListSource): void {
     const order = this.#position === undefined ? undefined : compareResourceVersions(position, this.#position);
     if (order === undefined || order >= 0) return;

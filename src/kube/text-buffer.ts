@@ -41,7 +41,8 @@ export function createTextBuffer(options: { readonly maxBytes: number; readonly 
       append(part);
       const text = decoder.decode(buffer.subarray(0, pending));
       pending = 0;
-      if (buffer.length > BUFFER_KEEP_BYTES) buffer = new Uint8Array(0); // One huge object must not keep memory for ever.
+      // One huge object must not keep memory for ever.
+      if (buffer.length > BUFFER_KEEP_BYTES) buffer = new Uint8Array(0);
       return text;
     },
     pendingBytes: () => pending,

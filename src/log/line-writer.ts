@@ -1,8 +1,12 @@
 import { type Clock, sleep } from "../clock.ts";
 
-/** Maximum number of characters of lines that wait for a slow reader: some thousands of lines. More lines are dropped. */
+/**
+ * Maximum number of characters of lines that wait for a slow reader: some thousands of lines. More lines are dropped.
+ */
 const PENDING_MAX_CHARS = 1024 * 1024;
-/** Maximum number of characters of one write: the default size of a Linux pipe, so that a fast reader takes it at once. */
+/**
+ * Maximum number of characters of one write: the default size of a Linux pipe, so that a fast reader takes it at once.
+ */
 const BATCH_MAX_CHARS = 64 * 1024;
 /** How long `flush` waits for a reader that has stalled, in milliseconds. */
 const FLUSH_MAX_MS = 1_000;

@@ -3,7 +3,10 @@ import { printable } from "./printable.ts";
 /** Maximum number of characters of an outside text that a message repeats: enough to recognise it. */
 const QUOTED_MAX_CHARS = 80;
 
-/** An outside value for a message: strings quoted and cut, in one line, without control characters; others by their kind. */
+/**
+ * An outside value for a message: strings quoted and cut, in one line, without control characters; others by their
+ * kind.
+ */
 export function quote(value: unknown): string {
   if (value === undefined) return "(missing)";
   if (typeof value === "string") {

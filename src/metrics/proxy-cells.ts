@@ -4,9 +4,9 @@ import { LatencyBuckets } from "./latency-buckets.ts";
 import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
-/** OpenTelemetry's default bounds, which the Go ingress has, in milliseconds. */
+/** OpenTelemetry's default bounds, as in the Go ingress, in milliseconds. */
 const REQUEST_BOUNDS_MS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
-/** A look-up is a matter of microseconds, or of seconds before the first sync. */
+/** Bounds for look-ups, in milliseconds. A look-up takes microseconds, or seconds before the first sync. */
 const RESOLUTION_BOUNDS_MS = [
   0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000,
 ] as const;
@@ -27,19 +27,19 @@ const RESOLUTION_DURATION: HistogramSpec = {
 const CONNECT_DURATION: HistogramSpec = {
   name: "ingress.upstream.connect.duration",
   unit: "ms",
-  description: "Duration of connects to sandboxes: of all tunnels, and of requests whose connect failed",
+  description: "Duration of connects to sandboxes: all for WebSockets, only failed ones for other requests",
   bounds: REQUEST_BOUNDS_MS,
 };
 const EVENT_LOOP_DELAY: HistogramSpec = {
   name: "ingress.process.event_loop.delay",
   unit: "ms",
-  description: "How late timers fire: the time that every request waits",
+  description: "How late timers fire: every request waits this long",
   bounds: EVENT_LOOP_BOUNDS_MS,
 };
 
 type UpstreamFailure = IngressErrorCode & `upstream_${string}`;
 
-/** The numbers that the proxy changes while it works, and the functions that change them. */
+/** The numbers that the proxy changes, and the functions that change them. */
 export interface ProxyCells {
   readonly report: ProxyMetrics;
   readonly requests: RequestCells;
@@ -48,9 +48,9 @@ export interface ProxyCells {
   readonly resolutions: CounterCells<RoutingResult>;
   readonly connects: CounterCells<ConnectKey>;
   readonly eventLoopDelays: HistogramCells<undefined>;
-  /** Durations of requests, WebSockets left out: for whoever wants quantiles. */
+  /** Durations of requests without WebSockets, for quantiles. */
   readonly latencies: LatencyBuckets;
-  /** All histograms, also those named above. */
+  /** All histograms, including those above. */
   readonly histograms: readonly HistogramSource[];
   readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
 }

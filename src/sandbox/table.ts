@@ -19,51 +19,17 @@ export interface TableReplacement {
   abort(): void;
 }
 
-/**
- * What is known of all sandboxes: name → record. All operations are synchronous. A look-up costs the same for any
- * number of sandboxes. A name that occurs in several namespaces is ambiguous until only one is left.
- */
-export interface SandboxTable extends SandboxView {
-  lookup(name: string): Resolution;
-  /**
-   * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
-   * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
-   */
-  lookupFirst(names: readonly string[]): Resolution;
-  /** Adds or replaces the record of an object. */
-  set(record: SandboxRecord): void;
-  /** Removes an object; does nothing if it is missing. */
-  remove(namespace: string, name: string): void;
-  /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
-  replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void;
-  /** As `replaceAll`, with records that arrive one by one, page by page. */
-  beginReplace(scope: string | undefined): TableReplacement;
-  /** Each record counts once: as ambiguous if its name is ambiguous, else by its readiness. O(1). */
-  counts(): SandboxCounts;
-  /** Pairs of sandboxes of different namespaces that share an id, found since the start. Each is logged. */
-  namesakes(): number;
-  /**
-   * Registers a listener for the end of generations: the object is deleted, or its uid or endpoint changes. Changes of
-   * readiness, token or text do not call it. It is called after the table has changed, with the record that ended.
-   */
-  onGenerationEnd(listener: GenerationEndListener): void;
-  /** One copy of each namespace's name, for records to share. */
-  shareNamespace(namespace: string): string;
-}
-
 /** Far more namespaces than clusters have. Above it sharing starts again, so that the pool stays bounded. */
 const SHARED_NAMESPACES_MAX = 10_000;
-
-/** @param options `logger`: gets listeners that throw, records outside a scope, and namesakes. Default: silent. */
-export function createSandboxTable(options: { readonly logger?: Logger; readonly clock?: Clock } = {}): SandboxTable {
-  const logger = options.logger ?? silentLogger;
-  return new IndexedSandboxTable(logger, options.clock ?? systemClock);
-}
 
 const NOT_FOUND: Resolution = Object.freeze({ state: "not-found" });
 const AMBIGUOUS: Resolution = Object.freeze({ state: "ambiguous" });
 
-class IndexedSandboxTable implements SandboxTable {
+/**
+ * What is known of all sandboxes: name → record. All operations are synchronous. A look-up costs the same for any
+ * number of sandboxes. A name that occurs in several namespaces is ambiguous until only one is left.
+ */
+export class SandboxTable implements SandboxView {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
   readonly #namespaces = new Map<string, string>();
@@ -71,10 +37,11 @@ class IndexedSandboxTable implements SandboxTable {
   readonly #clock: Clock;
   #index = new NameIndex();
 
-  constructor(logger: Logger, clock: Clock) {
-    this.#logger = logger;
-    this.#clock = clock;
-    this.#namesakes = createNamesakes(logger, clock);
+  /** @param options `logger`: gets listeners that throw, records outside a scope, and namesakes. Default: silent. */
+  constructor(options: { readonly logger?: Logger; readonly clock?: Clock } = {}) {
+    this.#logger = options.logger ?? silentLogger;
+    this.#clock = options.clock ?? systemClock;
+    this.#namesakes = createNamesakes(this.#logger, this.#clock);
   }
 
   lookup(name: string): Resolution {
@@ -83,6 +50,10 @@ class IndexedSandboxTable implements SandboxTable {
     return "uid" in slot ? { state: "found", record: slot } : AMBIGUOUS;
   }
 
+  /**
+   * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
+   * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
+   */
   lookupFirst(names: readonly string[]): Resolution {
     let first: SandboxRecord | undefined;
     for (const name of names) {
@@ -99,22 +70,26 @@ class IndexedSandboxTable implements SandboxTable {
     return first === undefined ? NOT_FOUND : { state: "found", record: first };
   }
 
+  /** Adds or replaces the record of an object. */
   set(record: SandboxRecord): void {
     const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
   }
 
+  /** Removes an object; does nothing if it is missing. */
   remove(namespace: string, name: string): void {
     const gone = this.#index.delete(namespace, name);
     if (gone !== undefined) this.#end([gone]);
   }
 
+  /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
   replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void {
     const replacement = this.beginReplace(scope);
     for (const record of records) replacement.add(record);
     replacement.commit();
   }
 
+  /** As `replaceAll`, with records that arrive one by one, page by page. */
   beginReplace(scope: string | undefined): TableReplacement {
     let staged: NameIndex | undefined = new NameIndex();
     let leftOut = 0;
@@ -141,14 +116,17 @@ class IndexedSandboxTable implements SandboxTable {
     };
   }
 
+  /** Each record counts once: as ambiguous if its name is ambiguous, else by its readiness. O(1). */
   counts(): SandboxCounts {
     return this.#index.counts();
   }
 
+  /** Pairs of sandboxes of different namespaces that share an id, found since the start. Each is logged. */
   namesakes(): number {
     return this.#namesakes.count();
   }
 
+  /** All current records, in no particular order. */
   records(): Iterable<SandboxRecord> {
     return this.#index.records();
   }
@@ -161,10 +139,15 @@ class IndexedSandboxTable implements SandboxTable {
     return this.lookup(name).state === "ambiguous";
   }
 
+  /**
+   * Registers a listener for the end of generations: the object is deleted, or its uid or endpoint changes. Changes of
+   * readiness, token or text do not call it. It is called after the table has changed, with the record that ended.
+   */
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#listeners.push(listener);
   }
 
+  /** One copy of each namespace's name, for records to share. */
   shareNamespace(namespace: string): string {
     const shared = this.#namespaces.get(namespace);
     if (shared !== undefined) return shared;

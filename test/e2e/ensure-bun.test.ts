@@ -66,7 +66,7 @@ function platformOf(): string {
 const hasNpm = requirePart("npm", { get: "https://nodejs.org" });
 
 describe("ensure_bun", () => {
-  test("ensure_bun takes the machine's bun when its version is the pinned one", () => {
+  test("ensure_bun uses the machine's bun if its version is the pinned one", () => {
     using place = checkout();
     place.addScript("bun", `echo ${VERSION}`);
     const seen = place.runProbe();
@@ -75,7 +75,7 @@ describe("ensure_bun", () => {
     expect(existsSync(join(place.root, ".cache"))).toBe(false);
   });
 
-  test("ensure_bun says in one line what is missing when there is neither bun nor npm", () => {
+  test("ensure_bun reports in one line what is missing without bun and npm", () => {
     using place = checkout();
     const { exitCode, stderr } = place.runProbe();
     expect(exitCode).not.toBe(0);
@@ -116,7 +116,7 @@ describe("ensure_bun", () => {
     expect(existsSync(join(place.root, ".cache", `bun-${VERSION}-${platformOf()}`))).toBe(false);
   });
 
-  test("ensure_bun takes no bun of other bytes than the pinned ones from a bun of another version", () => {
+  test("ensure_bun refuses a bun with other bytes than the pinned ones", () => {
     using place = checkout();
     place.addScript("bun", `[ "$1" = --version ] && echo 0.0.1 || exec "${process.execPath}" "$@"`);
     place.pinIntegrity(another);

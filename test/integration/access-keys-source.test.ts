@@ -38,7 +38,7 @@ const failureOf = (promise: Promise<void>) =>
 const idsOf = (source: AccessKeysSource) => source.current()?.ids.join("");
 
 describe("createAccessKeysSource", () => {
-  test("the source has no keys where none are given", async () => {
+  test("the source has no keys if none are given", async () => {
     const { source } = create({});
     await source.start();
     expect(source.current()).toBeUndefined();
@@ -51,7 +51,7 @@ describe("createAccessKeysSource", () => {
     expect(idsOf(source)).toBe("ab");
   });
 
-  test("the source does not start with a bad flag, and shows nothing of it", async () => {
+  test("the source does not start with an invalid flag, and shows nothing of it", async () => {
     const { source } = create({ inline: "a=U0VDUkVU!" });
     expect(await failureOf(source.start())).toContain(
       'Cannot parse access keys: entry 1 (key id "a") is not valid padded base64',
@@ -140,7 +140,7 @@ describe("createAccessKeysSource", () => {
     await eventually(() => idsOf(source) === "b");
   });
 
-  test("the source keeps its keys, and says why once, when the file goes bad; and recovers", async () => {
+  test("the source keeps its keys and logs why once when the file becomes invalid, and recovers", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
@@ -160,7 +160,7 @@ describe("createAccessKeysSource", () => {
     await eventually(() => idsOf(source) === "c");
   });
 
-  test("the source says that a file is good again, even where the keys are the old ones", async () => {
+  test("the source logs that a file is valid again, even with the old keys", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");

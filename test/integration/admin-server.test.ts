@@ -60,7 +60,7 @@ function exchange(bytes: string): Promise<string> {
 }
 
 describe("AdminServer", () => {
-  test("answers /livez whatever the checks say", async () => {
+  test("answers /livez for any result of the checks", async () => {
     checks = NOT_READY;
     expect(await get("/livez")).toMatchObject({ status: 200, text: "ok" });
     expect(await get("/livez?verbose")).toMatchObject({ status: 200, text: "[+]ping ok\nlivez check passed\n" });
@@ -132,7 +132,7 @@ describe("AdminServer", () => {
     expect(await response.text()).toBe("ok");
   });
 
-  test("rejects to start where the port is taken", async () => {
+  test("rejects to start if the port is taken", async () => {
     const options = { host: "::", port, ...OPERATORS, metrics: { scrape }, checks: () => READY, logger: silentLogger };
     const thrown: unknown = await createAdminServer(options)
       .start()

@@ -80,7 +80,7 @@ function manifest(name: string, change: { endpoint?: string; uid?: string; names
 const SYNC_MS = 20_000;
 
 describe("createManifestProvider", () => {
-  test("createManifestProvider reads YAML, JSON and lists of a folder, and passes over what is not its own", async () => {
+  test("createManifestProvider reads YAML, JSON and lists of a folder, and skips other objects", async () => {
     using dir = tempDir();
     writeFileSync(join(dir.path, "a.yaml"), manifest("one") + manifest("two", { namespace: "team" }));
     const json = {
@@ -111,7 +111,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toEqual([]);
   });
 
-  test("createManifestProvider takes the other kind and its names for agent-sandbox, and filters namespaces", async () => {
+  test("createManifestProvider reads the other kind and its names for agent-sandbox, and filters namespaces", async () => {
     using dir = tempDir();
     const path = join(dir.path, "all.yaml");
     const agent = (namespace: string, version: string) =>
@@ -171,7 +171,7 @@ describe("createManifestProvider", () => {
     expect(record("one")?.uid).not.toBe(uid);
   });
 
-  test("createManifestProvider keeps what a file had while it does not parse, and says once where and why", async () => {
+  test("createManifestProvider keeps the earlier content of an invalid file, and logs once where and why", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     writeFileSync(path, manifest("one"));
@@ -235,7 +235,7 @@ describe("createManifestProvider", () => {
     expect(state("two")).toBe("not-found");
   });
 
-  test("createManifestProvider refuses the second of two objects with one name or one uid, and says so once", async () => {
+  test("createManifestProvider refuses the second of two objects with one name or one uid, and logs it once", async () => {
     using dir = tempDir();
     writeFileSync(
       join(dir.path, "a.yaml"),
@@ -257,7 +257,7 @@ describe("createManifestProvider", () => {
     await eventually(() => state("two") === "found");
   });
 
-  test("createManifestProvider is not synced and says why until its path exists", async () => {
+  test("createManifestProvider is not synced and reports why until its path exists", async () => {
     using dir = tempDir();
     const path = join(dir.path, "later");
     const { provider, state, errors } = await start(path);
@@ -276,7 +276,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toHaveLength(1);
   });
 
-  test("createManifestProvider says why its path cannot be read, and is not synced", async () => {
+  test("createManifestProvider reports why its path cannot be read, and is not synced", async () => {
     using dir = tempDir();
     const { provider, errors } = await start(join(dir.path, "x".repeat(300)));
     await eventually(() => provider.status().fault !== undefined);
@@ -285,7 +285,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toHaveLength(1);
   });
 
-  test("createManifestProvider leaves a bad object out or not ready, and never harms the others", async () => {
+  test("createManifestProvider ignores an invalid object or makes it not ready, and never harms the others", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     const nameless = "---\napiVersion: sandbox.opensandbox.io/v1alpha1\nkind: BatchSandbox\nmetadata: {name: 1234}\n";
@@ -318,7 +318,7 @@ describe("createManifestProvider", () => {
     expect(state("one")).toBe("found");
   });
 
-  test("createManifestProvider takes no change after stop, and stop is idempotent", async () => {
+  test("createManifestProvider ignores changes after stop, and stop is idempotent", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     writeFileSync(path, manifest("one"));

@@ -2,7 +2,7 @@ import { afterEach, beforeEach, describe, expect, test } from "bun:test";
 import type { Socket } from "node:net";
 
 import { createAccessChecker } from "../../src/access/checker.ts";
-import { createFailureLimiter } from "../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../src/access/failure-limiter.ts";
 import type { AccessChecker } from "../../src/access/request.ts";
 import { parseAccessKeys } from "../../src/access/keys.ts";
 import { signRoute } from "../../src/access/signature.ts";
@@ -48,7 +48,7 @@ const clock: Clock = {
 
 function start(options: { readonly endAtExpiry?: boolean } = {}): void {
   provider = createTableProvider();
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   const checker = createAccessChecker({ keys: () => keys, failures, clock, ...options });
   const access: AccessChecker = {
     check: (request) => checker.check(request),

@@ -112,7 +112,7 @@ describe("watchPath", () => {
     await eventually(() => seen.contents["b"] === "three");
   });
 
-  test("watchPath sees a change of a file behind a link", async () => {
+  test("watchPath sees a change of a linked file", async () => {
     using dir = tempDir();
     using elsewhere = tempDir();
     writeFileSync(join(elsewhere.path, "real"), "one");
@@ -123,7 +123,7 @@ describe("watchPath", () => {
     await eventually(() => seen.contents["a"] === "two");
   });
 
-  test("watchPath goes on after a reader that throws, says so, and is silent after stop", async () => {
+  test("watchPath continues after a reader that throws, logs it, and is silent after stop", async () => {
     using dir = tempDir();
     const errors: string[] = [];
     let calls = 0;

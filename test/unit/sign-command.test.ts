@@ -89,7 +89,7 @@ describe("runSignCommand", () => {
     }
   });
 
-  test("runSignCommand takes the secret from a file", () => {
+  test("runSignCommand reads the secret from a file", () => {
     expect(sign(...withFlag("--key", "a=@/keys/a"))).toEqual(sign(...REQUIRED));
   });
 
@@ -110,7 +110,7 @@ describe("runSignCommand", () => {
     expect(parseHeaderRow(stdout).signature?.expiresB36).toBe(seconds.toString(36));
   });
 
-  test("runSignCommand takes the largest expiry that there is", () => {
+  test("runSignCommand accepts the largest expiry", () => {
     const { stdout } = sign(...withFlag("--expires", "18446744073709551615"));
     expect(parseHeaderRow(stdout).signature?.expiresB36).toBe("3w5e11264sgsf");
     expect(row(stdout, "expires")).toBe("epoch second 18446744073709551615");
@@ -136,7 +136,7 @@ describe("runSignCommand", () => {
     expect(stderr).toContain("the host form names my-box");
   });
 
-  test("runSignCommand leaves out forms that an id does not fit, and says why", () => {
+  test("runSignCommand omits forms that an id does not fit, and notes why", () => {
     const dotted = sign(...withFlag("--id", "my.box"));
     expect(dotted.stdout).toStartWith("uri      /my.box/8080/");
     expect(dotted.stderr).toContain("no header and host form: these forms end the id at its dot");
@@ -194,7 +194,7 @@ describe("runSignCommand", () => {
     expect(stdout + stderr).not.toContain("U0VD");
   });
 
-  test("runSignCommand says that a value is missing", () => {
+  test("runSignCommand reports a missing value", () => {
     expect(sign("--key").stderr).toContain("--key: a value is missing");
   });
 

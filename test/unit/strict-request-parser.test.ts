@@ -5,7 +5,7 @@ import { parseStrictRequests } from "../support/strict-request-parser.ts";
 const HEAD = "POST /x HTTP/1.1\r\nHost: a\r\n";
 
 describe("parseStrictRequests", () => {
-  test("parseStrictRequests reads requests one behind the other, of both framings", () => {
+  test("parseStrictRequests reads several requests, of both framings", () => {
     const bytes = `${HEAD}Content-Length: 2\r\n\r\nok${HEAD}Transfer-Encoding: chunked\r\n\r\n2\r\nok\r\n0\r\n\r\n`;
     const { requests, isComplete } = parseStrictRequests(bytes);
     expect(requests.map(({ method, target, body }) => [method, target, body])).toEqual([

@@ -23,7 +23,7 @@ function verifyAt(nowMs: number, ...args: readonly string[]) {
 const verify = (...args: readonly string[]) => verifyAt(NOW_MS, ...args);
 
 describe("runVerifyCommand", () => {
-  test("runVerifyCommand shows what a valid route says", () => {
+  test("runVerifyCommand shows the parts of a valid route", () => {
     expect(verify(PATH, "--key", KEY)).toEqual({
       stdout: [
         "form     uri",
@@ -64,14 +64,14 @@ describe("runVerifyCommand", () => {
     expect(exitCode).toBe(0);
   });
 
-  test("runVerifyCommand takes keys inline, one from a file, or all from a file", () => {
+  test("runVerifyCommand reads keys inline, one from a file, or all from a file", () => {
     for (const keys of [["--key", KEY], ["--key", `b=AQID,${KEY}`], ["--key=a=@/key-a"], ["-keys-file", "/keys"]]) {
       expect(verify(LABEL, ...keys)).toEqual(verify(LABEL, "--key", KEY));
       expect(verify(...keys, LABEL)).toEqual(verify(LABEL, "--key", KEY));
     }
   });
 
-  test("runVerifyCommand takes every vector at the time of its expiry", () => {
+  test("runVerifyCommand accepts every vector at the time of its expiry", () => {
     for (const { key, sandboxId, port, expires, expiresB36, signature } of SIGNATURE_VECTORS) {
       const nowMs = Math.min(Number(expires) * 1000, Number.MAX_SAFE_INTEGER);
       expect(verifyAt(nowMs, `/${sandboxId}/${port}/${expiresB36}/${signature}`, "--key", key).exitCode).toBe(0);
@@ -100,7 +100,7 @@ describe("runVerifyCommand", () => {
     expect(exitCode).toBe(1);
   });
 
-  test("runVerifyCommand says when a route expired, and what else is wrong with it", () => {
+  test("runVerifyCommand reports when a route expired, and its other faults", () => {
     const expired = verifyAt(2_000_000_001_000, LABEL, "--key", KEY);
     expect(expired.stdout).toEndWith("refused: the route has expired: it was valid until 2033-05-18T03:33:20Z\n");
     expect(expired.exitCode).toBe(1);
@@ -109,7 +109,7 @@ describe("runVerifyCommand", () => {
     expect(both).toContain('refused: key "a" is unknown');
   });
 
-  test("runVerifyCommand does not call valid what it has no key for", () => {
+  test("runVerifyCommand does not call a route valid without a key", () => {
     const { stdout, exitCode } = verify(LABEL);
     expect(stdout).toEndWith("refused: cannot check the signature: --key and --keys-file are missing\n");
     expect(exitCode).toBe(1);
@@ -133,7 +133,7 @@ describe("runVerifyCommand", () => {
     expect(stderr).not.toContain("U0VD");
   });
 
-  test("runVerifyCommand prints no secret, whatever it is given", () => {
+  test("runVerifyCommand prints no secret, for any arguments", () => {
     const all = [
       verify(LABEL, "--key", KEY),
       verify(LABEL, "--key", "a=U0VDUkVU"),

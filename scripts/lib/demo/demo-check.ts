@@ -11,7 +11,7 @@ const FRAMES = 5;
 const EXPECTED_SEQUENCE = "1 2 3 4 5";
 const FRAME_INTERVAL_MS = 300;
 const LARGE_MESSAGE_BYTES = 1 << 20;
-/** Of one check; none takes a tenth of it. */
+/** Longest time of one check; each takes less than a tenth of it. */
 const CHECK_MAX_MS = 60_000;
 
 interface Row {
@@ -21,7 +21,7 @@ interface Row {
   readonly detail: string;
 }
 
-/** Tries every route form and kind of traffic, prints what came back, and tells whether all of it was right. */
+/** Tries every route form and kind of traffic, prints the results, and returns whether all of them were right. */
 export async function runChecks(options: {
   binary: string;
   sandboxes: Sandboxes;
@@ -67,7 +67,7 @@ function listWays(sandboxes: Sandboxes, headerModePort: number, uriModePort: num
   const route = { "OpenSandbox-Ingress-To": `${one.name}-${one.port}` };
   return [
     { form: "header", sandbox: one, base, publicBase: base, headers: route },
-    // A Host header, since not every resolver knows what is below localhost.
+    // Uses a Host header, because some resolvers do not know names below localhost.
     { form: "host", sandbox: two, base, publicBase: `http://${host}`, headers: { Host: host } },
     { form: "uri", sandbox: one, base: uri, publicBase: uri, headers: {} },
   ];
@@ -177,14 +177,14 @@ async function checkEvents(way: Way): Promise<string> {
   const frames = await readFrames(response.body);
   const sequence = frames.map((frame) => frame.sequence).join(" ");
   if (sequence !== EXPECTED_SEQUENCE) throw new Error(`frames ${sequence} arrived`);
-  // Held back by anything on the way, a frame would arrive after the next one has been sent.
+  // If anything on the way held a frame back, it would arrive after the next one has been sent.
   const late = frames.find((frame, index) => frame.arrivedAt > (frames[index + 1]?.sentAt ?? Number.POSITIVE_INFINITY));
   if (late !== undefined) throw new Error(`frame ${late.sequence} arrived after the next one had been sent`);
   const slowest = Math.max(...frames.map((frame) => frame.arrivedAt - frame.sentAt));
   return `200, ${FRAMES} frames one by one, at most ${slowest} ms each`;
 }
 
-/** `/events` of a sample sandbox, with the time at which each frame came in; milliseconds since the epoch. */
+/** Reads `/events` of a sample sandbox, with the arrival time of each frame in milliseconds since the epoch. */
 async function readFrames(body: ReadableStream<Uint8Array> | null) {
   const frames: { sequence: number; sentAt: number; arrivedAt: number }[] = [];
   const decoder = new TextDecoder();

@@ -2,9 +2,9 @@ import { join } from "node:path";
 
 const TEMPLATE = Bun.file(join(import.meta.dir, "sample-sandbox.html"));
 const DEFAULT_FRAME_INTERVAL_MS = 1000;
-/** Name of the cookie that `/cookie/set` sets; its value is the sandbox's name. */
+/** Name of the cookie that `/cookie/set` sets. Its value is the sandbox's name. */
 export const SAMPLE_COOKIE = "sample";
-/** Bun's own limit is 128 MB; uploads to a sandbox are gigabytes. */
+/** Bun's own limit is 128 MB, but uploads to a sandbox can have gigabytes. */
 const MAX_REQUEST_BYTES = Number.MAX_SAFE_INTEGER;
 
 export interface SampleSandbox {
@@ -23,11 +23,12 @@ export interface EventFrame {
 }
 
 /**
- * Something to route to: a page at `/`, what arrived at `/echo`, an event stream at `/events` (frames are JSON and an empty
- * line, `?count=` of them, unbounded by default, every `?interval=` ms), the SHA-256 of a body at `/upload`, a WebSocket echo
- * at `/ws`. What a proxy can break: a redirect from `/redirect` to the sandbox's own address, `/asset.js`, which the page asks for
- * by its absolute path, a cookie of `/cookie/set` for the path `/cookie`, told again at `/cookie/show`, and an echo at `/strict-ws`
- * for clients whose `Origin` is the `Host`. Port 0 takes a free one. Throws when the address cannot be listened on.
+ * Something to route to: a page at `/`, what arrived at `/echo`, an event stream at `/events` (frames are JSON and an
+ * empty line, `?count=` of them, unbounded by default, every `?interval=` ms), the SHA-256 of a body at `/upload`, a
+ * WebSocket echo at `/ws`. It also has what a proxy can break: a redirect from `/redirect` to the sandbox's own address,
+ * `/asset.js`, which the page requests by its absolute path, a cookie of `/cookie/set` for the path `/cookie`, shown at
+ * `/cookie/show`, and an echo at `/strict-ws` for clients whose `Origin` is the `Host`. Port 0 takes a free one. Throws
+ * when the address cannot be listened on.
  */
 export function startSampleSandbox(name: string, options: { address: string; port: number }): SampleSandbox {
   const server = Bun.serve({
@@ -74,7 +75,7 @@ function isOwnOrigin(request: Request): boolean {
 }
 
 async function answerPage(name: string, request: Request): Promise<Response> {
-  // Behind a path prefix `/id/port` and `/id/port/` are the same page: relative addresses need to know which it is.
+  // Behind a path prefix, `/id/port` and `/id/port/` are the same page. Relative addresses depend on which one it is.
   const prefix = request.headers.get("x-forwarded-prefix") ?? "";
   const html = (await TEMPLATE.text()).replaceAll("{{name}}", () => Bun.escapeHTML(name));
   return new Response(

@@ -21,12 +21,12 @@ export function formatFlagsDocument(): string {
   return `${[INTRODUCTION, ...groups].join("\n\n")}\n`;
 }
 
-/** A flag as the documents name it: `--port <port>`. */
+/** A flag's name in the documents: `--port <port>`. */
 export function formatFlagName(flag: FlagSpec): string {
   return `--${flag.name}${flag.valueName === undefined ? "" : ` <${flag.valueName}>`}`;
 }
 
-/** A default as the documents show it; empty where there is none. */
+/** A default in the documents; empty if there is none. */
 export function formatDefault(flag: FlagSpec): string {
   if (flag.defaultText !== undefined) return flag.defaultText;
   return flag.default === "" ? "" : `\`${flag.default}\``;

@@ -21,16 +21,16 @@ export interface ProviderBenchOptions {
   readonly limits?: Partial<ReflectorLimits>;
 }
 
-/** A provider that has been started on a real API server. */
+/** A running provider on a real API server. */
 export interface ProviderBench extends AsyncDisposable {
   readonly provider: SandboxProvider;
   readonly logger: RecordingLogger;
   /** The generations that have ended. */
   readonly ended: readonly SandboxRecord[];
   synced(): Promise<void>;
-  /** What a name resolves to: the endpoint, `not ready`, `ambiguous` or `not found`. */
+  /** The result of a name: the endpoint, `not ready`, `ambiguous` or `not found`. */
   look(name: string): string;
-  /** Waits until the provider has exactly what the server has, compared object by object. */
+  /** Waits until the provider equals the server, compared object by object. */
   settle(): Promise<void>;
 }
 

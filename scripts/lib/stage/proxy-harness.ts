@@ -1,6 +1,6 @@
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { parseAccessKeys } from "../../../src/access/keys.ts";
-import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { parseAddressSet } from "../../../src/address.ts";
 import { type Clock, systemClock } from "../../../src/clock.ts";
 import { createTcpTable } from "../../../src/host/tcp-table.ts";
@@ -13,12 +13,12 @@ import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
 import { noRenewPublisher } from "../../../src/renew/publisher.ts";
 import { createTableProvider, type TableProvider } from "./table-provider.ts";
 
-/** A running proxy, with records that the test sets. */
+/** A running proxy with records that the test sets. */
 export interface ProxyHarness extends AsyncDisposable {
   readonly port: number;
   readonly provider: TableProvider;
   readonly server: ProxyServer;
-  /** What the access log was told, all of it. */
+  /** All entries of the access log. */
   readonly accessLog: readonly AccessEntry[];
 }
 
@@ -75,13 +75,13 @@ export function startProxy(
       metrics: noProxyMetrics,
       access: createAccessChecker({
         keys: () => keys,
-        failures: createFailureLimiter({ clock: accessClock }),
+        failures: new FailureLimiter({ clock: accessClock }),
         clock: accessClock,
       }),
       renew: noRenewPublisher,
       memory: { limitBytes: 0, residentBytes: () => 0, collect: () => {} },
       names: {
-        // As Bun resolves such names; everything else does not exist.
+        // As Bun resolves such names. No other name exists.
         lookup: (name) =>
           Promise.resolve({ addresses: name.endsWith(".localhost") ? ["127.0.0.1"] : [], unanswered: undefined }),
         judge: () => undefined,

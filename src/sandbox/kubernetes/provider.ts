@@ -19,7 +19,7 @@ import type {
   SandboxView,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable } from "../table.ts";
+import { SandboxTable } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface KubernetesProviderOptions {
@@ -59,7 +59,7 @@ class KubernetesProvider implements SandboxProvider {
     this.#clock = options.clock ?? systemClock;
     this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
-    this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
     if (scopes.length === 0) throw new Error("Cannot watch sandboxes: namespaces are missing");
     this.#unsynced = scopes.length;

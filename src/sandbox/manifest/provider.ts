@@ -16,7 +16,7 @@ import type {
   SandboxView,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable, type TableReplacement } from "../table.ts";
+import { SandboxTable, type TableReplacement } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface ManifestProviderOptions {
@@ -31,8 +31,8 @@ export interface ManifestProviderOptions {
 }
 
 /**
- * Maximum number of sandboxes in all manifests together: as many as a large cluster has. More is a mistake and would fill the
- * memory.
+ * Maximum number of sandboxes in all manifests together: as many as a large cluster has. More is a mistake and would
+ * fill the memory.
  */
 const SANDBOXES_MAX = 200_000;
 
@@ -65,7 +65,7 @@ class ManifestProvider implements SandboxProvider {
 
   constructor(options: ManifestProviderOptions) {
     this.#options = options;
-    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
     this.#pacer = createPacer(options.clock);
     this.#files = new ManifestFiles({

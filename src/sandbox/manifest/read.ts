@@ -18,7 +18,8 @@ import { splitDocuments, type TextPart } from "../split-documents.ts";
 import { isObject, messageOf } from "../../values.ts";
 
 /**
- * Maximum number of nodes that aliases may stand for in all. It keeps a small file from becoming a huge value ("billion laughs").
+ * Maximum number of nodes that aliases may stand for in all. It keeps a small file from becoming a huge value ("billion
+ * laughs").
  */
 const ALIAS_NODES_MAX = 1000;
 /**

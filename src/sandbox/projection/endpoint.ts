@@ -1,7 +1,7 @@
 import { formatUrlHost, parseAddress } from "../../address.ts";
 import { type EndpointReading, type ProjectOptions } from "./projection.ts";
 import type { PortEndpoints } from "../provider.ts";
-import { isDnsLabel, isObject } from "../../values.ts";
+import { isDnsLabel, isObject, parsePort } from "../../values.ts";
 import { quote } from "../../log/quote.ts";
 
 /**
@@ -102,13 +102,6 @@ function judgeAddress(text: string, { endpoints }: ProjectOptions): Judged | und
     host: formatUrlHost(address),
     refusal: reason === undefined ? undefined : `the endpoint ${quote(address)} ${reason}`,
   };
-}
-
-/** 1–65535 in digits, without a leading zero. */
-function parsePort(text: string): number | undefined {
-  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
-  const port = Number(text);
-  return port <= 65_535 ? port : undefined;
 }
 
 /**

@@ -51,14 +51,14 @@ describe("parseAccessKeys", () => {
     expect(messageOf(() => parseAccessKeys(text))).toStartWith(`Cannot parse access keys: ${message}`);
   });
 
-  test("parseAccessKeys takes a secret up to the limit and none above it", () => {
+  test("parseAccessKeys accepts a secret up to the limit, but not above it", () => {
     const longest = Buffer.alloc(SECRET_MAX_BYTES, 1).toString("base64");
     expect(parseAccessKeys(`a=${longest}`).secretOf("a")).toHaveLength(SECRET_MAX_BYTES);
     const longer = Buffer.alloc(SECRET_MAX_BYTES + 1, 1).toString("base64");
     expect(messageOf(() => parseAccessKeys(`a=${longer}`))).toContain("is longer than 1024 bytes");
   });
 
-  test(`parseAccessKeys gives keys or an Error without any of the text (seed ${SEED})`, () => {
+  test(`parseAccessKeys returns keys or an Error without any of the text (seed ${SEED})`, () => {
     const random = createRandom(SEED);
     const pieces: readonly [string, ...string[]] = ["=", ",", "a=", "b=", "$(", ")", "==", " ", "\n", "#", "U0VDUkVU"];
     let parsed = 0;

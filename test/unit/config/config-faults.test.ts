@@ -110,7 +110,7 @@ describe("parseConfig finds the fault", () => {
     expect(faultsOf("serve", "--bogus", "--port=x", "--mode=y", "--drain-timeout=z", "--log-level")).toHaveLength(7);
   });
 
-  test("and shows what was typed on one line, without control characters", () => {
+  test("and shows the typed text on one line, without control characters", () => {
     for (const fault of faultsOf("--port=1\n\u001b[31m\u009b", "--bo\ngus", "--trusted-proxies=a\nb", "x\ny")) {
       // oxlint-disable-next-line no-control-regex -- control characters are what this is about
       expect(fault).not.toMatch(/[\u0000-\u001f\u0080-\u009f]/);

@@ -72,7 +72,7 @@ test("parseConfig gives the documented defaults", () => {
   });
 });
 
-test("parseConfig freezes what it gives, to the depths", () => {
+test("parseConfig freezes its result deeply", () => {
   const config = configOf([NAMESPACE], { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" });
   for (const part of [config, config.namespaces, config.renew, config.otlp, config.otlp?.headers, config.warnings]) {
     expect(Object.isFrozen(part)).toBe(true);
@@ -225,7 +225,7 @@ describe("parseConfig reads each flag", () => {
   });
 });
 
-test("parseConfig asks for no namespace beside --manifests or --all-namespaces", () => {
+test("parseConfig requires no namespace with --manifests or --all-namespaces", () => {
   expect(configOf(["--manifests=m"]).namespaces).toEqual([]);
   expect(configOf(["--manifests=m", "--namespace="]).namespaces).toEqual([]);
   expect(configOf(["--all-namespaces", NAMESPACE]).namespaces).toEqual([]);
@@ -269,7 +269,7 @@ test("parseConfig leaves a sub-command its arguments", () => {
   expect(parseConfig(["verify", "-h"], {})).toEqual({ kind: "command", name: "verify", args: ["-h"] });
 });
 
-test("parseConfig gives help and version even beside faults, but not after --", () => {
+test("parseConfig returns help and version even with faults, but not after --", () => {
   for (const flag of ["-h", "--h", "-help", "--help", "--help=true"]) {
     expect(parseConfig(["--bogus", flag], {}).kind).toBe("help");
   }
@@ -287,7 +287,7 @@ test("parseConfig --help names every flag once, in lines of at most 100 columns"
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);
 });
 
-test("FLAGS holds each name once, and defaults that parse", () => {
+test("FLAGS has each name once, and defaults that parse", () => {
   expect(new Set(FLAGS.map((flag) => flag.name)).size).toBe(FLAGS.length);
   const argv = FLAGS.filter((flag) => flag.name !== "fastpath-endpoint").map(
     (flag) => `--${flag.name}=${flag.default}`,
@@ -296,7 +296,7 @@ test("FLAGS holds each name once, and defaults that parse", () => {
 });
 
 describe("parseConfig: --endpoint-ranges", () => {
-  test("parseConfig gives the ranges, and warns where they make --allow-loopback-endpoints useless", () => {
+  test("parseConfig returns the ranges, and warns if they make --allow-loopback-endpoints useless", () => {
     const { endpointRanges, warnings } = configOf([NAMESPACE, "--endpoint-ranges=10.244.0.0/16,fd00:10::/64"]);
     expect(["10.244.1.1", "fd00:10::1", "10.245.0.1"].map((a) => endpointRanges?.has(a))).toEqual([true, true, false]);
     expect(warnings).toEqual([]);

@@ -44,7 +44,7 @@ function brokenLinks(file: string): string[] {
 }
 
 describe("documents", () => {
-  test("documents: the README, the folder docs and deploy are looked at", () => {
+  test("documents: the README, the folder docs and deploy are checked", () => {
     expect(documents).toContain("README.md");
     expect(documents).toContain("docs/contract.md");
     expect(documents).toContain("deploy/README.md");

@@ -42,7 +42,7 @@ describe("FileSettler", () => {
     expect(settler.isAtRest()).toBe(true);
   });
 
-  test("FileSettler shows a file as it was until the writer has paused, and starts anew with each write", () => {
+  test("FileSettler shows the old file until the writer has paused, and waits again after each write", () => {
     const settler = settledOnA();
     for (let step = 1; step <= 8; step += 1)
       expect(addViews(settler, step * 200, { a: stamp(step + 1, 10 + step) })).toBe(false);
@@ -62,7 +62,7 @@ describe("FileSettler", () => {
     expect(addViews(replaced, 500, { a: stamp(2, 4, 2) })).toBe(true);
   });
 
-  test("FileSettler forgets a file that stays away, and not one that comes back", () => {
+  test("FileSettler forgets a file that stays missing, but not one that reappears", () => {
     const settler = settledOnA();
     expect(addViews(settler, 100, {})).toBe(false);
     expect(addViews(settler, 200, { a: stamp(2, 10, 2) })).toBe(false);
@@ -95,7 +95,7 @@ describe("FileSettler", () => {
     expect(settler.files().has("a")).toBe(true);
   });
 
-  test("FileSettler takes a file that never rests as it is in the end", () => {
+  test("FileSettler reports a file that never rests after a limit", () => {
     const settler = settledOnA();
     let at = 0;
     let version = 1;

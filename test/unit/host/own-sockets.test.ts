@@ -42,7 +42,7 @@ describe("readOwnSockets", () => {
     }
   });
 
-  test("tells nothing where there are more descriptors than it looks through", async () => {
+  test("returns undefined if there are more descriptors than it reads", async () => {
     expect(await readOwnSockets(1)).toBeUndefined();
     expect(await readOwnSockets(10_000)).toBeInstanceOf(Set);
   });

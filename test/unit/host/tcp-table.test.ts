@@ -6,7 +6,7 @@ import type { ReadBytes } from "../../../src/host/kernel-files.ts";
 import type { ReadOwnSockets } from "../../../src/host/own-sockets.ts";
 import {
   createTcpTable,
-  TCP_LOOK_INTERVAL_MS,
+  TCP_READ_INTERVAL_MS,
   TCP_TABLE_MAX_BYTES,
   type TcpState,
 } from "../../../src/host/tcp-table.ts";
@@ -73,7 +73,7 @@ describe("TcpTable.stateOf, of real sockets", () => {
     }
   });
 
-  test("a listener that is called by nobody has none", async () => {
+  test("a listener without a client has no connection", async () => {
     const { server, port } = await listen("127.0.0.1");
     // One connection of ours, so that the table can be believed.
     const other = await listen("127.0.0.1");
@@ -114,7 +114,7 @@ describe("TcpTable.stateOf, of real sockets", () => {
   });
 });
 
-describe("TcpTable.stateOf, of what the kernel may write", () => {
+describe("TcpTable.stateOf, with everything that the kernel may write", () => {
   const to = "0200007F:0050"; // 127.0.0.2:80
 
   test.each<[string, string, TcpState]>([
@@ -176,12 +176,12 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     expect(await ask(readerOf(tcp, tcp6), "127.0.0.2", 80)).toBe("unknown");
   });
 
-  test("what is established stays so in a table that is not whole, and one without IPv6 is whole", async () => {
+  test("an established connection stays so in an incomplete table, and a table without IPv6 is complete", async () => {
     expect(await ask(readerOf(HEAD + row(LOCAL, to, "01"), undefined), "127.0.0.2", 80)).toBe("established");
     expect(await ask(readerOf(HEAD + CLIENT, ""), "127.0.0.2", 80)).toBe("none");
   });
 
-  test("unknown for a name, and where reading throws", async () => {
+  test("unknown for a name, and if reading throws", async () => {
     expect(await ask(readerOf(HEAD + CLIENT, HEAD), "sandbox.example", 80)).toBe("unknown");
     const failing = () => Promise.reject(new Error("no"));
     expect(await ask(failing, "127.0.0.2", 80)).toBe("unknown");
@@ -201,14 +201,14 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     expect(await table.stateOf("127.0.0.2", 80)).toBe(expected);
   });
 
-  test("unknown where finding the process's sockets throws", async () => {
+  test("unknown if finding the process's sockets throws", async () => {
     const failing = () => Promise.reject(new Error("no"));
     const read = readerOf(HEAD + row(LOCAL, to, "01"), HEAD);
     const table = createTcpTable({ clock: systemClock, read, ownSockets: failing });
     expect(await table.stateOf("127.0.0.2", 80)).toBe("unknown");
   });
 
-  test("the process's sockets are found once a look, and only where the table has a remote that is asked about", async () => {
+  test("the process's sockets are found once per reading, and only if the table has a requested remote", async () => {
     let finds = 0;
     const table = createTcpTable({
       clock: systemClock,
@@ -293,7 +293,7 @@ describe("TcpTable.openTo", () => {
   });
 });
 
-test("TcpTable reads once at a time, however long that takes", async () => {
+test("TcpTable reads once at a time, for any duration of a reading", async () => {
   const clock = createFakeClock();
   const readings: (() => void)[] = [];
   const read: ReadBytes = async () => {
@@ -306,7 +306,7 @@ test("TcpTable reads once at a time, however long that takes", async () => {
   await eventually(() => readings.length === 2);
   for (let second = 0; second < 5; second++) {
     answers.push(table.stateOf("127.0.0.2", 80));
-    clock.advance(TCP_LOOK_INTERVAL_MS);
+    clock.advance(TCP_READ_INTERVAL_MS);
     await Bun.sleep(0);
   }
   expect(readings).toHaveLength(2);
@@ -316,7 +316,7 @@ test("TcpTable reads once at a time, however long that takes", async () => {
   expect(new Set(await Promise.all(answers))).toEqual(new Set<TcpState>(["none"]));
 });
 
-test("TcpTable looks once for all who ask within a second, and after each of them asked", async () => {
+test("TcpTable reads once for all calls within a second, and after each of these calls", async () => {
   const clock = createFakeClock();
   let looks = 0;
   let rows = "";
@@ -331,7 +331,7 @@ test("TcpTable looks once for all who ask within a second, and after each of the
   expect(looks).toBe(1);
 
   const second = Array.from({ length: 1_000 }, () => table.stateOf("127.0.0.2", 80));
-  clock.advance(TCP_LOOK_INTERVAL_MS - 1);
+  clock.advance(TCP_READ_INTERVAL_MS - 1);
   expect(looks).toBe(1);
   // Established after the question and before the look: the answer knows it.
   rows = row(LOCAL, "0200007F:0050", "01");

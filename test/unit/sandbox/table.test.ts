@@ -1,13 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../../src/log/logger.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   const ended: SandboxRecord[] = [];
   table.onGenerationEnd((record) => ended.push(record));
   return { table, ended };
@@ -16,8 +16,8 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
 describe("SandboxTable.lookup", () => {
-  test("SandboxTable.lookup finds what was set, and nothing else", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.lookup finds only records that were set", () => {
+    const table = new SandboxTable();
     const record = sandboxRecord();
     table.set(record);
     expect(table.lookup("sb")).toMatchObject({ state: "found", record });
@@ -25,8 +25,8 @@ describe("SandboxTable.lookup", () => {
     expect(table.lookup("__proto__").state).toBe("not-found");
   });
 
-  test("SandboxTable.lookup says ambiguous while a name is in two namespaces, and finds it when one of them goes", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.lookup returns ambiguous while a name is in two namespaces, and finds it when one of them is deleted", () => {
+    const table = new SandboxTable();
     const [a, b, c] = ["a", "b", "c"].map((namespace) => sandboxRecord({ namespace, uid: `uid-${namespace}` }));
     if (a === undefined || b === undefined || c === undefined) throw new Error("unreachable");
     for (const record of [a, b, c]) table.set(record);
@@ -76,8 +76,8 @@ describe("SandboxTable.onGenerationEnd", () => {
     expect(table.lookup("sb")).toMatchObject({ state: "found", record: sandboxRecord(change) });
   });
 
-  test("SandboxTable.onGenerationEnd tells of a removed object after it has gone", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.onGenerationEnd reports a removed object after its removal", () => {
+    const table = new SandboxTable();
     const seen: string[] = [];
     table.onGenerationEnd((record) => seen.push(table.lookup(record.name).state));
     table.set(first);
@@ -85,9 +85,9 @@ describe("SandboxTable.onGenerationEnd", () => {
     expect(seen).toEqual(["not-found"]);
   });
 
-  test("SandboxTable survives a listener that throws, says so and calls the others", () => {
+  test("SandboxTable survives a listener that throws, logs it and calls the others", () => {
     const errors: string[] = [];
-    const table = createSandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
+    const table = new SandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
     const ended: SandboxRecord[] = [];
     table.onGenerationEnd(() => {
       throw new Error("broken listener");
@@ -101,7 +101,7 @@ describe("SandboxTable.onGenerationEnd", () => {
 });
 
 describe("SandboxTable.replaceAll", () => {
-  test("SandboxTable.replaceAll of everything ends what vanished and what changed, and no more", () => {
+  test("SandboxTable.replaceAll of everything ends only missing and changed objects", () => {
     const { table, ended } = tableWithEnds();
     const old = ["gone", "new-uid", "moved", "same"].map((name) => sandboxRecord({ name, uid: `uid-${name}` }));
     for (const record of old) table.set(record);
@@ -148,7 +148,7 @@ describe("SandboxTable.replaceAll", () => {
     expect(() => aborted.commit()).toThrow("the replacement is over");
   });
 
-  test("SandboxTable.beginReplace forgets an object that was added and removed, and takes the last state of one", () => {
+  test("SandboxTable.beginReplace forgets an object that was added and removed, and keeps the last state of one", () => {
     const { table, ended } = tableWithEnds();
     const [gone, changed] = [sandboxRecord({ name: "gone" }), sandboxRecord({ name: "changed" })];
     table.set(gone);
@@ -167,7 +167,7 @@ describe("SandboxTable.replaceAll", () => {
   });
 
   test("SandboxTable.beginReplace leaves a record of another namespace out", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     table.replaceAll("a", [sandboxRecord({ namespace: "b" })]);
     expect(table.lookup("sb").state).toBe("not-found");
   });
@@ -176,7 +176,7 @@ describe("SandboxTable.replaceAll", () => {
 describe("SandboxTable tells since when a sandbox is as it is", () => {
   function stage() {
     const clock = createFakeClock(1_000);
-    const table = createSandboxTable({ clock });
+    const table = new SandboxTable({ clock });
     const since = (name = "sb") => table.find("ns", name)?.sinceMs;
     return { clock, table, since };
   }
@@ -220,7 +220,7 @@ describe("SandboxTable tells since when a sandbox is as it is", () => {
 test("SandboxTable agrees with a plain model after any sequence of operations", () => {
   for (let seed = 1; seed <= 40; seed += 1) {
     const random = createRandom(seed);
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const model = new Map<string, SandboxRecord>();
     const live = new Map<string, string>();
     table.onGenerationEnd((record) => {
@@ -278,6 +278,6 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
 });
 
 test("SandboxTable.shareNamespace gives equal texts, and stays bounded", () => {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   for (let i = 0; i < 25_000; i += 1) expect(table.shareNamespace(`namespace-${i}`)).toBe(`namespace-${i}`);
 });

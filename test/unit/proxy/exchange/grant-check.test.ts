@@ -1,7 +1,7 @@
 import { describe, expect, test } from "bun:test";
 
 import { createAccessChecker } from "../../../../src/access/checker.ts";
-import { createFailureLimiter } from "../../../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../../../src/access/failure-limiter.ts";
 import type { AccessGrant } from "../../../../src/access/request.ts";
 import { GrantCheck } from "../../../../src/proxy/exchange/grant-check.ts";
 import { createTableProvider } from "../../../../scripts/lib/stage/table-provider.ts";
@@ -14,7 +14,7 @@ function createStage() {
   const stage = createExchangeStage();
   const provider = createTableProvider();
   const { clock } = stage;
-  const access = createAccessChecker({ keys: () => undefined, failures: createFailureLimiter({ clock }), clock });
+  const access = createAccessChecker({ keys: () => undefined, failures: new FailureLimiter({ clock }), clock });
   const faults = new Set<AccessGrant>();
   const looked: AccessGrant[] = [];
   const check = new GrantCheck(stage.register, {

@@ -33,7 +33,7 @@ describe("createKubernetesProvider", () => {
     expect(() => createFailing([])).toThrow("namespaces are missing");
   });
 
-  test("tells the faults of a few namespaces in one line, and how many more there are", async () => {
+  test("reports the faults of a few namespaces in one line, and how many more there are", async () => {
     const provider = createFailing(["a", "b", "c", "d", "e", "e"]);
     await provider.start();
     await eventually(() => provider.status().fault?.endsWith("; and 2 more") === true);
@@ -46,7 +46,7 @@ describe("createKubernetesProvider", () => {
     await provider.stop();
   });
 
-  test("takes the last state of an object that changes while the objects are streamed", async () => {
+  test("keeps the last state of an object that changes while the objects are streamed", async () => {
     const event = (type: string, object: unknown) => `${JSON.stringify({ type, object })}\n`;
     const object = (name: string, uid: string | undefined, resourceVersion: string) => {
       const { metadata, ...rest } = batchSandbox({ name, namespace: "a" });

@@ -10,7 +10,7 @@ import { isObject } from "../../../../src/values.ts";
 const P = "ingress.opensandbox.io/";
 
 describe("readPolicy", () => {
-  test("readPolicy gives no policy and no warning where no annotation is meant for the ingress", () => {
+  test("readPolicy returns no policy and no warning without an annotation for the ingress", () => {
     expect(readPolicy({ "opensandbox.io/secure-access-token": "t", "x/host-header": "preserve" })).toEqual({
       policy: undefined,
       warning: undefined,
@@ -55,7 +55,7 @@ describe("readPolicy", () => {
   });
 });
 
-test("projectBatchSandbox puts the policy into the record, which stays ready beside an invalid annotation", () => {
+test("projectBatchSandbox puts the policy into the record, which stays ready despite an invalid annotation", () => {
   const object = batchSandbox();
   const { metadata } = object;
   if (!isObject(metadata) || !isObject(metadata["annotations"])) throw new Error("no annotations");

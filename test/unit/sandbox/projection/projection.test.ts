@@ -103,13 +103,13 @@ describe("projectBatchSandbox: endpoints", () => {
     expect(warning?.length).toBeLessThan(300);
   });
 
-  test("projectBatchSandbox refuses an annotation that is no text", () => {
+  test("projectBatchSandbox refuses an annotation that is not a string", () => {
     for (const endpoints of [7, ["10.0.0.1"], { "80": "10.0.0.1:80" }, true]) {
       expect(recordOf(batchSandbox({ endpoints })).ready).toBe(false);
     }
   });
 
-  test("projectBatchSandbox takes the map form port by port, and a changed map changes the endpoint", () => {
+  test("projectBatchSandbox reads the map form port by port, and a changed map changes the endpoint", () => {
     const record = recordOf(
       batchSandbox({ endpoints: '{"9090":"[fd00::7]:9191","8080":"10.0.1.5:8080","81":"10.0.1.5"}' }),
     );
@@ -128,7 +128,7 @@ describe("projectBatchSandbox: endpoints", () => {
     expect(changed.endpoint).not.toBe(record.endpoint);
   });
 
-  test("projectBatchSandbox admits loopback where that is allowed, and never the rest or an address of the ingress", () => {
+  test("projectBatchSandbox admits loopback if allowed, but never the rest or an address of the ingress", () => {
     const endpoints = endpointRules({ allowLoopback: true, ownAddresses: () => new Set(["10.0.0.9"]) });
     const options: ProjectOptions = { endpoints };
     expect(recordOf(batchSandbox({ endpoints: '["127.0.0.2"]' }), options)).toMatchObject({
@@ -237,7 +237,7 @@ describe("projections: metadata", () => {
     }
   });
 
-  test("projections fill in namespace and uid where the caller has them", () => {
+  test("projections fill in namespace and uid if the caller has them", () => {
     const options: ProjectOptions = {
       endpoints: endpointRules(),
       defaultNamespace: "default",
@@ -300,7 +300,7 @@ describe("projectAgentSandbox", () => {
     expect(warning).toContain("status.serviceFQDN");
   });
 
-  test("projectAgentSandbox takes the cluster's own domain, and no other", () => {
+  test("projectAgentSandbox accepts only the cluster's own domain", () => {
     const options: ProjectOptions = { endpoints: endpointRules({ clusterDomain: "k8s.example.org" }) };
     const look = (serviceFQDN: string) =>
       recordOf(agentSandbox({ serviceFQDN, conditions: ready }), options, projectAgentSandbox).endpoint;
