@@ -1,6 +1,6 @@
 import { createSocket } from "node:dgram";
 
-/** What a name has; `fail` answers SERVFAIL, `silent` nothing at all, and what is not listed does not exist. */
+/** The records of a name. `fail` answers SERVFAIL, `silent` does not answer. Other names do not exist. */
 export interface DnsRecords {
   readonly ipv4?: readonly string[] | "fail" | "silent";
   /** Eight groups in full, without `::`. */
@@ -11,7 +11,7 @@ export interface DnsRecords {
 export interface DnsServer extends AsyncDisposable {
   /** `address:port`. */
   readonly address: string;
-  /** Changes while it runs. */
+  /** May be changed while the server runs. */
   readonly names: Map<string, DnsRecords>;
   /** `name/A` or `name/AAAA`, in the order of the questions. */
   readonly asked: readonly string[];
