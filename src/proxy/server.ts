@@ -164,6 +164,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onAddressGone: (name) => upstreams.endEndpoint(name),
   });
   const locator = createEndpointLocator(names);
+  const unreadBodies = new UnreadBodies(clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -174,8 +175,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
-    unreadBodies: new UnreadBodies(clock),
-    forward: { requestBody, answerBody, clock, locator, closesConnections },
+    unreadBodies,
+    forward: { requestBody, answerBody, clock, locator, unreadBodies, closesConnections },
     websocket: {
       answerBody,
       clock,

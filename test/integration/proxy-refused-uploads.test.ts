@@ -15,7 +15,7 @@ import { requirePart } from "../support/requires.ts";
 const SIZE = 2_000_000;
 /** More than the buffers of two sockets of loopback take. */
 const LARGE_SIZE = 20_000_000;
-const TIMES = 5;
+const TIMES = 3;
 
 const post = (length: number): string =>
   `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-1\r\nContent-Length: ${length}\r\n\r\n`;
@@ -58,10 +58,11 @@ const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly str
   ["curl with 20 MB", requirePart("curl", { get: "apt-get install curl" }), ["sh", "-c", CURL_CLIENT, "sh"]],
 ];
 
-/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away. */
+/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away or unknown. */
 const REFUSERS = [
   ["nobody", 404],
   ["away", 503],
+  ["unresolved", 503],
 ] as const;
 
 for (const [what, isPresent, command] of CLIENTS) {
@@ -69,8 +70,9 @@ for (const [what, isPresent, command] of CLIENTS) {
     `the client can read the refusal of its upload to %s: ${what}`,
     async (...at) => {
       const [name, status] = at;
-      await using proxy = startProxy();
+      await using proxy = startProxy({ connectTimeoutMs: 100 });
       if (name === "away") proxy.provider.set({ name: "nobody" });
+      if (name === "unresolved") proxy.provider.set({ name: "nobody", endpoint: "nobody.default.svc" });
       const client = Bun.spawn([...command, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
       const [errors, statuses] = await Promise.all([client.stderr.text(), client.stdout.text()]);
       expect([errors, statuses.trim().split("\n")]).toEqual(["", Array.from({ length: TIMES }, () => String(status))]);
@@ -187,4 +189,25 @@ describe("the limits of UnreadBodies", () => {
       });
     },
   );
+
+  test("a refused upload without end does not keep its connection, and a short one does", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    proxy.provider.set({ name: "nobody" });
+    const endless = await openRaw(proxy.port);
+    endless.write(post(1).replace("Content-Length: 1", "Transfer-Encoding: chunked"));
+    endless.write(`10000\r\n${"x".repeat(0x1_0000)}\r\n`);
+    expect(await endless.until((text) => text.includes("OpenSandbox Ingress: "))).toContain(" 503 ");
+    expect(endless.isClosed).toBe(false);
+    clock.advance(LINGER_MS);
+    expect(isWhole(await endless.closed())).toBe(true);
+
+    const short = await openRaw(proxy.port);
+    for (let round = 0; round < 2; round++) {
+      short.write(`${post(UNREAD_BODY_MAX_BYTES)}${"x".repeat(UNREAD_BODY_MAX_BYTES)}`);
+      const answer = await short.readAnswer();
+      expect([answer.status, headerValues(answer, "connection")]).toEqual([503, []]);
+    }
+    short.destroy();
+  });
 });

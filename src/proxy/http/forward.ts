@@ -5,6 +5,7 @@ import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { rewriteResponseHeaders } from "../request/headers.ts";
+import { UNREAD_BODY_MAX_BYTES, type UnreadBodies } from "../request/unread-body.ts";
 import { buildRefusal } from "../report/refusal.ts";
 import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
 import type { Repeatability } from "../upstream/upstream.ts";
@@ -16,6 +17,7 @@ export interface ForwardContext {
   readonly answerBody: AnswerBodyContext;
   readonly clock: Clock;
   readonly locator: EndpointLocator;
+  readonly unreadBodies: UnreadBodies;
   /** Whether an answer is to be the last of its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
 }
@@ -53,8 +55,18 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.cut(error);
     exchange.end(error);
     const { request, route } = exchange.subject;
-    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, countsAsUse: true });
+    const options = { ...answerOptions(exchange, context), route, countsAsUse: true };
+    const goesOn = isUploadLong(exchange);
+    const refusal = buildRefusal(request, error, { ...options, closeConnection: options.closeConnection || goesOn });
+    if (context.unreadBodies.wants(request)) return context.unreadBodies.answer(request, refusal);
+    return goesOn ? context.unreadBodies.linger(refusal) : refusal;
   }
+}
+
+/** Whether much of an upload, or an unknown part, is yet to come: Bun would read it for as long as it comes, outside of every limit. */
+function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
+  const left = (subject.bodyLength ?? Number.POSITIVE_INFINITY) - bytesIn;
+  return upload !== undefined && !upload.isWhole && left > UNREAD_BODY_MAX_BYTES;
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
