@@ -20,7 +20,7 @@ import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal } from "./report/refusal.ts";
 import type { RequestReport } from "./report/report.ts";
-import { checkRequestFraming } from "./request/framing.ts";
+import { announcesBody, checkRequestFraming } from "./request/framing.ts";
 import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
 import type { UnreadBodies } from "./request/unread-body.ts";
@@ -183,9 +183,8 @@ export class RequestHandler {
 
   #answerStatus(request: Request): Response {
     const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-    if (isLast(request.headers.get("connection") ?? undefined) || this.#context.closesConnections()) {
-      headers.set("Connection", "close");
-    }
+    const closes = isLast(request.headers.get("connection") ?? undefined) || announcesBody(request.headers);
+    if (closes || this.#context.closesConnections()) headers.set("Connection", "close");
     return new Response("OK", { headers });
   }
 

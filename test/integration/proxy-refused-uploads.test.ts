@@ -99,6 +99,24 @@ test("UnreadBodies answers with a length where the upload ends soon", async () =
   expect([answer.status, headerValues(answer, "transfer-encoding")]).toEqual([404, []]);
 });
 
+test.each(["GET", "HEAD"].flatMap((method) => ["/status.ok", "/x"].map((path) => [method, path] as const)))(
+  "the connection of a %s %s with a body is closed: Bun would read that for as long as it comes",
+  async (method, path) => {
+    await using proxy = startProxy();
+    for (const framing of [`Content-Length: ${SIZE}\r\n\r\nx`, "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"]) {
+      const client = await openRaw(proxy.port);
+      client.write(`${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-1\r\n${framing}`);
+      expect(await client.closed()).toMatch(path === "/x" ? /^HTTP\/1\.1 400 / : /^HTTP\/1\.1 200 /);
+    }
+    const client = await openRaw(proxy.port);
+    for (let round = 0; round < 2; round++) {
+      client.write(`${method} /status.ok HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`);
+      expect((await client.readAnswer({ head: method === "HEAD" })).status).toBe(200);
+    }
+    client.destroy();
+  },
+);
+
 describe("the limits of UnreadBodies", () => {
   /** On a clock that stands still, so that only a limit can end anything. */
   function startStill() {
