@@ -10,6 +10,7 @@ import {
   UNREAD_BODY_MAX_BYTES,
   UNREAD_BODY_MAX_MS,
 } from "../../src/proxy/request/unread-body.ts";
+import { startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
 
 const SIZE = 2_000_000;
@@ -227,5 +228,25 @@ describe("the limits of UnreadBodies", () => {
       expect([answer.status, headerValues(answer, "connection")]).toEqual([503, []]);
     }
     short.destroy();
+  });
+
+  test("an upload that goes on behind the answer of its sandbox does not keep its connection", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    const text = "HTTP/1.1 413 Too Large\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nno";
+    await using sandbox = await startRawUpstream(text, { early: true });
+    proxy.provider.set({ name: "sb" });
+    const client = await openRaw(proxy.port);
+    client.write(post(2 * LARGE_SIZE).replace("nobody-1", `sb-${sandbox.port}`));
+    client.write("x".repeat(LARGE_SIZE));
+    const received = await client.until((all) => all.includes("2\r\nno\r\n"));
+    expect(received).toStartWith("HTTP/1.1 413 ");
+    expect(client.isClosed).toBe(false);
+    // Set when the answer has ended.
+    await eventually(() => {
+      clock.advance(LINGER_MS);
+      return client.isClosed;
+    });
+    expect(isWhole(await client.closed())).toBe(true);
   });
 });

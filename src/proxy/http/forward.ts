@@ -43,10 +43,14 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.answered(context.clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    const seen = rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    const options = answerOptions(exchange, context);
+    const goesOn = isUploadLong(exchange);
+    const closeConnection = options.closeConnection || goesOn;
+    const seen = rewriteResponseHeaders(answer.headers, { ...options, closeConnection });
     rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
-    return relayed instanceof Response ? relayed : await relayed;
+    const forClient = relayed instanceof Response ? relayed : await relayed;
+    return goesOn ? context.unreadBodies.lingerBehind(forClient, () => !isUploadLong(exchange)) : forClient;
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
@@ -65,8 +69,10 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
 
 /** Whether much of an upload, or an unknown part, is yet to come: Bun would read it for as long as it comes, outside of every limit. */
 function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
-  const left = (subject.bodyLength ?? Number.POSITIVE_INFINITY) - bytesIn;
-  return upload !== undefined && !upload.isWhole && left > UNREAD_BODY_MAX_BYTES;
+  if (upload === undefined) return false;
+  // Bun can end the stream of an upload early, so its end tells something only where no length does.
+  if (subject.bodyLength === undefined) return !upload.isWhole;
+  return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {

@@ -61,6 +61,40 @@ export class UnreadBodies {
     return new Response(null, { status, headers });
   }
 
+  /**
+   * An answer that ended before its upload did, as a stream that ends when the upload has, or `LINGER_MS` behind its own last
+   * byte; the connection must close behind it.
+   */
+  lingerBehind(answer: Response, isUploadOver: () => boolean): Response {
+    if (answer.body === null) return answer;
+    const body: ReadableStream<Uint8Array> = answer.body;
+    const reader = body.getReader();
+    let over: () => void = () => {};
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const { done, value } = await reader.read();
+          if (!done) return controller.enqueue(value);
+          if (!isUploadOver() && this.#open < UNREAD_BODIES_MAX) {
+            this.#open++;
+            await new Promise<void>((resolve) => {
+              const timer = this.#clock.setTimer(LINGER_MS, resolve);
+              over = () => (timer.cancel(), resolve());
+            });
+            this.#open--;
+          }
+          controller.close();
+        },
+        cancel: async (reason) => {
+          over();
+          await reader.cancel(reason);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    return new Response(stream, { status: answer.status, headers: answer.headers });
+  }
+
   /** Whether the body is through: it has ended, or its client has left. False: a limit was reached. Never rejects. */
   async #drop(body: ReadableStream<Uint8Array>): Promise<boolean> {
     const reader = body.getReader();
