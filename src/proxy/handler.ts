@@ -22,7 +22,7 @@ import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
 import type { RequestReport } from "./report/report.ts";
-import { checkRequestFraming } from "./request/framing.ts";
+import { announcesBody, checkRequestFraming } from "./request/framing.ts";
 import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
 import type { UnreadBodies } from "./request/unread-body.ts";
@@ -223,7 +223,7 @@ export class RequestHandler {
 
   #answerStatus(request: Request): Response {
     const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-    if (this.#closes(request)) headers.set("Connection", "close");
+    if (this.#closes(request) || announcesBody(request.headers)) headers.set("Connection", "close");
     return new Response("OK", { headers });
   }
 

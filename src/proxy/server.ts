@@ -186,6 +186,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const ensureSynced = createSyncGate(provider);
   const cors = createCorsPolicy(config.browser.corsOrigins);
   const { mode, browser } = config;
+  const unreadBodies = new UnreadBodies(clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -198,8 +199,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
-    unreadBodies: new UnreadBodies(clock),
-    forward: { requestBody, answerBody, clock, locator, closesConnections },
+    unreadBodies,
+    forward: { requestBody, answerBody, clock, locator, unreadBodies, closesConnections },
     websocket: {
       answerBody,
       clock,

@@ -6,6 +6,7 @@ import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { rewriteResponseHeaders } from "../request/headers.ts";
+import { UNREAD_BODY_MAX_BYTES, type UnreadBodies } from "../request/unread-body.ts";
 import { buildRefusal } from "../report/refusal.ts";
 import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
 import type { Repeatability } from "../upstream/upstream.ts";
@@ -17,6 +18,7 @@ export interface ForwardContext {
   readonly answerBody: AnswerBodyContext;
   readonly clock: Clock;
   readonly locator: EndpointLocator;
+  readonly unreadBodies: UnreadBodies;
   /** Whether an answer is to be the last of its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
 }
@@ -41,10 +43,14 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.answered(context.clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    const seen = rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    const options = answerOptions(exchange, context);
+    const goesOn = isUploadLong(exchange);
+    const closeConnection = options.closeConnection || goesOn;
+    const seen = rewriteResponseHeaders(answer.headers, { ...options, closeConnection });
     rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
-    return relayed instanceof Response ? relayed : await relayed;
+    const forClient = relayed instanceof Response ? relayed : await relayed;
+    return goesOn ? context.unreadBodies.lingerBehind(forClient, () => !isUploadLong(exchange)) : forClient;
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
@@ -53,9 +59,20 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.cut(error);
     exchange.end(error);
     const { request, route, browser } = exchange.subject;
-    const { cors } = browser;
-    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, cors, countsAsUse: true });
+    const options = { ...answerOptions(exchange, context), route, cors: browser.cors, countsAsUse: true };
+    const goesOn = isUploadLong(exchange);
+    const refusal = buildRefusal(request, error, { ...options, closeConnection: options.closeConnection || goesOn });
+    if (context.unreadBodies.wants(request)) return context.unreadBodies.answer(request, refusal);
+    return goesOn ? context.unreadBodies.linger(refusal) : refusal;
   }
+}
+
+/** Whether much of an upload, or an unknown part, is yet to come: Bun would read it for as long as it comes, outside of every limit. */
+function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
+  if (upload === undefined) return false;
+  // Bun can end the stream of an upload early, so its end tells something only where no length does.
+  if (subject.bodyLength === undefined) return !upload.isWhole;
+  return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {

@@ -83,7 +83,7 @@ function meterUpload(
         controller.enqueue(value);
       },
       cancel(reason) {
-        flow.finish();
+        flow.abandon();
         exchange.noteTurn();
         return reader.cancel(reason);
       },

@@ -2,6 +2,7 @@ import { answerSpecOf, type IngressError } from "../../errors.ts";
 import type { Route } from "../../route/route.ts";
 import { addCors, type CorsGrant } from "../browser/cors.ts";
 import { PROJECT_URL } from "../../version.ts";
+import { announcesBody } from "../request/framing.ts";
 import { REQUEST_ID_HEADER } from "../request/request-id.ts";
 import { chooseForm, FORM_HEADERS, type RefusalForm } from "./refusal-form.ts";
 import { PAGE_POLICY, renderRefusalPage } from "./refusal-page.ts";
@@ -49,7 +50,7 @@ export function buildRefusal(request: Request, error: IngressError, options: Ref
 export function completeOwnAnswer(answer: Response, request: Request, options: OwnAnswerOptions): Response {
   answer.headers.set(REQUEST_ID_HEADER, options.requestId);
   // What is left of a body would have to be read for nothing before the connection can be used again.
-  const hasBody = request.body !== null && !request.bodyUsed;
+  const hasBody = request.body === null ? announcesBody(request.headers) : !request.bodyUsed;
   if (options.closeConnection || hasBody) answer.headers.set("Connection", "close");
   return answer;
 }

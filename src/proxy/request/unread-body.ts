@@ -43,13 +43,56 @@ export class UnreadBodies {
     if (body === null) return refusal;
     this.#open++;
     const isThrough = await this.#drop(body);
-    const text = isThrough ? "" : await refusal.text();
-    if (text === "") {
-      this.#open--;
-      return refusal;
-    }
+    this.#open--;
+    return isThrough ? refusal : this.linger(refusal);
+  }
+
+  /**
+   * The refusal of an upload that goes on, with a body that ends a moment later; the connection must close behind it. As it is
+   * where it has no body, or there is no room. Never rejects.
+   */
+  async linger(refusal: Response): Promise<Response> {
+    if (this.#open >= UNREAD_BODIES_MAX) return refusal;
+    this.#open++;
+    const text = await refusal.text();
     const { status, headers } = refusal;
-    return new Response(this.#linger(text), { status, headers });
+    if (text !== "") return new Response(this.#openBody(text), { status, headers });
+    this.#open--;
+    return new Response(null, { status, headers });
+  }
+
+  /**
+   * An answer that ended before its upload did, as a stream that ends when the upload has, or `LINGER_MS` behind its own last
+   * byte; the connection must close behind it.
+   */
+  lingerBehind(answer: Response, isUploadOver: () => boolean): Response {
+    if (answer.body === null) return answer;
+    const body: ReadableStream<Uint8Array> = answer.body;
+    const reader = body.getReader();
+    let over: () => void = () => {};
+    const stream = new ReadableStream<Uint8Array>(
+      {
+        pull: async (controller) => {
+          const { done, value } = await reader.read();
+          if (!done) return controller.enqueue(value);
+          if (!isUploadOver() && this.#open < UNREAD_BODIES_MAX) {
+            this.#open++;
+            await new Promise<void>((resolve) => {
+              const timer = this.#clock.setTimer(LINGER_MS, resolve);
+              over = () => (timer.cancel(), resolve());
+            });
+            this.#open--;
+          }
+          controller.close();
+        },
+        cancel: async (reason) => {
+          over();
+          await reader.cancel(reason);
+        },
+      },
+      { highWaterMark: 0 },
+    );
+    return new Response(stream, { status: answer.status, headers: answer.headers });
   }
 
   /** Whether the body is through: it has ended, or its client has left. False: a limit was reached. Never rejects. */
@@ -76,7 +119,7 @@ export class UnreadBodies {
   }
 
   /** Gives its text at once, and ends after `LINGER_MS` or when the client leaves. */
-  #linger(text: string): ReadableStream<Uint8Array> {
+  #openBody(text: string): ReadableStream<Uint8Array> {
     const over = Promise.withResolvers<"late" | "left">();
     const timer = this.#clock.setTimer(LINGER_MS, () => over.resolve("late"));
     void over.promise.then(() => this.#open--);
