@@ -100,7 +100,11 @@ async function readResolverConfig(): Promise<string> {
   return readFile("/etc/resolv.conf", "utf8").catch(() => "");
 }
 
-async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {
+async function runCommand(
+  name: import("./config/parse-config.ts").CommandName,
+  args: readonly string[],
+): Promise<void> {
+  if (name === "doctor") return runDoctor(args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -108,6 +112,18 @@ async function runCommand(name: "sign" | "verify", args: readonly string[]): Pro
   ]);
   const run = name === "sign" ? runSignCommand : runVerifyCommand;
   const result = run(args, { readFile: (path) => readFileSync(path, "utf8"), nowMs: Date.now() });
+  return finish(result.exitCode, result);
+}
+
+async function runDoctor(args: readonly string[]): Promise<void> {
+  const [{ runDoctorCommand }, { examineHere }] = await Promise.all([
+    import("./commands/doctor-command.ts"),
+    import("./doctor/here.ts"),
+  ]);
+  const environment = process.env;
+  // Interrupted is not "all fine".
+  onStopSignal = () => process.exit(1);
+  const result = await runDoctorCommand(args, { environment, examine: (config) => examineHere(config, environment) });
   return finish(result.exitCode, result);
 }
 

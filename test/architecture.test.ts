@@ -51,7 +51,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: ["address", "access", "log", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
-  commands: { uses: ["access", "config", "route"] },
+  doctor: {
+    uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
+  },
+  commands: { uses: ["access", "config", "log", "route"], types: ["doctor"] },
 
   // The whole.
   ingress: {
@@ -74,7 +77,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "values",
     ],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },
+  main: { uses: ["clock", "commands", "config", "doctor", "ingress", "process", "version", "values"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */

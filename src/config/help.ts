@@ -12,6 +12,7 @@ const INTRODUCTION = `OpenSandbox Ingress: routes HTTP and WebSocket requests to
 Usage:
   ingress [flags]
   ingress sign|verify [flags]     make or check a signed route; see ingress sign --help
+  ingress doctor [flags]          check what an ingress with these flags needs; see doctor --help
 
 Examples:
   ingress --namespace=opensandbox

@@ -13,8 +13,8 @@ export type { Config } from "./config.ts";
 export { FLAGS, type FlagSpec } from "./flags.ts";
 export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
 
-/** The first words that run a tool for operators (OSEP-0011) instead of the ingress. */
-export type CommandName = "sign" | "verify";
+/** The first words that run a tool for operators instead of the ingress. */
+export type CommandName = "sign" | "verify" | "doctor";
 
 /** The result of reading a command line. */
 export type ParsedConfig =
@@ -33,7 +33,8 @@ export type ParsedConfig =
  */
 export function parseConfig(argv: readonly string[], env: Environment): ParsedConfig {
   const [first] = argv;
-  if (first === "sign" || first === "verify") return { kind: "command", name: first, args: argv.slice(1) };
+  if (first === "sign" || first === "verify" || first === "doctor")
+    return { kind: "command", name: first, args: argv.slice(1) };
   const { uses, faults } = splitCommandLine(argv);
   const reader = new FlagReader(lastTexts(uses));
   const wantsHelp = reader.bool("help");

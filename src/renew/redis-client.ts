@@ -24,6 +24,16 @@ export const REDIS_REPLY_MAX_BYTES = 4_096;
 /** Time without traffic before the kernel asks whether the other side lives, in milliseconds. */
 const KEEP_ALIVE_MS = 5_000;
 
+/** What `rehearse` finds. */
+export interface Rehearsal {
+  /** Undefined: the user may not use transactions, so nothing was rehearsed. */
+  readonly push: "accepted" | RedisFault | undefined;
+  /** Undefined: also if it was not asked for. */
+  readonly trim: "accepted" | RedisFault | undefined;
+  /** The length of the list; a fault if the key holds something else; undefined if the user may not ask. */
+  readonly length: number | RedisFault | undefined;
+}
+
 /** One connection, for its whole life; when it fails, make another. */
 export interface RedisConnection {
   /** False once the connection has ended. A connection that died without a word is only noticed by the next `push`. */
@@ -35,6 +45,11 @@ export interface RedisConnection {
   push(key: string, values: readonly string[]): Promise<void>;
   /** Cuts the list to its first `maxLength` values. Written together with a push of the same turn. Throws a RedisFault. */
   trim(key: string, maxLength: number): Promise<void>;
+  /**
+   * Asks whether `push` and, if `trims`, `trim` would be accepted, and changes nothing: the commands stand in a
+   * transaction that is discarded (Redis: "Transactions"), and Redis refuses them as they come. Throws a RedisFault.
+   */
+  rehearse(key: string, options: { readonly trims: boolean }): Promise<Rehearsal>;
   /** Ends it at once; what is under way fails. Idempotent, never throws. */
   close(): void;
 }
@@ -70,7 +85,7 @@ class Connection implements RedisConnection {
   readonly #clock: Clock;
   readonly #connected = Promise.withResolvers<void>();
   /** Commands that wait for their replies, oldest first. */
-  #waiting: PromiseWithResolvers<void>[] = [];
+  #waiting: PromiseWithResolvers<string>[] = [];
   /** The beginning of a reply whose end has not come yet; bytes as latin1. */
   #partial = "";
   /** Why it ended. */
@@ -108,15 +123,45 @@ class Connection implements RedisConnection {
   }
 
   push(key: string, values: readonly string[]): Promise<void> {
-    return this.#within(() => this.#send(["LPUSH", key, ...values]));
+    return this.#within(async () => void (await this.#send(["LPUSH", key, ...values])));
   }
 
   trim(key: string, maxLength: number): Promise<void> {
-    return this.#within(() => this.#send(["LTRIM", key, "0", String(maxLength - 1)]));
+    return this.#within(async () => void (await this.#send(["LTRIM", key, "0", String(maxLength - 1)])));
+  }
+
+  async rehearse(key: string, { trims }: { readonly trims: boolean }): Promise<Rehearsal> {
+    let rehearsal: Rehearsal = { push: undefined, trim: undefined, length: undefined };
+    await this.#within(async () => {
+      const length = await this.#attempt(["LLEN", key]);
+      rehearsal = { ...rehearsal, length: isForbidden(length) ? undefined : length };
+      const begun = await this.#attempt(["MULTI"]);
+      if (isForbidden(begun)) return;
+      if (begun instanceof RedisFault) throw begun;
+      const push = await this.#attempt(["LPUSH", key, ""]);
+      const trim = trims ? await this.#attempt(["LTRIM", key, "0", "-1"]) : undefined;
+      await this.#attempt(["DISCARD"]);
+      rehearsal = {
+        ...rehearsal,
+        push: push instanceof RedisFault ? push : "accepted",
+        trim: trim instanceof RedisFault ? trim : trim === undefined ? undefined : "accepted",
+      };
+    });
+    return rehearsal;
   }
 
   close(): void {
     this.#end(new RedisFault("closed", ""));
+  }
+
+  /** The number in a reply, 0 for another one, and an error reply as a value. Throws what ends the connection. */
+  async #attempt(words: readonly string[]): Promise<number | RedisFault> {
+    try {
+      return Number.parseInt((await this.#send(words)).slice(1), 10) || 0;
+    } catch (error) {
+      if (this.#fault !== undefined) throw this.#fault;
+      return classifyRedisFault(error);
+    }
   }
 
   /** Does the work within REDIS_DEADLINE_MS, or ends the connection, which fails the work. */
@@ -129,10 +174,10 @@ class Connection implements RedisConnection {
     }
   }
 
-  /** Sends a command (RESP 2) and waits for its reply. */
-  #send(words: readonly string[]): Promise<void> {
+  /** Sends a command (RESP 2) and waits for its reply, a line. */
+  #send(words: readonly string[]): Promise<string> {
     if (this.#fault !== undefined) return Promise.reject(this.#fault);
-    const reply = Promise.withResolvers<void>();
+    const reply = Promise.withResolvers<string>();
     this.#waiting.push(reply);
     const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
     this.#socket.write(`*${words.length}\r\n${parts.join("")}`);
@@ -154,7 +199,7 @@ class Connection implements RedisConnection {
         return this.#end(fault);
       }
       if (kind === "-") waiting.reject(classifyRedisFault(new Error(line.slice(1))));
-      else waiting.resolve();
+      else waiting.resolve(line);
     }
   }
 
@@ -166,6 +211,10 @@ class Connection implements RedisConnection {
     this.#connected.reject(fault);
     for (const waiting of this.#waiting.splice(0)) waiting.reject(fault);
   }
+}
+
+function isForbidden(reply: number | RedisFault): boolean {
+  return reply instanceof RedisFault && reply.reason === "forbidden";
 }
 
 /** Read at each connect, so a CA that was replaced on disk is taken up by the next one. */
