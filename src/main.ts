@@ -105,6 +105,7 @@ async function runCommand(
   args: readonly string[],
 ): Promise<void> {
   if (name === "explain" || name === "sandboxes") return runLookCommand(name, args);
+  if (name === "doctor") return runDoctor(args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -130,6 +131,18 @@ async function runLookCommand(name: "explain" | "sandboxes", args: readonly stri
     environment: process.env,
     resolverConfig: await readResolverConfig(),
   });
+  return finish(result.exitCode, result);
+}
+
+async function runDoctor(args: readonly string[]): Promise<void> {
+  const [{ runDoctorCommand }, { examineHere }] = await Promise.all([
+    import("./commands/doctor-command.ts"),
+    import("./doctor/here.ts"),
+  ]);
+  const environment = process.env;
+  // Interrupted is not "all fine".
+  onStopSignal = () => process.exit(1);
+  const result = await runDoctorCommand(args, { environment, examine: (config) => examineHere(config, environment) });
   return finish(result.exitCode, result);
 }
 

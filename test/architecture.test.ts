@@ -53,9 +53,12 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
   look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
+  doctor: {
+    uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
+  },
   commands: {
     uses: ["access", "admin", "config", "log", "look", "proxy", "route", "values"],
-    types: ["source"],
+    types: ["doctor", "source"],
   },
 
   // The whole.
@@ -77,7 +80,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     ],
     types: ["sandbox"],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },
+  main: { uses: ["clock", "commands", "config", "doctor", "ingress", "process", "version", "values"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */

@@ -25,6 +25,12 @@ export interface KubeClient {
   get(path: string, options: KubeGetOptions): Promise<Response>;
 }
 
+/** A client that also creates objects: the ingress itself only reads. */
+export interface KubeApi extends KubeClient {
+  /** Sends a POST with a body of JSON; else as `get`. */
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response>;
+}
+
 /**
  * How long finding the credentials may take, in milliseconds. Files take no time. An exec plugin asks a cloud for a
  * token, and a plugin that waits for a person's input would wait for ever.
@@ -45,11 +51,11 @@ export interface KubeClientOptions {
  * Creates a client that loads its credentials at the first request. A missing or invalid kubeconfig makes requests
  * fail, not the program.
  */
-export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeClient {
+export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeApi {
   return new FetchKubeClient(source, options);
 }
 
-class FetchKubeClient implements KubeClient {
+class FetchKubeClient implements KubeApi {
   readonly #source: KubeConfigSource;
   readonly #clock: Clock;
   readonly #userAgent: string;
@@ -67,13 +73,30 @@ class FetchKubeClient implements KubeClient {
     this.#credentialsMaxMs = options.credentialsMaxMs ?? CREDENTIALS_MAX_MS;
   }
 
-  async get(path: string, { signal, onSend }: KubeGetOptions): Promise<Response> {
+  get(path: string, options: KubeGetOptions): Promise<Response> {
+    return this.#request(path, options);
+  }
+
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response> {
+    return this.#request(path, { ...options, body: JSON.stringify(body) });
+  }
+
+  /** A POST if there is a body. */
+  async #request(path: string, options: KubeGetOptions & { readonly body?: string }): Promise<Response> {
+    const { signal, onSend, body } = options;
     const credentials = await this.#readCredentials(signal);
     const session = this.#sessionFor(credentials);
     onSend?.();
     try {
       const response = await session.fetch(credentials.server + path, {
-        headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...credentials.headers },
+        method: body === undefined ? "GET" : "POST",
+        headers: {
+          Accept: "application/json",
+          "User-Agent": this.#userAgent,
+          ...(body !== undefined && { "Content-Type": "application/json" }),
+          ...credentials.headers,
+        },
+        ...(body !== undefined && { body }),
         signal,
         // An API server does not redirect. The target of a redirect must not see the token.
         redirect: "manual",
