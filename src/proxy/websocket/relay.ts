@@ -32,7 +32,6 @@ export interface RelayParts {
 export interface RelaySeams extends Pick<LaneEnds, "fail" | "onHeldBytes"> {
   readonly deliverToSandbox: LaneEnds["deliver"];
   readonly deliverToClient: LaneEnds["deliver"];
-  onClientPaused(): void;
   /** The client has not taken all of what it was sent. */
   onClientSlow(): void;
 }
@@ -51,10 +50,7 @@ export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
       deliver: seams.deliverToSandbox,
       // Bun's client has no cork: each frame is a write of its own.
       batch: (run) => run(),
-      pauseSender() {
-        seams.onClientPaused();
-        client.pause();
-      },
+      pauseSender: () => client.pause(),
       resumeSender() {
         if (!isHeld) client.resume();
       },

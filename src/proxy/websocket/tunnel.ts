@@ -15,7 +15,10 @@ import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
-/** How often a client that is not read is pinged, in milliseconds: nothing else tells that it has left. */
+/**
+ * How often a client that is not read is pinged, in milliseconds. Its end of the connection stands behind what is not read, but
+ * the ping to one that has left is answered by a reset, which Bun tells at once.
+ */
 const PAUSED_CLIENT_PING_MS = 3_000;
 
 /**
@@ -52,8 +55,8 @@ export class Tunnel {
   #isCut = false;
   #isFinished = false;
   #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
-  /** Monotonic ms of the pause of the client, or of the last ping since. */
-  #pingedAt = 0;
+  /** Monotonic ms of the last ping to the client while it was not read; the beginning before that. */
+  #pausedPingAt = 0;
   #leftoverTimer: Timer | undefined;
 
   constructor(
@@ -77,6 +80,7 @@ export class Tunnel {
   /** The client is there: what waited goes first, then everything flows. */
   openClient(socket: ClientSocket): void {
     this.#client = new ClientSide(socket);
+    this.#pausedPingAt = this.#clock.monotonic();
     this.exchange.openTunnel();
     this.#relay = this.#createRelay(this.#client);
     this.#sandbox.listen({
@@ -190,13 +194,16 @@ export class Tunnel {
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
     // Who is not read cannot show that it is there.
-    if (toSandbox.isPaused || this.#relay.isHeld) peers.client.beat();
+    const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
+    if (isClientUnread) peers.client.beat();
     if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
     const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");
     if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
     // Behind data that waits a ping would not arrive; that the data drains is as good as a pong.
-    const asksClient = verdicts.client === "ask" && client.waitingBytes === 0;
+    const isPausedPingDue = isClientUnread && nowMs - this.#pausedPingAt >= PAUSED_CLIENT_PING_MS;
+    if (isPausedPingDue) this.#pausedPingAt = nowMs;
+    const asksClient = (verdicts.client === "ask" || isPausedPingDue) && client.waitingBytes === 0;
     const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
     if (asksClient) client.ping(this.#tunnels.pingPayload);
     if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
@@ -216,7 +223,6 @@ export class Tunnel {
       {
         deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
         deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
-        onClientPaused: () => (this.#pingedAt = this.#clock.monotonic()),
         onClientSlow: () => this.#blockClient(),
         onHeldBytes: () => this.#countBacklog(),
         fail: (thrown) => this.#fail(thrown),
@@ -257,10 +263,6 @@ export class Tunnel {
     if (this.#relay === undefined || this.#isFinished) return;
     if (hasDrained) this.#relay.peers.sandbox.beat();
     this.#countBacklog();
-    const now = this.#clock.monotonic();
-    if (this.#closing || !this.#relay.toSandbox.isPaused || now - this.#pingedAt < PAUSED_CLIENT_PING_MS) return;
-    this.#pingedAt = now;
-    this.#relay.client.ping(this.#tunnels.pingPayload);
   }
 
   /** Counts what waits towards both ends; the tunnel with which all together hold too much ends. */
