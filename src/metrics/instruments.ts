@@ -26,7 +26,7 @@ const MS_PER_SECOND = 1_000;
 
 /** What the proxy counted. */
 export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
-  const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
+  const { requests, refusals, upstreamFailures, resolutions, connects, wakes, open } = cells;
   return [
     {
       name: "ingress.http.request.count",
@@ -69,6 +69,24 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       kind: "counter",
       description: "Requests and WebSockets ended because memory was short",
       read: () => open.endedForMemory,
+    },
+    {
+      name: "ingress.wake.flights",
+      kind: "counter",
+      description: "Requests for paused sandboxes that may wake them, by whether they did",
+      read: () => wakes.values(),
+    },
+    {
+      name: "ingress.park.active",
+      kind: "sum",
+      description: "Requests that wait for a paused sandbox to run",
+      read: () => open.parked,
+    },
+    {
+      name: "ingress.park.shed",
+      kind: "counter",
+      description: "Requests for paused sandboxes that found no place to wait",
+      read: () => open.parksShed,
     },
     { name: "ingress.tunnel.active", kind: "sum", description: "WebSockets open", read: () => open.tunnels },
     { name: "ingress.tunnel.count", kind: "counter", description: "WebSockets opened", read: () => open.tunnelsInAll },

@@ -2,7 +2,14 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log/logger.ts";
 import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
-import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord, SandboxView } from "./provider.ts";
+import type {
+  ChangeListener,
+  GenerationEndListener,
+  Resolution,
+  SandboxCounts,
+  SandboxRecord,
+  SandboxView,
+} from "./provider.ts";
 
 /** A replacement that is being prepared while the table keeps serving its content. */
 export interface TableReplacement {
@@ -47,6 +54,8 @@ export interface SandboxTable extends SandboxView {
    * readiness, token or text do not call it. It is called after the table has changed, with the record that ended.
    */
   onGenerationEnd(listener: GenerationEndListener): void;
+  /** Registers a listener for every change, called after those for the end of generations. */
+  onChange(listener: ChangeListener): void;
   /** One copy of each namespace's name, for records to share. */
   shareNamespace(namespace: string): string;
 }
@@ -66,6 +75,7 @@ const AMBIGUOUS: Resolution = Object.freeze({ state: "ambiguous" });
 class IndexedSandboxTable implements SandboxTable {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
+  readonly #changeListeners: ChangeListener[] = [];
   readonly #namespaces = new Map<string, string>();
   readonly #namesakes: Namesakes;
   readonly #clock: Clock;
@@ -102,11 +112,14 @@ class IndexedSandboxTable implements SandboxTable {
   set(record: SandboxRecord): void {
     const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
+    this.#tellChange(record.name);
   }
 
   remove(namespace: string, name: string): void {
     const gone = this.#index.delete(namespace, name);
-    if (gone !== undefined) this.#end([gone]);
+    if (gone === undefined) return;
+    this.#end([gone]);
+    this.#tellChange(name);
   }
 
   replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void {
@@ -134,6 +147,7 @@ class IndexedSandboxTable implements SandboxTable {
         staged = undefined;
         if (leftOut > 0) this.#logger.warn("ignored sandboxes outside the namespace", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
+        this.#tellChange(undefined);
       },
       abort: () => {
         staged = undefined;
@@ -163,6 +177,10 @@ class IndexedSandboxTable implements SandboxTable {
 
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#listeners.push(listener);
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#changeListeners.push(listener);
   }
 
   shareNamespace(namespace: string): string {
@@ -214,13 +232,20 @@ class IndexedSandboxTable implements SandboxTable {
 
   #end(records: readonly SandboxRecord[]): void {
     for (const record of records) {
-      for (const listener of this.#listeners) {
-        try {
-          listener(record);
-        } catch (error) {
-          this.#logger.error("a listener for the end of a sandbox failed", { name: record.name, error: String(error) });
-        }
-      }
+      for (const listener of this.#listeners) this.#guard("the end of a sandbox", record.name, () => listener(record));
+    }
+  }
+
+  #tellChange(name: string | undefined): void {
+    for (const listener of this.#changeListeners) this.#guard("a change of sandboxes", name, () => listener(name));
+  }
+
+  /** What one listener throws keeps nothing from the others. */
+  #guard(what: string, name: string | undefined, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#logger.error(`a listener for ${what} failed`, { name, error: String(error) });
     }
   }
 }
