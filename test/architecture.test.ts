@@ -21,6 +21,7 @@ interface RoomRule {
 const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
   values: { uses: [] },
+  duration: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -38,7 +39,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube", "values"] },
+  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
     uses: ["address", "clock", "errors", "process", "route", "sandbox", "version"],
@@ -48,7 +49,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
 
   // The rooms' options, filled in from flags and environment.
   config: {
-    uses: ["address", "access", "log", "renew", "values"],
+    uses: ["address", "access", "duration", "log", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },

@@ -6,6 +6,8 @@ import { parseCorsOrigins } from "./cors-origins.ts";
 import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
+import { readHold } from "./build-hold.ts";
+import { IGNORED_FLAGS } from "./newer-flags.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
 import { faultTextOf } from "./text.ts";
@@ -31,8 +33,12 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
   const allNamespaces = reader.bool("all-namespaces");
   const mode = reader.choice("mode");
   if (mode === "wildcard") warnings.push("--mode=wildcard is the same as --mode=header");
-  if (reader.isGiven("fastpath-endpoint"))
-    warnings.push("--fastpath-endpoint is ignored because this ingress has no fast path");
+  for (const [name, reason] of IGNORED_FLAGS) {
+    if (reader.isGiven(name)) warnings.push(`--${name} is ignored because ${reason}`);
+  }
+  if (reader.bool("audit-enabled")) {
+    reader.faults.push("--audit-enabled: this ingress sends no audit events; remove the flag, or use the Go ingress");
+  }
   if (manifests !== undefined && reader.optionalText("kubeconfig") !== undefined) {
     warnings.push("--kubeconfig is ignored because --manifests is given");
   }
@@ -71,6 +77,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     memoryBudgetBytes: readMemoryBudget(reader),
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
     websocketFrameRate: reader.int("websocket-frame-rate"),
+    hold: readHold(reader, warnings),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     endAtExpiry: reader.bool("end-at-expiry"),

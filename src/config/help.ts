@@ -55,6 +55,8 @@ function formatFlag(spec: FlagSpec): string[] {
     `${spec.help}${shown === "" ? "" : ` (default${HARD_SPACE}${shown})`}`,
     LINE_MAX_CHARS - TEXT_COLUMN,
   );
+  // A long name has a line of its own.
+  if (head.length >= TEXT_COLUMN) return [head, ...lines.map((line) => `${"".padEnd(TEXT_COLUMN)}${line}`)];
   return lines.map((line, index) => `${(index === 0 ? head : "").padEnd(TEXT_COLUMN)}${line}`);
 }
 

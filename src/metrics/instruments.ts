@@ -18,7 +18,7 @@ export interface InstrumentSpec {
 
 /** The counts of the proxy. */
 export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
-  const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
+  const { requests, refusals, upstreamFailures, resolutions, connects, wakes, open } = cells;
   return [
     {
       name: "ingress.http.request.count",
@@ -61,6 +61,24 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       kind: "counter",
       description: "Requests and WebSockets ended because memory was low",
       read: () => open.endedForMemory,
+    },
+    {
+      name: "ingress.wake.flights",
+      kind: "counter",
+      description: "Requests for paused sandboxes that may wake them, by whether they did",
+      read: () => wakes.values(),
+    },
+    {
+      name: "ingress.park.active",
+      kind: "sum",
+      description: "Requests that wait for a paused sandbox to run",
+      read: () => open.parked,
+    },
+    {
+      name: "ingress.park.shed",
+      kind: "counter",
+      description: "Requests for paused sandboxes that found no place to wait",
+      read: () => open.parksShed,
     },
     { name: "ingress.tunnel.active", kind: "sum", description: "Open WebSockets", read: () => open.tunnels },
     {

@@ -29,6 +29,7 @@ export type { Activity, Metrics, MetricsSources, ProcessProbe } from "./sources.
 export {
   type ConnectResult,
   noProxyMetrics,
+  type ParkOutcome,
   type ProxyMetrics,
   type ProxyType,
   type RoutingResult,

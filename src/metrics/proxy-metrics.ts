@@ -7,6 +7,11 @@ export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | 
 export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
 export type ProxyType = "http" | "websocket";
 
+/** How a request that finds a paused sandbox meets its wake: OSEP-0024's `outcome`. */
+export type WakeOutcome = "triggered" | "joined" | "none";
+/** How the wait for a wake ended: OSEP-0024's `outcome`. */
+export type ParkOutcome = "served" | "budget_exhausted" | "canceled" | "error";
+
 /**
  * The reports of the proxy. They are called once or a few times for each request, so an implementation only changes
  * numbers in its cells. All labels are from bounded sets; an unknown method counts as `_OTHER`.
@@ -29,6 +34,13 @@ export interface ProxyMetrics {
   endedForMemory(): void;
   tunnelOpened(): void;
   tunnelClosed(): void;
+  /** A request would wake a sandbox. */
+  wakeAsked(outcome: WakeOutcome): void;
+  /** A request begins to wait for a wake. Every call is matched by one `unparked`. */
+  parked(): void;
+  unparked(outcome: ParkOutcome, durationMs: number): void;
+  /** A request could not wait for a wake: all places were taken. */
+  parkShed(): void;
 }
 
 /** Counts nothing. */
@@ -41,4 +53,8 @@ export const noProxyMetrics: ProxyMetrics = {
   endedForMemory() {},
   tunnelOpened() {},
   tunnelClosed() {},
+  wakeAsked() {},
+  parked() {},
+  unparked() {},
+  parkShed() {},
 };

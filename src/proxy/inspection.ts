@@ -3,6 +3,7 @@ import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { Explanation } from "./explain/explain.ts";
 import type { AskedRequest } from "./explain/question.ts";
 import type { Exchange } from "./exchange/exchange.ts";
+import type { Holds } from "./hold/holds.ts";
 import type { Failure, FailureList } from "./report/failure-list.ts";
 import type { Tallies } from "./upstream/tallies.ts";
 import type { UpstreamPool } from "./upstream/upstream.ts";
@@ -26,6 +27,9 @@ export interface ProxyInspection {
   /** The last failures, the newest first. */
   failures(): readonly Failure[];
   trafficOf(record: SandboxRecord): SandboxTraffic;
+  /** Requests that wait for their sandboxes now, and sandboxes that are being woken. */
+  waits(): { readonly held: number; readonly waking: number };
+  waitsOf(record: SandboxRecord): { readonly held: number; readonly isWaking: boolean };
   /** What would become of a request; see `explainRequest`. */
   explain(asked: AskedRequest, peer: string): Promise<Explanation>;
 }
@@ -38,6 +42,7 @@ export function createInspection(parts: {
   readonly failures: FailureList;
   readonly upstreams: UpstreamPool;
   readonly tallies: Tallies;
+  readonly holds: Holds;
   readonly explain: ProxyInspection["explain"];
 }): ProxyInspection {
   const { clock, register, failures, upstreams, tallies } = parts;
@@ -45,6 +50,8 @@ export function createInspection(parts: {
     exchanges: () => register,
     explain: parts.explain,
     failures: () => failures.list(),
+    waits: () => parts.holds.counters(),
+    waitsOf: (record) => parts.holds.countersOf(record),
     trafficOf({ uid }) {
       const upstream = upstreams.find(uid);
       const tally = upstream?.tally ?? tallies.find(uid);

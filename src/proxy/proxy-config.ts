@@ -1,5 +1,6 @@
 import type { AddressSet } from "../address.ts";
 import type { RouteMode } from "../route/route.ts";
+import type { HoldConfig } from "./hold/hold-config.ts";
 import type { BrowserConfig } from "./browser/view.ts";
 
 /** What an operator sets for the proxy. Durations are milliseconds, sizes bytes. */
@@ -32,6 +33,8 @@ export interface ProxyConfig {
   readonly maxBodyBytes: number;
   /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
   readonly websocketFrameRate: number;
+  /** `--hold-…` and `--wake-…`. */
+  readonly hold: HoldConfig;
   /** `--memory-budget`: bytes that all requests may hold together, or what is derived from the memory limit. */
   readonly budgetBytes: number;
   /** `--websocket-max-message`, or what is derived from the memory limit: a larger message ends the tunnel with 1009. */

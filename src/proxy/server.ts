@@ -6,7 +6,7 @@ import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { AccessLogger } from "./report/access-log.ts";
 import type { ProxyMetrics } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
-import type { SandboxProvider } from "../sandbox/provider.ts";
+import type { SandboxProvider, SandboxWaker } from "../sandbox/provider.ts";
 import { BrowserAnswers } from "./browser/browser-answers.ts";
 import { createCorsPolicy } from "./browser/cors.ts";
 import { Admission } from "./exchange/admission.ts";
@@ -18,6 +18,7 @@ import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts"
 import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
 import { createInspection, type ProxyInspection } from "./inspection.ts";
+import { Holds } from "./hold/holds.ts";
 import { createListener } from "./listener.ts";
 import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
@@ -59,6 +60,10 @@ export interface ProxyParts {
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
+  /** Undefined: nothing wakes sandboxes. */
+  readonly waker?: SandboxWaker | undefined;
+  /** Tells the log what no request's line tells. Default: nothing is told. */
+  readonly warn?: (message: string) => void;
   readonly memory: ProxyMemory;
   /** How names of sandboxes are looked up and judged. */
   readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
@@ -139,6 +144,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       return guard.isShort();
     },
   });
+  const holds = new Holds(config.hold, {
+    clock,
+    provider,
+    upstreams,
+    metrics,
+    waker: parts.waker,
+    warn: (message) => parts.warn?.(message),
+  });
   const tunnels = createTunnels(
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
@@ -154,6 +167,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       upstreams.sweep(nowMs);
       tunnels.sweep(nowMs);
       grants.sweep(nowMs);
+      holds.sweep(nowMs);
     },
   });
   const report = createReport({
@@ -196,6 +210,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     upstreams,
     register,
     admission,
+    holds,
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
@@ -243,6 +258,12 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     renew.forget(record);
   });
 
+  /** Their clients find another replica at once. */
+  const endHolds = (): void => {
+    holds.close();
+    for (const exchange of register) if (exchange.state === "held") exchange.cut(new IngressError("draining"));
+  };
+
   const listener = createListener(config.port, (port) =>
     Bun.serve<TunnelData>({
       hostname: host,
@@ -275,9 +296,11 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     idleClosed: () => idleClosed,
     announceDrain() {
       draining = true;
+      endHolds();
     },
     async drain(drainMs) {
       draining = true;
+      endHolds();
       const deadline = clock.monotonic() + drainMs;
       const stopped = listener.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
@@ -298,6 +321,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       failures,
       upstreams,
       tallies,
+      holds,
       explain: (asked, peer) => explainRequest(asked, peer, explainContext),
     }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),

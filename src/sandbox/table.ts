@@ -2,7 +2,14 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log/logger.ts";
 import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
-import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord, SandboxView } from "./provider.ts";
+import type {
+  ChangeListener,
+  GenerationEndListener,
+  Resolution,
+  SandboxCounts,
+  SandboxRecord,
+  SandboxView,
+} from "./provider.ts";
 
 /** A replacement that is being prepared while the table keeps serving its content. */
 export interface TableReplacement {
@@ -32,6 +39,7 @@ const AMBIGUOUS: Resolution = Object.freeze({ state: "ambiguous" });
 export class SandboxTable implements SandboxView {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
+  readonly #changeListeners: ChangeListener[] = [];
   readonly #namespaces = new Map<string, string>();
   readonly #namesakes: Namesakes;
   readonly #clock: Clock;
@@ -74,12 +82,15 @@ export class SandboxTable implements SandboxView {
   set(record: SandboxRecord): void {
     const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
+    this.#tellChange(record.name);
   }
 
   /** Removes an object; does nothing if it is missing. */
   remove(namespace: string, name: string): void {
     const gone = this.#index.delete(namespace, name);
-    if (gone !== undefined) this.#end([gone]);
+    if (gone === undefined) return;
+    this.#end([gone]);
+    this.#tellChange(name);
   }
 
   /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
@@ -109,6 +120,7 @@ export class SandboxTable implements SandboxView {
         staged = undefined;
         if (leftOut > 0) this.#logger.warn("ignored sandboxes outside the namespace", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
+        this.#tellChange(undefined);
       },
       abort: () => {
         staged = undefined;
@@ -145,6 +157,11 @@ export class SandboxTable implements SandboxView {
    */
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#listeners.push(listener);
+  }
+
+  /** Registers a listener for every change, called after those for the end of generations. */
+  onChange(listener: ChangeListener): void {
+    this.#changeListeners.push(listener);
   }
 
   /** One copy of each namespace's name, for records to share. */
@@ -197,13 +214,20 @@ export class SandboxTable implements SandboxView {
 
   #end(records: readonly SandboxRecord[]): void {
     for (const record of records) {
-      for (const listener of this.#listeners) {
-        try {
-          listener(record);
-        } catch (error) {
-          this.#logger.error("a listener for the end of a sandbox failed", { name: record.name, error: String(error) });
-        }
-      }
+      for (const listener of this.#listeners) this.#guard("the end of a sandbox", record.name, () => listener(record));
+    }
+  }
+
+  #tellChange(name: string | undefined): void {
+    for (const listener of this.#changeListeners) this.#guard("a change of sandboxes", name, () => listener(name));
+  }
+
+  /** What one listener throws keeps nothing from the others. */
+  #guard(what: string, name: string | undefined, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#logger.error(`a listener for ${what} failed`, { name, error: String(error) });
     }
   }
 }

@@ -1,60 +1,9 @@
-import type { AccessGrant } from "../../access/request.ts";
 import { IngressError } from "../../errors.ts";
-import type { SandboxUse } from "../../renew/publisher.ts";
-import type { Route } from "../../route/route.ts";
-import { BodyFlow } from "./body-flow.ts";
-import type { BrowserView } from "../browser/view.ts";
+import type { BodyFlow } from "./body-flow.ts";
+import type { ExchangeOutcome, ExchangeState, ExchangeSubject } from "./exchange-subject.ts";
 import type { ExchangeShare } from "./share.ts";
 import { STALLED_DOWNLOAD_BYTES, stalledBytesOf } from "./stalled-sizes.ts";
 import type { Upstream } from "../upstream/upstream.ts";
-
-/**
- * Where an exchange is in its life. It only moves downwards in this list:
- * - `receiving`: a small body of the request is read whole. The client is awaited.
- * - `connecting`: the request is handed on. It is unknown whether a connection to the sandbox stands.
- * - `waiting`: a connection stands. The sandbox has not begun its answer.
- * - `streaming`: the head of the answer is on its way to the client.
- * - `tunnel`: the client has been upgraded to a WebSocket.
- * - `leaving`: the whole answer is with Bun. Its last byte has not left yet, as far as Bun can tell.
- * - `ended`.
- */
-export type ExchangeState = "receiving" | "connecting" | "waiting" | "streaming" | "tunnel" | "leaving" | "ended";
-
-/** How an exchange ended: what was told to the client, and why. */
-export interface ExchangeOutcome {
-  readonly status: number;
-  /** The refusal or failure; undefined: the sandbox's answer was delivered whole. */
-  readonly error: IngressError | undefined;
-}
-
-/** What an exchange is about. */
-export interface ExchangeSubject {
-  readonly request: Request;
-  readonly route: Route;
-  /** The path that is forwarded, without the query. */
-  readonly path: string;
-  /** Empty, or begins with `?`. */
-  readonly query: string;
-  /** Bytes of the request's body; 0: it has no body; undefined: it is chunked. */
-  readonly bodyLength: number | undefined;
-  /** `host:port` of the sandbox, as its record names it. */
-  readonly hostPort: string;
-  /** How client and sandbox each see the application's address. */
-  readonly browser: BrowserView;
-  readonly clientAddress: string;
-  /** Whether the client asks for a WebSocket. */
-  readonly isUpgrade: boolean;
-  /** To the sandbox, to the client, and in the log. */
-  readonly requestId: string;
-  /** Whether the client sent `Connection: close`: the answer says so, too (RFC 9112 §9.6), and Bun closes. */
-  readonly isLast: boolean;
-  /** What is reported while it uses the sandbox (OSEP-0009); undefined: nothing is reported. */
-  readonly use: SandboxUse | undefined;
-  /** What admitted the request: looked at again while it is open. */
-  readonly grant: AccessGrant;
-  /** Monotonic milliseconds when the request came in. */
-  readonly startedAt: number;
-}
 
 /** What an exchange calls back. One object for all exchanges: no closures per request. */
 export interface ExchangeObserver {
@@ -79,12 +28,32 @@ const SWITCHING_PROTOCOLS = 101;
 export interface ExchangeRegistry {
   add(exchange: Exchange): void;
   remove(exchange: Exchange): void;
+  /** Counts an exchange and what it holds for another upstream from now on. */
+  move(exchange: Exchange, to: Upstream): void;
   /** Changes what it holds of the memory account. False, and unchanged, where the account refuses. */
   tryHold(exchange: Exchange, bytes: number): boolean;
   /** Whether a stream may begin that may come to hold `bytes`. */
   hasRoomFor(exchange: Exchange, bytes: number): boolean;
   /** Says how much an exchange holds because a receiver owes a read. */
   setStalled(exchange: Exchange, bytes: number): void;
+}
+
+/** How long an exchange may wait for its sandbox. */
+export interface Patience {
+  /** Monotonic ms when it is over. */
+  untilMs: number;
+  /** What its client is told then. */
+  error: IngressError;
+  /** Connections that were refused so far. */
+  refusals: number;
+  /** Whether somebody looks at a browser that loads meanwhile. */
+  readonly isNavigation: boolean;
+  /** Monotonic ms when the wait began. */
+  readonly sinceMs: number;
+  /** The request's body, where it was read whole and may be sent again. In the memory account. */
+  body: Uint8Array | undefined;
+  /** Makes a body that is streamed ready to be sent again. False: something of it has been read, and is lost. */
+  rewind: (() => boolean) | undefined;
 }
 
 /** What an exchange works with, beside its subject. */
@@ -102,8 +71,6 @@ export interface ExchangeParts {
  * Whoever takes a resource for an exchange registers its tear-down at that place, with `hold`.
  */
 export class Exchange {
-  readonly subject: ExchangeSubject;
-  readonly upstream: Upstream;
   readonly client: ExchangeShare | undefined;
   /** The request's body, where it is streamed. */
   upload: BodyFlow | undefined;
@@ -125,6 +92,8 @@ export class Exchange {
   dialled: string | undefined;
   /** How the tunnel was closed (RFC 6455 §7.1.5). */
   closeCode: number | undefined;
+  /** How long it may wait for its sandbox; undefined: it does not wait. */
+  patience: Patience | undefined;
   /** Places in the register: its own business. */
   registerSlot = 0;
   upstreamSlot = 0;
@@ -135,6 +104,8 @@ export class Exchange {
   readonly #register: ExchangeRegistry;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
+  #subject: ExchangeSubject;
+  #upstream: Upstream;
   #held: Releasable[] | undefined;
   #state: ExchangeState = "receiving";
   #cutBy: IngressError | undefined;
@@ -143,8 +114,8 @@ export class Exchange {
 
   /** Enters the register: from here on `end` must follow. */
   constructor(subject: ExchangeSubject, parts: ExchangeParts) {
-    this.subject = subject;
-    this.upstream = parts.upstream;
+    this.#subject = subject;
+    this.#upstream = parts.upstream;
     this.client = parts.client;
     this.#register = parts.register;
     this.#observer = parts.observer;
@@ -152,6 +123,16 @@ export class Exchange {
     this.sentAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     this.#register.add(this);
+  }
+
+  /** Changes only when it has been held. */
+  get subject(): ExchangeSubject {
+    return this.#subject;
+  }
+
+  /** Changes only while it is held. */
+  get upstream(): Upstream {
+    return this.#upstream;
   }
 
   get state(): ExchangeState {
@@ -171,6 +152,30 @@ export class Exchange {
   /** Whether the client reads the sandbox's answer already: a refusal is too late. */
   get hasBegun(): boolean {
     return this.#status !== undefined;
+  }
+
+  /** It waits for its sandbox. From now on a client that leaves cuts it at once, and no end of a generation does. */
+  park(): void {
+    this.checkOpen();
+    this.#advance("held");
+    this.watchClient();
+    this.noteTurn();
+  }
+
+  /** Its sandbox has another generation. */
+  moveTo(upstream: Upstream): void {
+    if (upstream === this.#upstream) return;
+    if (this.#state !== "ended") this.#register.move(this, upstream);
+    this.#upstream = upstream;
+  }
+
+  /** The wait is over: the request goes to what its sandbox is now. */
+  settle(subject: ExchangeSubject, upstream: Upstream): void {
+    this.checkOpen();
+    this.moveTo(upstream);
+    this.#subject = subject;
+    this.#advance("receiving");
+    this.noteTurn();
   }
 
   /** The small body is here, or there is none or a streamed one: the request is about to be handed on. */
@@ -251,6 +256,14 @@ export class Exchange {
     else (this.#held ??= []).push(resource);
   }
 
+  /** Gives back at once what it holds. */
+  giveBack(resource: Releasable, error: IngressError): void {
+    const index = this.#held?.indexOf(resource) ?? -1;
+    if (index < 0) return;
+    this.#held?.splice(index, 1);
+    resource.release(error);
+  }
+
   /** Ends it early: with `error` as the answer where none has begun, else visibly cut. */
   cut(error: IngressError): void {
     if (this.#state === "ended" || this.#cutBy !== undefined) return;
@@ -290,9 +303,9 @@ export class Exchange {
     return this.#register.tryHold(this, bytes);
   }
 
-  /** Throws `memory_short` where no further answer may be streamed: each may come to hold `STALLED_DOWNLOAD_BYTES`. */
-  checkRoom(): void {
-    if (!this.#register.hasRoomFor(this, STALLED_DOWNLOAD_BYTES)) throw new IngressError("memory_short");
+  /** Throws `memory_short` where nothing may begin that may come to hold `bytes`; default: a further answer that is streamed. */
+  checkRoom(bytes = STALLED_DOWNLOAD_BYTES): void {
+    if (!this.#register.hasRoomFor(this, bytes)) throw new IngressError("memory_short");
   }
 
   /** The turn of one of its streamed bodies has changed: what waits for a read is in the account. */

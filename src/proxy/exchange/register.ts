@@ -3,6 +3,7 @@ import type { Exchange, ExchangeRegistry } from "./exchange.ts";
 import { ExchangeShare } from "./share.ts";
 import type { MemoryAccount } from "./memory-account.ts";
 import { Slots } from "./slot-list.ts";
+import type { Upstream } from "../upstream/upstream.ts";
 
 /** What the register counts, for tests and the soak: each is zero when nothing is open. */
 export interface RegisterCounters {
@@ -63,6 +64,16 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     const { client } = exchange;
     if (client === undefined) return;
     if (--client.requests === 0) this.#clients.delete(client.key);
+  }
+
+  move(exchange: Exchange, to: Upstream): void {
+    const { share } = exchange.upstream;
+    share.exchanges.remove(exchange.upstreamSlot);
+    share.requests--;
+    share.heldBytes -= exchange.accountedBytes;
+    exchange.upstreamSlot = to.share.exchanges.add(exchange);
+    to.share.requests++;
+    to.share.heldBytes += exchange.accountedBytes;
   }
 
   tryHold(exchange: Exchange, bytes: number): boolean {

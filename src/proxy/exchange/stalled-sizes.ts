@@ -14,12 +14,19 @@ export interface StallingBodies {
   readonly upload: BodyFlow | undefined;
   readonly download: BodyFlow | undefined;
   readonly bytesOut: number;
+  readonly subject: { readonly bodyLength: number | undefined };
 }
 
 /** Bytes that Bun holds because a receiver owes a read. An answer that was given to Bun whole is held whole, a stream is not. */
-export function stalledBytesOf({ state, upload, download, bytesOut }: StallingBodies): number {
+export function stalledBytesOf({ state, upload, download, bytesOut, subject }: StallingBodies): number {
+  if (state === "held") return unreadBytesOf(subject.bodyLength);
   let bytes = upload?.turn === "sink" ? STALLED_UPLOAD_BYTES : 0;
   if (state === "leaving") bytes += download === undefined ? bytesOut : Math.min(bytesOut, STALLED_DOWNLOAD_BYTES);
   else if (download?.turn === "sink") bytes += STALLED_DOWNLOAD_BYTES;
   return bytes;
+}
+
+/** Bytes that Bun holds at most of a body of this length that nobody reads; undefined: the length is unknown. */
+export function unreadBytesOf(bodyLength: number | undefined): number {
+  return Math.min(bodyLength ?? STALLED_UPLOAD_BYTES, STALLED_UPLOAD_BYTES);
 }

@@ -99,6 +99,10 @@ export class Watchdog {
     const { responseTimeoutMs, streamIdleTimeoutMs, clientIdleTimeoutMs } = this.#limits;
     const isOver = (limitMs: number, since: number): boolean => limitMs > 0 && now - since >= limitMs;
     switch (exchange.state) {
+      case "held": {
+        const { patience } = exchange;
+        return patience !== undefined && now >= patience.untilMs ? patience.error : undefined;
+      }
       case "receiving":
         return isOver(clientIdleTimeoutMs, exchange.subject.startedAt) ? new IngressError("client_timeout") : undefined;
       case "connecting":
@@ -167,6 +171,8 @@ export class Watchdog {
 /** Whether the sandbox's next byte, or its next read, is what the exchange waits for. */
 function isSandboxAwaited(exchange: Exchange): boolean {
   switch (exchange.state) {
+    case "held":
+      return true;
     case "connecting":
     case "waiting":
       return exchange.upload?.turn !== "source";

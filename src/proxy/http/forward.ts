@@ -9,8 +9,9 @@ import { rewriteResponseHeaders } from "../request/headers.ts";
 import { UNREAD_BODY_MAX_BYTES, type UnreadBodies } from "../request/unread-body.ts";
 import { buildRefusal } from "../report/refusal.ts";
 import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
-import type { Repeatability } from "../upstream/upstream.ts";
+import type { Lease, Repeatability } from "../upstream/upstream.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
+import { mayTryAgain } from "../hold/try-again.ts";
 
 /** What forwarding needs from the program. */
 export interface ForwardContext {
@@ -29,7 +30,8 @@ export interface ForwardContext {
  * Nothing is sent twice here. Bun itself repeats an idempotent request whose reused connection turns out to be closed
  * (RFC 9110 §9.2.2).
  *
- * Never rejects: a failed upstream, an invalid request body and what cut the exchange are answers, too.
+ * A failed upstream, an invalid request body and what cut the exchange are answers, too. Rejects only where `mayTryAgain` says
+ * that the exchange may wait and then begin again.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
   try {
@@ -41,6 +43,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.dialled = dialled;
     const answer = await send(exchange, buildFetchInit(exchange, body));
     exchange.answered(context.clock.monotonic());
+    dropKeptBody(exchange);
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
     const options = answerOptions(exchange, context);
@@ -55,6 +58,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
     const error = exchange.cutBy ?? toIngressError(thrown);
+    if (mayTryAgain(exchange, error, context.clock.monotonic())) throw error;
     // An answer that is not passed on is torn.
     exchange.cut(error);
     exchange.end(error);
@@ -75,6 +79,13 @@ function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
   return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
 }
 
+/** The sandbox has the body: it is not sent again. */
+function dropKeptBody(exchange: Exchange): void {
+  if (exchange.patience?.body === undefined) return;
+  exchange.patience.body = undefined;
+  exchange.tryHold(0);
+}
+
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
   const { isLast, requestId } = exchange.subject;
   return { closeConnection: isLast || context.closesConnections(), requestId };
@@ -82,6 +93,7 @@ function answerOptions(exchange: Exchange, context: ForwardContext): { closeConn
 
 interface PreparedFetch {
   readonly init: BunFetchRequestInit;
+  readonly lease: Lease;
   /** Whether a reset of the connection tells how the server treats idle ones. */
   readonly isLossTelling: boolean;
 }
@@ -106,15 +118,16 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
     signal: exchange.signal,
   };
   if (body !== undefined) init.body = body;
-  return { init, isLossTelling: repeatability === "once" && lease.mayBeUsed };
+  return { init, lease, isLossTelling: repeatability === "once" && lease.mayBeUsed };
 }
 
-async function send(exchange: Exchange, { init, isLossTelling }: PreparedFetch): Promise<Response> {
+async function send(exchange: Exchange, { init, lease, isLossTelling }: PreparedFetch): Promise<Response> {
   const { path, query, route } = exchange.subject;
   try {
     return await fetch(`http://${exchange.dialled}${path}${query}`, init);
   } catch (thrown) {
     const error = toUpstreamError(thrown);
+    exchange.giveBack(lease.held, error);
     if (error.code === "upstream_reset" && isLossTelling) exchange.upstream.noteClosedWhileIdle(route.port);
     throw error;
   }

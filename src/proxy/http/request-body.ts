@@ -25,11 +25,14 @@ export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | undefined;
  */
 export async function readRequestBody(exchange: Exchange, context: RequestBodyContext): Promise<RequestBody> {
   const { request, bodyLength: length } = exchange.subject;
+  const { patience } = exchange;
+  if (patience?.body !== undefined) return patience.body;
   if (length === 0 || request.body === null) return undefined;
   if (length !== undefined && length <= SMALL_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
     const bytes = await readWhole(exchange);
-    exchange.tryHold(0);
     exchange.bytesIn = bytes.byteLength;
+    if (patience === undefined) exchange.tryHold(0);
+    else patience.body = bytes;
     return bytes;
   }
   return meterUpload(request.body, exchange, context);
@@ -60,9 +63,20 @@ function meterUpload(
   const { monotonic, maxBodyBytes } = context;
   const flow = new BodyFlow(monotonic());
   exchange.upload = flow;
+  let isBegun = false;
+  if (exchange.patience !== undefined) {
+    exchange.patience.rewind = () => {
+      if (exchange.patience !== undefined) exchange.patience.rewind = undefined;
+      if (isBegun) return false;
+      reader.releaseLock();
+      exchange.upload = undefined;
+      return true;
+    };
+  }
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        isBegun = true;
         flow.pull(monotonic());
         exchange.noteTurn();
         const { done, value } = await reader.read();
@@ -83,6 +97,8 @@ function meterUpload(
         controller.enqueue(value);
       },
       cancel(reason) {
+        // Nothing is lost of a body that may be sent by another attempt.
+        if (!isBegun && exchange.patience !== undefined) return;
         flow.abandon();
         exchange.noteTurn();
         return reader.cancel(reason);

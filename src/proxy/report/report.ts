@@ -5,7 +5,8 @@ import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
-import type { Exchange, ExchangeObserver, ExchangeOutcome } from "../exchange/exchange.ts";
+import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
+import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */

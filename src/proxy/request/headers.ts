@@ -148,6 +148,15 @@ export function rewriteResponseHeaders(
   return seen;
 }
 
+/**
+ * Turns rewritten headers into the client's again, in place.
+ * @param seen The headers before they were rewritten.
+ */
+export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
+  for (const name in headers.toJSON()) if (seen[name] === undefined) headers.delete(name);
+  for (const [name, value] of Object.entries(seen)) if (value !== undefined) headers.set(name, value);
+}
+
 /** The bytes of a head, without its first line. */
 function measureHead(seen: HeaderSnapshot): number {
   let bytes = 0;

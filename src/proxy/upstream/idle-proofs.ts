@@ -192,8 +192,10 @@ export class IdleProofs {
   #exchangesOn(port: number): Set<SharingExchange> {
     const found = new Set<SharingExchange>();
     for (const exchange of this.#share.exchanges) {
-      if (exchange.subject.route.port === port && exchange.state !== "receiving") found.add(exchange);
+      if (exchange.subject.route.port === port && !HAS_NO_CONNECTION.has(exchange.state)) found.add(exchange);
     }
     return found;
   }
 }
+
+const HAS_NO_CONNECTION: ReadonlySet<string> = new Set(["held", "receiving"]);

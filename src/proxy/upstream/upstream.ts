@@ -141,7 +141,8 @@ export class Upstream {
   end(error: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const exchange of this.share.exchanges) exchange.cut(error);
+    // What waits for its sandbox goes to the generation that follows.
+    for (const exchange of this.share.exchanges) if (exchange.state !== "held") exchange.cut(error);
     this.retire();
   }
 }

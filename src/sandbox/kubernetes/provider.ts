@@ -11,6 +11,7 @@ import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import { createObjectWarnings } from "../projection/object-warnings.ts";
 import type { Projection, ProjectOptions } from "../projection/projection.ts";
 import type {
+  ChangeListener,
   GenerationEndListener,
   ProviderStatus,
   Resolution,
@@ -106,6 +107,10 @@ class KubernetesProvider implements SandboxProvider {
 
   namesakes(): number {
     return this.#table.namesakes();
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#table.onChange(listener);
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {

@@ -9,6 +9,7 @@ import {
   type ReadinessReading,
   readMetadata,
 } from "./projection.ts";
+import type { SandboxSleep } from "../provider.ts";
 import { isObject } from "../../values.ts";
 import { quote } from "../../log/quote.ts";
 
@@ -23,7 +24,7 @@ export function projectAgentSandbox(object: unknown, options: ProjectOptions): P
   if (typeof metadata === "string") return { record: undefined, warning: metadata };
   const status = isObject(object) ? object["status"] : undefined;
   return buildRecord(metadata, readEndpoint(status, metadata.namespace, options), {
-    readiness: readReadiness(status),
+    readiness: readReadiness(status, readSleep(object)),
     endpointMissing: "has no serviceFQDN",
   });
 }
@@ -42,14 +43,27 @@ function readEndpoint(status: unknown, namespace: string, options: ProjectOption
   return readFirst(podIps, options);
 }
 
-function readReadiness(status: unknown): ReadinessReading {
-  if (status === undefined || status === null) return { notReady: "missing status", fault: undefined };
+/**
+ * Whether a Sandbox of v1beta1 is suspended. `spec.operatingMode` says what is wanted; the condition `Suspended` says what is,
+ * and is stale until the controller has seen the spec.
+ */
+function readSleep(object: unknown): SandboxSleep | undefined {
+  const spec = isObject(object) ? object["spec"] : undefined;
+  const mode = isObject(spec) ? spec["operatingMode"] : undefined;
+  if (mode === "Suspended") return "asleep";
+  const status = isObject(object) ? object["status"] : undefined;
+  if (mode !== "Running" || !isObject(status)) return undefined;
+  return findCondition(status, "Suspended")?.status === "True" ? "waking" : undefined;
+}
+
+function readReadiness(status: unknown, sleep: SandboxSleep | undefined): ReadinessReading {
+  if (status === undefined || status === null) return { notReady: "missing status", fault: undefined, sleep };
   if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is not an object` };
   const condition = findCondition(status, "Ready");
   if (condition === undefined) {
-    return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined };
+    return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined, sleep };
   }
   if (condition.status === "True") return { notReady: "", fault: undefined };
   const reason = condition.reason === "" ? "NotReady" : condition.reason;
-  return { notReady: describeNotReady(reason, condition.message), fault: undefined };
+  return { notReady: describeNotReady(reason, condition.message), fault: undefined, sleep };
 }

@@ -1,5 +1,5 @@
 import type { EndpointRules } from "./endpoint-rules.ts";
-import type { SandboxRecord } from "../provider.ts";
+import type { SandboxRecord, SandboxSleep } from "../provider.ts";
 import { readPolicy } from "./annotations.ts";
 import { isDnsLabel, isObject } from "../../values.ts";
 import { quote } from "../../log/quote.ts";
@@ -109,6 +109,8 @@ export interface ReadinessReading {
   readonly notReady: string;
   /** What is malformed, for the log. */
   readonly fault: string | undefined;
+  /** Default: the sandbox is not paused. */
+  readonly sleep?: SandboxSleep | undefined;
 }
 
 /** Builds a record. Ready needs a ready status and an endpoint, because the two are written at different times. */
@@ -134,6 +136,8 @@ export function buildRecord(
       notReady: reason === "" ? "" : `sandbox not ready: sandbox ${metadata.name} ${reason}`,
       accessToken: metadata.accessToken,
       policy,
+      // Only where it counts: most records are smaller without it.
+      ...(reason === "" || options.readiness.sleep === undefined ? {} : { sleep: options.readiness.sleep }),
     },
     warning: fault === undefined || warning === undefined ? (fault ?? warning) : `${fault}; ${warning}`,
   };
