@@ -67,6 +67,10 @@ beforeEach(async () => {
       } else if (request.line.includes("/stream")) {
         socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n");
         ends.push(socket);
+      } else if (request.line.includes("/later")) {
+        // The body comes once its head has been read: only then does a whole answer need a reader.
+        socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\n");
+        ends.push(socket);
       } else if (request.line.includes("/upload")) {
         ends.push(socket);
       } else {
@@ -201,7 +205,7 @@ describe("what is thrown for bytes that move", () => {
 
 describe("what is thrown by a body's reader", () => {
   test.each([
-    ["GET /", "", "whole answer"],
+    ["GET /later", "", "whole answer"],
     ["GET /stream", "", "streamed answer"],
     ["POST /", "Transfer-Encoding: chunked\r\n", "upload"],
   ])("that cannot be made (%s): the request is internal", async (line, extra) => {
