@@ -97,10 +97,12 @@ export class UnreadBodies {
 
   /** Whether the body is through: it has ended, or its client has left. False: a limit was reached. Never rejects. */
   async #drop(body: ReadableStream<Uint8Array>): Promise<boolean> {
-    const reader = body.getReader();
     const late = Promise.withResolvers<undefined>();
     const timer = this.#clock.setTimer(UNREAD_BODY_MAX_MS, () => late.resolve(undefined));
+    let cancel: (() => Promise<void>) | undefined;
     try {
+      const reader = body.getReader();
+      cancel = () => reader.cancel();
       for (let bytes = 0; bytes <= UNREAD_BODY_MAX_BYTES;) {
         const read = await Promise.race([reader.read(), late.promise]);
         if (read === undefined) return false;
@@ -114,7 +116,7 @@ export class UnreadBodies {
     } finally {
       timer.cancel();
       // From now on Bun itself drops what comes, which takes no memory. To read on takes megabytes for each.
-      void reader.cancel().catch(() => {});
+      void cancel?.().catch(() => {});
     }
   }
 
