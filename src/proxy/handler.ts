@@ -5,7 +5,7 @@ import type { Clock } from "../clock.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { ProxyMetrics, RoutingResult } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
-import { type BrowserConfig, buildBrowserView } from "./browser/view.ts";
+import { type BrowserConfig, buildBrowserView, keepPath } from "./browser/view.ts";
 import { rewriteOrigin } from "./browser/request-origin.ts";
 import { parseRoute } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
@@ -135,7 +135,7 @@ export class RequestHandler {
       const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen };
       const browser = buildBrowserView(source);
       const stripped = collapseLeadingSlashes(settledPath);
-      const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
+      const path = browser.keepsPrefix ? keepPath(route.prefix, target.path, settledPath) : stripped;
 
       const upstream = context.upstreams.acquire(record, startedAt);
       const client = address.isShared ? undefined : context.register.shareOfClient(address.client);
