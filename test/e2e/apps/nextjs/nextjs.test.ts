@@ -33,8 +33,12 @@ tryApp<NextApp>({
       port,
       readyPath: `${basePath}/`,
       command: [
-        ...["node", join(cache, "node_modules/next/dist/bin/next"), "dev", project],
-        ...["--hostname=127.0.0.1", `--port=${port}`],
+        "node",
+        join(cache, "node_modules/next/dist/bin/next"),
+        "dev",
+        project,
+        "--hostname=127.0.0.1",
+        `--port=${port}`,
       ],
       env: { NEXT_TELEMETRY_DISABLED: "1" },
     });
