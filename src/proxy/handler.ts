@@ -3,7 +3,7 @@ import type { Server } from "bun";
 import type { Admission as AccessAdmission } from "../access/request.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { RoutingResult } from "../metrics/metrics.ts";
-import { buildBrowserView } from "./browser/view.ts";
+import { buildBrowserView, keepPath } from "./browser/view.ts";
 import { rewriteOrigin } from "./browser/request-origin.ts";
 import type { HandlerContext, Progress, Visit } from "./handler-context.ts";
 import { parseRoute } from "../route/parse-route.ts";
@@ -110,7 +110,7 @@ export class RequestHandler {
       const target = hostPort ?? "";
       const source = { config: context.browser, policy, route, isSigned, host, hostPort: target, address, seen, cors };
       const browser = buildBrowserView(source);
-      const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
+      const path = browser.keepsPrefix ? keepPath(route.prefix, url.path, settledPath) : stripped;
       const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
       const use = isSilent ? undefined : { record, port: route.port, path };
       const subject: ExchangeSubject = {

@@ -195,6 +195,19 @@ describe("uri-prefix keep", () => {
   });
 });
 
+describe("uri-prefix keep: paths", () => {
+  test.each(["", "?q", "/", "/?q", "//", "//a", "/a/", "/a//b"])(
+    "RequestHandler forwards the path as it came: prefix%s",
+    async (rest) => {
+      setPolicy({ uriPrefix: "keep" });
+      await getByUri(prefix + rest);
+      expect(pathSeen()).toBe(prefix + rest);
+      await getByUri(signed + rest);
+      expect(pathSeen()).toBe(`/locked/${upstream.port}${rest}`);
+    },
+  );
+});
+
 /** Name of a header, what the sandbox says, what the client gets. `OWN`, `PREFIX`: the sandbox's host and prefix. */
 const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
   ["Location", "http://OWN/a?b#c", "http://in.testPREFIX/a?b#c"],

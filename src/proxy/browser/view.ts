@@ -83,6 +83,16 @@ export function buildBrowserView(source: ViewSource): BrowserView {
   };
 }
 
+/**
+ * The path that a sandbox sees which knows its prefix: that of the client, less a credential. A bare prefix stays bare:
+ * applications redirect the one with a slash to it, or the other way round.
+ * @param asked The path of the request.
+ * @param rest What of it lies behind the prefix and the credential; `/` where that is nothing.
+ */
+export function keepPath(prefix: string, asked: string, rest: string): string {
+  return rest === "/" && !asked.endsWith("/") ? prefix : prefix + rest;
+}
+
 function chooseHost(mode: HostHeaderMode, { host, hostPort, route }: ViewSource): string {
   switch (mode) {
     case "upstream":

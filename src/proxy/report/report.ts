@@ -63,29 +63,15 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       const now = clock.monotonic();
       const durationMs = now - startedAt;
       const { status } = outcome;
-      const fault = attempt(() => {
-        exchange.upstream.tally.note(now, isFailure(status, outcome.error?.code) ? 1 : 0);
+      let { error } = outcome;
+      try {
+        exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
         metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
         countFailure(exchange, outcome);
-      });
-      const error = fault ?? outcome.error;
-      tell(status, error, () => ({
-        method: request.method,
-        form: route.form,
-        sandboxId: route.sandboxId,
-        port: route.port,
-        status,
-        code: error?.code,
-        bytesIn: exchange.bytesIn,
-        bytesOut: exchange.bytesOut,
-        durationMs,
-        upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
-        requestId: exchange.subject.requestId,
-        clientAddress: exchange.subject.clientAddress,
-        cause: describeCause(error),
-        tunnel: isTunnel ? true : undefined,
-        closeCode: exchange.closeCode,
-      }));
+      } catch (thrown) {
+        error = toInternal(thrown);
+      }
+      tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
 
     onRefused(request, refusal) {
@@ -97,26 +83,37 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
 
   /** Writes the line of a request. Where that throws, only the metric can tell. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
-    const isFailed = isFailure(status, error?.code);
-    const fault = attempt(() => {
+    try {
+      const isFailed = isFailure(status, error?.code);
       if (!isFailed && !accessLog.wants(status, error?.code)) return;
       const entry = gather();
       if (isFailed) context.failures.add(entry);
       accessLog.log(entry);
-    });
-    if (fault !== undefined) attempt(() => metrics.refused(fault.code));
+    } catch {
+      countInternal();
+    }
+  }
+
+  function countInternal(): void {
+    try {
+      metrics.refused("internal");
+    } catch {
+      // Neither the log nor the metrics can tell.
+    }
   }
 
   function tellUnforwarded(request: Request, ended: Unforwarded, { status, error }: ExchangeOutcome): void {
     const { route, clientAddress, requestId } = ended;
     const durationMs = clock.monotonic() - ended.startedAt;
     const proxyType = ended.isUpgrade ? "websocket" : "http";
-    const fault = attempt(() => {
+    let told = error;
+    try {
       metrics.requestStarted();
       metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
       if (error !== undefined) metrics.refused(error.code);
-    });
-    const told = fault ?? error;
+    } catch (thrown) {
+      told = toInternal(thrown);
+    }
     tell(status, told, () => ({
       method: request.method,
       form: route?.form ?? "none",
@@ -142,12 +139,28 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
   }
 }
 
-/** Gives what was thrown as `internal`. */
-function attempt(run: () => void): IngressError | undefined {
-  try {
-    run();
-    return undefined;
-  } catch (thrown) {
-    return new IngressError("internal", undefined, { cause: thrown });
-  }
+function describeExchange(exchange: Exchange, end: ExchangeOutcome & { readonly durationMs: number }): AccessEntry {
+  const { request, route, startedAt, requestId, clientAddress, isUpgrade } = exchange.subject;
+  const { status, error, durationMs } = end;
+  return {
+    method: request.method,
+    form: route.form,
+    sandboxId: route.sandboxId,
+    port: route.port,
+    status,
+    code: error?.code,
+    bytesIn: exchange.bytesIn,
+    bytesOut: exchange.bytesOut,
+    durationMs,
+    upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
+    requestId,
+    clientAddress,
+    cause: describeCause(error),
+    tunnel: isUpgrade ? true : undefined,
+    closeCode: exchange.closeCode,
+  };
+}
+
+function toInternal(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }
