@@ -50,12 +50,15 @@ const FORWARDED_PREFIX = "x-forwarded-";
 
 /**
  * What a `Connection` header must not be able to remove: framing belongs to `fetch`, and a request without its
- * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end.
+ * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end; without
+ * its key Bun could not finish a handshake that the sandbox has accepted.
  */
 const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   "content-length",
   "transfer-encoding",
   "host",
+  "sec-websocket-key",
+  "sec-websocket-version",
   LOOP_HEADER,
 ]);
 
