@@ -4,13 +4,8 @@ import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { isWhole } from "./arrived.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
+import { knownLength, settleLength } from "./answer-length.ts";
 import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
-
-/**
- * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
- * in which it keeps its Content-Length (oven-sh/bun#10507). Clients that cannot do without a length download less than this.
- */
-export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
 
 /**
  * How long an answer may take to become whole, in milliseconds, measured by its rate so far. Nothing is held back for longer.
@@ -209,6 +204,7 @@ function passWhole(answer: Response, chunks: readonly Uint8Array[], options: Who
 
 function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
   const { status, headers } = answer;
+  settleLength(headers);
   // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
   if (isHead && !headers.has("content-length")) {
@@ -217,14 +213,6 @@ function finishWithoutBody(answer: Response, exchange: Exchange, context: Answer
   exchange.stream(status);
   context.departures.add(exchange);
   return new Response(null, { status, headers });
-}
-
-/** The length of an answer that may be kept whole; undefined where it is unknown, too large or not a number. */
-function knownLength(headers: Headers): number | undefined {
-  const text = headers.get("content-length");
-  if (text === null || !/^\d{1,8}$/.test(text)) return undefined;
-  const length = Number(text);
-  return length <= WHOLE_ANSWER_MAX_BYTES ? length : undefined;
 }
 
 interface StreamOptions {
