@@ -5,7 +5,7 @@ import type { Exchange } from "../exchange/exchange.ts";
 import { isWhole } from "./arrived.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
 import { knownLength, settleLength } from "./answer-length.ts";
-import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
+import { allowsEarlyNewline, ByteOrderMarkDropper, EARLY_NEWLINE_AFTER_MS, lineFeed } from "./early-newline.ts";
 
 /**
  * How long an answer may take to become whole, in milliseconds, measured by its rate so far. Nothing is held back for longer.
@@ -237,6 +237,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.stream(status);
   let pending = options.pending;
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** There once a line feed was sent. */
+  let mark: ByteOrderMarkDropper | undefined;
   /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {
     mayComeEarly = false;
@@ -244,16 +246,12 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
     pending = Promise.resolve(read);
     if (!(read instanceof Promise)) return undefined;
     if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
-    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
-      done,
-      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
-    }));
     // Where the client leaves nobody waits for it any more.
-    first.catch(ignoreTornStream);
-    pending = first;
+    pending.catch(ignoreTornStream);
+    mark = new ByteOrderMarkDropper();
     return lineFeed();
   };
-  const next = async (): Promise<Uint8Array | undefined> => {
+  const readNext = async (): Promise<Uint8Array | undefined> => {
     for (;;) {
       const chunk = head.shift();
       if (chunk !== undefined) return chunk;
@@ -267,6 +265,15 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       pending = undefined;
       if (read.value.length === 0 && read.done) return undefined;
       head.push(...read.value);
+    }
+  };
+  const next = async (): Promise<Uint8Array | undefined> => {
+    for (;;) {
+      const chunk = await readNext();
+      if (mark === undefined) return chunk;
+      const passed = chunk === undefined ? mark.end() : mark.take(chunk);
+      if (passed.byteLength > 0) return passed;
+      if (chunk === undefined) return undefined;
     }
   };
   const stream = new ReadableStream<Uint8Array>(
