@@ -29,6 +29,13 @@ const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
+ * Orders to the server in front of one's own: deliver this file or that internal location in place of the answer. nginx obeys
+ * the first by default, others where it is turned on (Apache and lighttpd, h2o). A sandbox has no such server: ours, or that
+ * of whoever runs the ingress, would give it what only the server may read.
+ */
+const DELIVERY_HEADERS = ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"] as const;
+
+/**
  * A sandbox is no proxy of the client's: its `Proxy-Authenticate` would make a browser ask for a password in the name of
  * the ingress (RFC 9110 §11.7.1, §11.7.3). Framing is written by Bun for the client's connection.
  */
@@ -37,6 +44,7 @@ const REMOVED_ANSWER_HEADERS = [
   "transfer-encoding",
   "proxy-authenticate",
   "proxy-authentication-info",
+  ...DELIVERY_HEADERS,
 ] as const;
 
 /**
