@@ -144,7 +144,7 @@ export class RequestHandler {
       const isSigned = settledPath === route.signedPath;
       const { policy } = record;
       const cors = progress.isUpgrade ? undefined : context.cors?.decide(seen["origin"]);
-      const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen, cors };
+      const source = { config: context.browser, policy, route, isSigned, grant, host, hostPort, address, seen, cors };
       const browser = buildBrowserView(source);
       const stripped = collapseLeadingSlashes(settledPath);
       const path = browser.keepsPrefix ? route.prefix + stripped : stripped;

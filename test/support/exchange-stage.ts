@@ -88,6 +88,7 @@ export function createExchangeStage(
           keepsPrefix: false,
           keepsCookieDomain: false,
           cors: undefined,
+          varies: [],
         },
         clientAddress: client ?? "10.0.0.1",
         isUpgrade: false,
