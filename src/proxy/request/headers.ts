@@ -124,7 +124,8 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
   setForwarded(headers, peerTrusted ? left : nothing, context);
   headers.set(LOOP_HEADER, addPass(seen[LOOP_HEADER]));
   headers.set(REQUEST_ID_HEADER, context.requestId);
-  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), host: context.host });
+  const toldHost = peerTrusted ? left("x-forwarded-host") : undefined;
+  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), hosts: [context.host, toldHost] });
   // fetch would put the name of Bun where this is missing; empty is the closest that it can do to none.
   if (left("user-agent") === undefined) headers.set("user-agent", "");
   // Said outright, it means the same as none (RFC 9110 §12.5.1); an empty one would mean that nothing is acceptable.
@@ -231,24 +232,33 @@ function joinPrefix(outer: string, own: string): string {
 }
 
 /**
- * `Referer` loses the credentials of signed routes. So does an `Origin` that is the request's own host: applications
- * compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its CORS headers.
+ * `Referer` loses the credentials of signed routes. So does an `Origin` that is the client's own, as Host or a trusted proxy
+ * names it: applications compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its
+ * CORS headers.
  */
 function stripOwnUrls(
   headers: Headers,
-  urls: { readonly referer: string | undefined; readonly origin: string | undefined; readonly host: string },
+  urls: {
+    readonly referer: string | undefined;
+    readonly origin: string | undefined;
+    readonly hosts: readonly (string | undefined)[];
+  },
 ): void {
-  const { referer, origin, host } = urls;
+  const { referer, origin, hosts } = urls;
   if (referer !== undefined) stripField(headers, "referer", { value: referer, strip: stripUrlCredentials });
-  if (origin !== undefined && isOriginOf(origin, host)) {
+  if (origin !== undefined && hosts.some((host) => host !== undefined && isOriginOf(origin, host))) {
     stripField(headers, "origin", { value: origin, strip: stripUrlCredentials });
   }
 }
 
-/** Whether `origin` is `<scheme>://<host>`; hosts have no case. */
+/** Whether `origin` is `<scheme>://<host>`; hosts have no case, and an origin has no default port. Of a list the first counts. */
 function isOriginOf(origin: string, host: string): boolean {
   const scheme = origin.indexOf("://");
-  return scheme > 0 && origin.slice(scheme + "://".length).toLowerCase() === host.toLowerCase();
+  if (scheme <= 0) return false;
+  const [first = ""] = host.split(",", 1);
+  const own = first.trim().toLowerCase();
+  const named = origin.slice(scheme + "://".length).toLowerCase();
+  return named === own || named === own.replace(/:(?:80|443)$/, "");
 }
 
 /** Sets a field anew where its value carries a credential: mostly none does. */
