@@ -82,7 +82,7 @@ describe("deploy/base/deployment.yaml", () => {
 
   test("no sandbox can have the address of the node or of the pod: both are told to the program", () => {
     const names = listOf(dig(container, "env")).map((entry) => dig(entry, "name"));
-    expect(names).toEqual(expect.arrayContaining(["NODE_IP", "POD_IPS"]));
+    for (const name of ["NODE_IP", "POD_IPS"]) expect(names).toContain(name);
   });
 
   test("the image is this checkout's version", async () => {
