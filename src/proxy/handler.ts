@@ -150,7 +150,7 @@ export class RequestHandler {
       const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
 
       const upstream = context.upstreams.acquire(record, startedAt);
-      const client = address.isShared ? undefined : context.register.shareOfClient(address.client);
+      const client = address.isShared ? undefined : context.register.shareOfClient(address);
       context.admission.check(upstream.share, client);
 
       const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
