@@ -108,7 +108,18 @@ export class RequestHandler {
 
       // A name where no address is known yet: it is replaced when the wait is over.
       const target = hostPort ?? "";
-      const source = { config: context.browser, policy, route, isSigned, host, hostPort: target, address, seen, cors };
+      const source = {
+        config: context.browser,
+        policy,
+        route,
+        isSigned,
+        grant,
+        host,
+        hostPort: target,
+        address,
+        seen,
+        cors,
+      };
       const browser = buildBrowserView(source);
       const path = browser.keepsPrefix ? keepPath(route.prefix, url.path, settledPath) : stripped;
       const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
@@ -189,7 +200,7 @@ export class RequestHandler {
   ): Exchange {
     const { register, admission, observer, metrics } = this.#context;
     const { address } = progress;
-    const client = address?.isShared === false ? register.shareOfClient(address.client) : undefined;
+    const client = address?.isShared === false ? register.shareOfClient(address) : undefined;
     admission.check(upstream.share, client);
     const exchange = new Exchange(subject, { upstream, client, register, observer });
     exchange.patience = patience;

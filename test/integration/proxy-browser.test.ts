@@ -245,7 +245,18 @@ const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
   ["Set-Cookie", "a=b; Domain=.TEST", "a=b"],
   ["Set-Cookie", "a=b; Domain=in.test", "a=b; Domain=in.test"],
   ["Set-Cookie", "a=b; Domain=other.test", "a=b; Domain=other.test"],
+  ["Set-Cookie", "a=b; Domain=test.", "a=b"],
+  ["Set-Cookie", "a=b; Domain=..test", "a=b"],
+  ["Set-Cookie", "a=b; DOMAIN\t=\tTest; Path=/", "a=b; Path=PREFIX/"],
+  [
+    "Set-Cookie",
+    "a=b; Domain=other.test; Domain=test; Path=/; path=/y",
+    "a=b; Domain=other.test; Path=PREFIX/; Path=PREFIX/y",
+  ],
   ["Set-Cookie", "__Host-a=b; Path=/; Secure", "__Host-a=b; Path=/; Secure"],
+  ["Set-Cookie", "__Host-a=b; Path=/; Secure; Domain=test", "__Host-a=b; Path=/; Secure"],
+  ["Set-Cookie", "__host-a=b; Domain=.test; Path=/", "__host-a=b; Path=/"],
+  ["Set-Cookie", "__Secure-a=b; Domain=test; Path=/; Secure", "__Secure-a=b; Path=PREFIX/; Secure"],
 ];
 
 describe("rewriteAnswerUrls", () => {

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
-import { WHOLE_ANSWER_MAX_BYTES } from "../../src/proxy/http/answer-body.ts";
+import { WHOLE_ANSWER_MAX_BYTES } from "../../src/proxy/http/answer-length.ts";
 import { createHurriedClock } from "../support/hurried-clock.ts";
 import { type Answerer, startRawUpstream } from "../support/raw-upstream.ts";
 
@@ -199,5 +199,20 @@ describe("an answer to HEAD", () => {
     expect(client.received).toBe("");
     client.destroy();
     expect(stage.proxy.server.counters().heldBytes).toBe(0);
+  });
+
+  // A length that is said twice reaches us as a list, which Bun would send as 0.
+  test.each([
+    ["HEAD", "200 OK", ["7", "7"], "7"],
+    ["HEAD", "200 OK", ["7", "8"], undefined],
+    ["GET", "304 Not Modified", ["7", "7"], "7"],
+    ["GET", "304 Not Modified", ["8", "7"], undefined],
+  ] as const)("relayAnswer: %s, %s, two lengths: %p", async (method, status, lengths, expected) => {
+    const lines = lengths.map((length) => `Content-Length: ${length}\r\n`).join("");
+    await using stage = await startStage(`HTTP/1.1 ${status}\r\n${lines}\r\n`);
+    const answer = await rawRequest(stage.proxy.port, stage.head(method), { head: method === "HEAD" });
+    expect(answer.status).toBe(expected === undefined ? 502 : Number(status.slice(0, 3)));
+    if (expected !== undefined) expect(headerValues(answer, "content-length")).toEqual([expected]);
+    expect(stage.proxy.server.inFlight()).toBe(0);
   });
 });

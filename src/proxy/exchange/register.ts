@@ -35,12 +35,14 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
 
   /**
    * The share of a client; a new one where it has nothing open. All addresses of an IPv6 /64 are one client: whoever has one of
-   * them has them all.
-   * @param address Canonical.
+   * them has them all. A client that a peer names has a share for each such peer: otherwise a pod that is believed could use up
+   * what somebody else may have open.
+   * @param address Canonical; the peer is the client where nobody is believed.
    */
-  shareOfClient(address: string): ExchangeShare {
-    const { network } = clientNetworkOf(address);
-    return this.#clients.get(network) ?? new ExchangeShare(network);
+  shareOfClient({ client, peer }: { readonly client: string; readonly peer: string }): ExchangeShare {
+    const { network } = clientNetworkOf(client);
+    const key = peer === client ? network : `${peer} ${network}`;
+    return this.#clients.get(key) ?? new ExchangeShare(key);
   }
 
   /** Called by the exchange when it begins. */

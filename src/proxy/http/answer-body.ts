@@ -4,13 +4,8 @@ import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { isWhole } from "./arrived.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
-import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
-
-/**
- * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
- * in which it keeps its Content-Length (oven-sh/bun#10507). Clients that cannot do without a length download less than this.
- */
-export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
+import { knownLength, settleLength } from "./answer-length.ts";
+import { allowsEarlyNewline, ByteOrderMarkDropper, EARLY_NEWLINE_AFTER_MS, lineFeed } from "./early-newline.ts";
 
 /**
  * How long an answer may take to become whole, in milliseconds, measured by its rate so far. Nothing is held back for longer.
@@ -209,6 +204,7 @@ function passWhole(answer: Response, chunks: readonly Uint8Array[], options: Who
 
 function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
   const { status, headers } = answer;
+  settleLength(headers);
   // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
   if (isHead && !headers.has("content-length")) {
@@ -217,14 +213,6 @@ function finishWithoutBody(answer: Response, exchange: Exchange, context: Answer
   exchange.stream(status);
   context.departures.add(exchange);
   return new Response(null, { status, headers });
-}
-
-/** The length of an answer that may be kept whole; undefined where it is unknown, too large or not a number. */
-function knownLength(headers: Headers): number | undefined {
-  const text = headers.get("content-length");
-  if (text === null || !/^\d{1,8}$/.test(text)) return undefined;
-  const length = Number(text);
-  return length <= WHOLE_ANSWER_MAX_BYTES ? length : undefined;
 }
 
 interface StreamOptions {
@@ -249,6 +237,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.stream(status);
   let pending = options.pending;
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** There once a line feed was sent. */
+  let mark: ByteOrderMarkDropper | undefined;
   /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {
     mayComeEarly = false;
@@ -256,16 +246,12 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
     pending = Promise.resolve(read);
     if (!(read instanceof Promise)) return undefined;
     if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
-    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
-      done,
-      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
-    }));
     // Where the client leaves nobody waits for it any more.
-    first.catch(ignoreTornStream);
-    pending = first;
+    pending.catch(ignoreTornStream);
+    mark = new ByteOrderMarkDropper();
     return lineFeed();
   };
-  const next = async (): Promise<Uint8Array | undefined> => {
+  const readNext = async (): Promise<Uint8Array | undefined> => {
     for (;;) {
       const chunk = head.shift();
       if (chunk !== undefined) return chunk;
@@ -279,6 +265,15 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       pending = undefined;
       if (read.value.length === 0 && read.done) return undefined;
       head.push(...read.value);
+    }
+  };
+  const next = async (): Promise<Uint8Array | undefined> => {
+    for (;;) {
+      const chunk = await readNext();
+      if (mark === undefined) return chunk;
+      const passed = chunk === undefined ? mark.end() : mark.take(chunk);
+      if (passed.byteLength > 0) return passed;
+      if (chunk === undefined) return undefined;
     }
   };
   const stream = new ReadableStream<Uint8Array>(

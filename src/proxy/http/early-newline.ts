@@ -30,8 +30,33 @@ export function lineFeed(): Uint8Array {
   return Uint8Array.of(LINE_FEED);
 }
 
-/** The first chunk behind an early line feed. A byte order mark means nothing at the beginning, but spoils a later line. */
-export function withoutByteOrderMark(chunk: Uint8Array): Uint8Array {
-  const hasMark = BYTE_ORDER_MARK.every((byte, index) => chunk[index] === byte);
-  return hasMark ? chunk.subarray(BYTE_ORDER_MARK.length) : chunk;
+/**
+ * Drops a byte order mark from what comes behind an early line feed, in however many pieces it comes: at the beginning of a
+ * stream it means nothing, but it spoils a later line.
+ */
+export class ByteOrderMarkDropper {
+  /** Bytes of the mark that have come; undefined: no mark can come any more. */
+  #taken: number | undefined = 0;
+
+  /** What goes on of the next chunk; empty: nothing yet. */
+  take(chunk: Uint8Array): Uint8Array {
+    const before = this.#taken;
+    if (before === undefined) return chunk;
+    let taken = before;
+    while (taken < BYTE_ORDER_MARK.length && chunk[taken - before] === BYTE_ORDER_MARK[taken]) taken++;
+    if (taken - before === chunk.length && taken < BYTE_ORDER_MARK.length) {
+      this.#taken = taken;
+      return chunk.subarray(chunk.length);
+    }
+    this.#taken = undefined;
+    if (taken === BYTE_ORDER_MARK.length) return chunk.subarray(taken - before);
+    return before === 0 ? chunk : Buffer.concat([Uint8Array.from(BYTE_ORDER_MARK.slice(0, before)), chunk]);
+  }
+
+  /** What was taken for the beginning of a mark where the stream ends; empty: nothing. */
+  end(): Uint8Array {
+    const held = BYTE_ORDER_MARK.slice(0, this.#taken ?? 0);
+    this.#taken = undefined;
+    return Uint8Array.from(held);
+  }
 }

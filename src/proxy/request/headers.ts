@@ -29,6 +29,13 @@ const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
+ * Orders to the server in front of one's own: deliver this file or that internal location in place of the answer. nginx obeys
+ * the first by default, others where it is turned on (Apache and lighttpd, h2o). A sandbox has no such server: ours, or that
+ * of whoever runs the ingress, would give it what only the server may read.
+ */
+const DELIVERY_HEADERS = ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"] as const;
+
+/**
  * A sandbox is no proxy of the client's: its `Proxy-Authenticate` would make a browser ask for a password in the name of
  * the ingress (RFC 9110 §11.7.1, §11.7.3). Framing is written by Bun for the client's connection.
  */
@@ -37,6 +44,7 @@ const REMOVED_ANSWER_HEADERS = [
   "transfer-encoding",
   "proxy-authenticate",
   "proxy-authentication-info",
+  ...DELIVERY_HEADERS,
 ] as const;
 
 /**
@@ -50,12 +58,15 @@ const FORWARDED_PREFIX = "x-forwarded-";
 
 /**
  * What a `Connection` header must not be able to remove: framing belongs to `fetch`, and a request without its
- * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end.
+ * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end; without
+ * its key Bun could not finish a handshake that the sandbox has accepted.
  */
 const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   "content-length",
   "transfer-encoding",
   "host",
+  "sec-websocket-key",
+  "sec-websocket-version",
   LOOP_HEADER,
 ]);
 
@@ -113,7 +124,8 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
   setForwarded(headers, peerTrusted ? left : nothing, context);
   headers.set(LOOP_HEADER, addPass(seen[LOOP_HEADER]));
   headers.set(REQUEST_ID_HEADER, context.requestId);
-  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), host: context.host });
+  const toldHost = peerTrusted ? left("x-forwarded-host") : undefined;
+  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), hosts: [context.host, toldHost] });
   // fetch would put the name of Bun where this is missing; empty is the closest that it can do to none.
   if (left("user-agent") === undefined) headers.set("user-agent", "");
   // Said outright, it means the same as none (RFC 9110 §12.5.1); an empty one would mean that nothing is acceptable.
@@ -229,24 +241,33 @@ function joinPrefix(outer: string, own: string): string {
 }
 
 /**
- * `Referer` loses the credentials of signed routes. So does an `Origin` that is the request's own host: applications
- * compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its CORS headers.
+ * `Referer` loses the credentials of signed routes. So does an `Origin` that is the client's own, as Host or a trusted proxy
+ * names it: applications compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its
+ * CORS headers.
  */
 function stripOwnUrls(
   headers: Headers,
-  urls: { readonly referer: string | undefined; readonly origin: string | undefined; readonly host: string },
+  urls: {
+    readonly referer: string | undefined;
+    readonly origin: string | undefined;
+    readonly hosts: readonly (string | undefined)[];
+  },
 ): void {
-  const { referer, origin, host } = urls;
+  const { referer, origin, hosts } = urls;
   if (referer !== undefined) stripField(headers, "referer", { value: referer, strip: stripUrlCredentials });
-  if (origin !== undefined && isOriginOf(origin, host)) {
+  if (origin !== undefined && hosts.some((host) => host !== undefined && isOriginOf(origin, host))) {
     stripField(headers, "origin", { value: origin, strip: stripUrlCredentials });
   }
 }
 
-/** Whether `origin` is `<scheme>://<host>`; hosts have no case. */
+/** Whether `origin` is `<scheme>://<host>`; hosts have no case, and an origin has no default port. Of a list the first counts. */
 function isOriginOf(origin: string, host: string): boolean {
   const scheme = origin.indexOf("://");
-  return scheme > 0 && origin.slice(scheme + "://".length).toLowerCase() === host.toLowerCase();
+  if (scheme <= 0) return false;
+  const [first = ""] = host.split(",", 1);
+  const own = first.trim().toLowerCase();
+  const named = origin.slice(scheme + "://".length).toLowerCase();
+  return named === own || named === own.replace(/:(?:80|443)$/, "");
 }
 
 /** Sets a field anew where its value carries a credential: mostly none does. */

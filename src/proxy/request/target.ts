@@ -11,11 +11,13 @@ export interface RequestTarget {
 /**
  * Splits the URL that `Bun.serve` gives for a request, by slicing: a second parser could disagree with the first.
  *
- * `url` is `http://<Host><path>`, or only the path where an HTTP/1.0 client sent no Host.
+ * `url` is `http://<Host><path>`, or only the path where the Host is empty or missing. Bun does not normalise that form,
+ * but `fetch` would: the path that is routed must be the path that is sent.
  * Throws `request_invalid` for a fragment, which RFC 9112 §3.2 does not allow and `fetch` would drop silently.
  */
 export function parseRequestTarget(url: string): RequestTarget {
-  const pathStart = url.charCodeAt(0) === SLASH ? 0 : url.indexOf("/", "http://".length);
+  if (url.charCodeAt(0) === SLASH) return parseRequestTarget(normalise(url));
+  const pathStart = url.indexOf("/", "http://".length);
   if (pathStart < 0) throw new IngressError("request_invalid", "invalid request target");
   if (url.includes("#", pathStart)) {
     throw new IngressError("request_invalid", "a request target must not have a fragment");
@@ -23,6 +25,13 @@ export function parseRequestTarget(url: string): RequestTarget {
   const queryStart = url.indexOf("?", pathStart);
   if (queryStart < 0) return { path: url.slice(pathStart), query: "" };
   return { path: url.slice(pathStart, queryStart), query: url.slice(queryStart) };
+}
+
+/** A path and query in the form that Bun gives to those of other requests. */
+function normalise(pathAndQuery: string): string {
+  const url = URL.parse(ANY_ORIGIN + pathAndQuery);
+  if (url === null) throw new IngressError("request_invalid", "invalid request target");
+  return url.href;
 }
 
 /**
@@ -40,7 +49,8 @@ export function collapseLeadingSlashes(path: string): string {
  *
  * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and
  * addresses have: two Host headers reach us joined by a comma, and `user@host` or `host/path` would move the place
- * where the path begins.
+ * where the path begins. It must also be the host of a URL (WHATWG): where `x:99999`, `1.2.3.4.5` or `[:::]` stands, Bun
+ * leaves the path as the client sent it, dot segments included, and `fetch` would send another one than is routed.
  */
 export function parseHost(host: string | undefined): string {
   if (host === undefined || host === "") return "";
@@ -50,6 +60,7 @@ export function parseHost(host: string | undefined): string {
     if (!isColon && !isDigit(host.charCodeAt(i))) throw new IngressError("host_invalid");
   }
   if (host.length - portStart > MAX_PORT_CHARS) throw new IngressError("host_invalid");
+  if (!URL.canParse(`http://${host}/`)) throw new IngressError("host_invalid");
   return host;
 }
 
@@ -75,6 +86,7 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
+const ANY_ORIGIN = "http://own.invalid";
 const SLASH = 0x2f;
 const COLON = 0x3a;
 const BRACKET_OPEN = 0x5b;
