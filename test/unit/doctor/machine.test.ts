@@ -47,8 +47,8 @@ describe("checkPort", () => {
     const judge = async (port: number) =>
       (await checkPort("port", configOf("--host=127.0.0.1", `--port=${port}`), { ports: systemPorts, signal })).state;
     const serve = (text: string) => Bun.serve({ hostname: "127.0.0.1", port: 0, fetch: () => new Response(text) });
-    await using own = serve("OpenSandbox Ingress\n");
-    await using stranger = serve("x".repeat(1_000_000));
+    using own = serve("OpenSandbox Ingress\n");
+    using stranger = serve("x".repeat(1_000_000));
     expect(await judge(Number(own.port))).toBe("ok");
     expect(await judge(Number(stranger.port))).toBe("fail");
     const port = Number(own.port);
