@@ -1,31 +1,10 @@
-import type { Clock } from "../clock.ts";
-import type { BuildInfo } from "../version.ts";
-import type { Labels } from "./cells.ts";
-import { createHostStats } from "./host-stats.ts";
-import type { MetricsSources, ProcessProbe } from "./sources.ts";
+import { byLabel, type InstrumentSpec, type Reading } from "./instrument.ts";
+import { listResourceInstruments } from "./process-instruments.ts";
+import type { MetricsSources } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
-/** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */
-export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
-
-/**
- * A counter or gauge whose numbers live elsewhere. Names and units are docs/contract.md §8's, and its scheme for what
- * it lacks.
- */
-export interface InstrumentSpec {
-  readonly name: string;
-  /** `sum`: may fall, but adds up over processes. */
-  readonly kind: "counter" | "gauge" | "sum";
-  /** UCUM; absent: a count of things. */
-  readonly unit?: string;
-  readonly description: string;
-  readonly read: () => Reading | Promise<Reading>;
-}
-
-const MS_PER_SECOND = 1_000;
-
 /** What the proxy counted. */
-export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
+export function listProxyInstruments(cells: ProxyCells, current: () => MetricsSources): readonly InstrumentSpec[] {
   const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
   return [
     {
@@ -39,6 +18,13 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       kind: "sum",
       description: "Requests in flight",
       read: () => open.requests,
+    },
+    {
+      name: "ingress.http.body_bytes",
+      kind: "counter",
+      unit: "By",
+      description: "Bytes of bodies and WebSocket messages, from clients (in) and to clients (out)",
+      read: () => readBytes(cells, current().openBytes?.()),
     },
     {
       name: "ingress.http.refusal.count",
@@ -107,6 +93,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().providerStatus?.().ageMs,
     },
     {
+      name: "ingress.kubernetes.list.count",
+      kind: "counter",
+      description: "Complete lists of sandboxes, by why they were needed: initial, or what ended the watch before",
+      read: () => byLabel("reason", current().watching?.()?.lists ?? {}),
+    },
+    {
+      name: "ingress.kubernetes.watch.end.count",
+      kind: "counter",
+      description: "Watches of sandboxes that ended, by reason; ended is the ordinary one",
+      read: () => byLabel("reason", current().watching?.()?.watchEnds ?? {}),
+    },
+    {
       name: "ingress.renew.intent.count",
       kind: "counter",
       description: "Renew intents, by what became of them",
@@ -166,138 +164,17 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
   ];
 }
 
-/** What the process may use, and uses. */
-function listResourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
-  const descriptors = () => current().descriptors?.();
-  return [
-    {
-      name: "ingress.memory.limit_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory limit of the container, or the machine's memory",
-      read: () => current().memory?.().limit,
-    },
-    {
-      name: "ingress.memory.budget_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory that all requests together may hold",
-      read: () => current().memory?.().budget,
-    },
-    {
-      name: "ingress.memory.held_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory that all requests together hold",
-      read: () => current().memory?.().held,
-    },
-    {
-      name: "ingress.process.descriptor.open",
-      kind: "gauge",
-      description: "File descriptors open, a reserve of at most 64 among them",
-      read: () => descriptors()?.open,
-    },
-    {
-      name: "ingress.process.descriptor.limit",
-      kind: "gauge",
-      description: "File descriptors that may be open",
-      read: () => descriptors()?.limit,
-    },
-    {
-      name: "ingress.process.descriptor.shortage.count",
-      kind: "counter",
-      description:
-        "How often file descriptors became short (idle connections are closed) or exhausted (new ones are refused)",
-      read: () => {
-        const told = descriptors();
-        return told === undefined
-          ? undefined
-          : byLabel("pressure", { short: told.shortages, exhausted: told.exhaustions });
-      },
-    },
-    {
-      name: "ingress.connections.idle_closed.count",
-      kind: "counter",
-      description: "Idle client connections closed for lack of file descriptors",
-      read: () => descriptors()?.idleClosed,
-    },
-  ];
-}
-
-/** The build and the process. */
-export function listProcessInstruments(options: {
-  readonly buildInfo: BuildInfo;
-  readonly clock: Clock;
-  readonly process: ProcessProbe;
-}): readonly InstrumentSpec[] {
-  const { buildInfo, clock, process } = options;
-  const { version, commit, bunVersion, platform } = buildInfo;
-  const build = [{ labels: { version, commit, bun_version: bunVersion, platform }, value: 1 }];
-  const startMs = clock.now();
-  const startedAt = clock.monotonic();
-  return [
-    {
-      name: "ingress.build.info",
-      kind: "gauge",
-      description: "Always 1; the labels tell the build",
-      read: () => build,
-    },
-    {
-      name: "ingress.process.cpu.time",
-      kind: "counter",
-      unit: "s",
-      description: "Processor time of the process",
-      read: () => process.cpuMs() / MS_PER_SECOND,
-    },
-    {
-      name: "ingress.process.memory.usage_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Resident memory of the process",
-      read: () => process.residentBytes(),
-    },
-    {
-      name: "ingress.process.start.time",
-      kind: "gauge",
-      unit: "s",
-      description: "When the process started, in Unix time",
-      read: () => startMs / MS_PER_SECOND,
-    },
-    {
-      name: "ingress.process.uptime",
-      kind: "gauge",
-      unit: "s",
-      description: "Time since the process started",
-      read: () => (clock.monotonic() - startedAt) / MS_PER_SECOND,
-    },
-  ];
-}
-
-/** What the Go ingress tells of the machine. */
-export function listHostInstruments(clock: Clock): readonly InstrumentSpec[] {
-  const host = createHostStats(clock);
-  return [
-    {
-      name: "ingress.system.cpu.usage",
-      kind: "gauge",
-      unit: "1",
-      description: "Busy part of the node's processors, 0 to 1",
-      read: () => host.cpuUsage(),
-    },
-    {
-      name: "ingress.system.memory.usage_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory in use on the node",
-      read: () => host.memoryBytes(),
-    },
-    {
-      name: "ingress.connections.active",
-      kind: "gauge",
-      description: "TCP connections established",
-      read: () => host.connections(),
-    },
-  ];
+/** Both what has ended and what is open, so that a stream of hours counts while it moves. */
+function readBytes(
+  { moved }: ProxyCells,
+  open: ReturnType<NonNullable<MetricsSources["openBytes"]>> | undefined,
+): Reading {
+  return (["http", "websocket"] as const).flatMap((proxy_type) =>
+    (["in", "out"] as const).map((direction) => ({
+      labels: { direction, proxy_type },
+      value: moved[proxy_type][direction] + (open?.[proxy_type][direction] ?? 0),
+    })),
+  );
 }
 
 type SandboxCounts = ReturnType<NonNullable<MetricsSources["sandboxCounts"]>>;
@@ -305,8 +182,4 @@ type SandboxCounts = ReturnType<NonNullable<MetricsSources["sandboxCounts"]>>;
 function toStates(counts: SandboxCounts | undefined): Readonly<Record<string, number>> {
   if (counts === undefined) return {};
   return { ready: counts.ready, not_ready: counts.notReady, ambiguous: counts.ambiguous };
-}
-
-function byLabel(name: string, values: Readonly<Record<string, number>>): Exclude<Reading, number | undefined> {
-  return Object.entries(values).map(([label, value]) => ({ labels: { [name]: label }, value }));
 }

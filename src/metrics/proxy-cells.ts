@@ -18,6 +18,12 @@ const REQUEST_DURATION: HistogramSpec = {
   description: "Duration of requests, from the head of the request to the end of the answer or of the WebSocket",
   bounds: REQUEST_BOUNDS_MS,
 };
+const FIRST_BYTE_DURATION: HistogramSpec = {
+  name: "ingress.http.first_byte.duration",
+  unit: "ms",
+  description: "Time from the head of the request to the head of the sandbox's answer",
+  bounds: REQUEST_BOUNDS_MS,
+};
 const RESOLUTION_DURATION: HistogramSpec = {
   name: "ingress.routing.resolution.duration",
   unit: "ms",
@@ -48,6 +54,8 @@ export interface ProxyCells {
   readonly resolutions: CounterCells<RoutingResult>;
   readonly connects: CounterCells<ConnectKey>;
   readonly eventLoopDelays: HistogramCells<undefined>;
+  /** Bytes that exchanges moved that have ended. */
+  readonly moved: Readonly<Record<ProxyType, { in: number; out: number }>>;
   /** Durations of requests, WebSockets left out: for whoever wants quantiles. */
   readonly latencies: LatencyBuckets;
   /** All histograms, also those named above. */
@@ -65,6 +73,8 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
+  const firstBytes = new HistogramCells(FIRST_BYTE_DURATION, (proxy_type: ProxyType) => ({ proxy_type }));
+  const moved = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
   const latencies = new LatencyBuckets();
   const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
   const report: ProxyMetrics = {
@@ -75,6 +85,13 @@ export function createProxyCells(): ProxyCells {
       open.requests -= 1;
       requests.record(method, status, form, { type: proxyType, durationMs });
       if (proxyType === "http") latencies.record(durationMs);
+    },
+    answered(proxyType, afterMs) {
+      firstBytes.at(proxyType).record(afterMs);
+    },
+    moved(proxyType, bytes) {
+      moved[proxyType].in += bytes.in;
+      moved[proxyType].out += bytes.out;
     },
     refused(code) {
       refusals.add(code);
@@ -108,8 +125,9 @@ export function createProxyCells(): ProxyCells {
     resolutions,
     connects,
     eventLoopDelays,
+    moved,
     latencies,
-    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays],
+    histograms: [requests.durations, firstBytes, resolutionDurations, connectDurations, eventLoopDelays],
     open,
   };
 }

@@ -7,6 +7,12 @@ export type ConnectResult = "success" | "timeout" | "unreachable" | "refused" | 
 export type RoutingResult = "success" | "not_found" | "not_ready" | "error";
 export type ProxyType = "http" | "websocket";
 
+/** Bytes of bodies and WebSocket messages: `in` from clients, `out` to clients. */
+export interface ByteCounts {
+  readonly in: number;
+  readonly out: number;
+}
+
 /**
  * What the proxy reports while it works. Called once or a few times for each request, so an implementation only
  * changes numbers in its own cells. All labels are from bounded sets; an unknown method counts as `_OTHER`.
@@ -20,6 +26,10 @@ export interface ProxyMetrics {
    * from the times of answers by `proxyType`.
    */
   requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;
+  /** The head of a sandbox's answer came, or a tunnel's, so long after the head of the request. */
+  answered(proxyType: ProxyType, afterMs: number): void;
+  /** What an exchange moved in all; called when it ends. */
+  moved(proxyType: ProxyType, bytes: ByteCounts): void;
   /** A request was refused by the ingress itself. */
   refused(code: IngressErrorCode): void;
   /** A look-up of a sandbox ended. */
@@ -36,6 +46,8 @@ export interface ProxyMetrics {
 export const noProxyMetrics: ProxyMetrics = {
   requestStarted() {},
   requestEnded() {},
+  answered() {},
+  moved() {},
   refused() {},
   resolved() {},
   connected() {},

@@ -89,7 +89,7 @@ describe.skipIf(!hasKubeApiServer() || !hasRedis)("ingress doctor with a real AP
     const beside = await examine(`--port=${ports[0]}`, `--admin-port=${ports[1]}`);
     expect(beside.failed).toEqual([]);
     for (const name of ["port", "admin-port"]) {
-      expect(beside.report.findings.find((finding) => finding.name === name)?.detail).toContain(
+      expect(beside.findings.get(name)?.detail).toContain(
         "an ingress listens on",
       );
     }
