@@ -33,6 +33,12 @@ export function listProxyInstruments(cells: ProxyCells, current: () => MetricsSo
       read: () => refusals.values(),
     },
     {
+      name: "ingress.http.fault.count",
+      kind: "counter",
+      description: "Requests that failed by a fault of the ingress itself: bugs",
+      read: () => readFaults(cells),
+    },
+    {
       name: "ingress.upstream.failure.count",
       kind: "counter",
       description: "Requests that a sandbox failed",
@@ -162,6 +168,12 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
     },
     ...listResourceInstruments(current),
   ];
+}
+
+/** There from the beginning, so that an alert sees the first one: the series of a refusal begins with its first. */
+function readFaults({ refusals }: ProxyCells): number {
+  for (const { labels, value } of refusals.values()) if (labels["code"] === "internal") return value;
+  return 0;
 }
 
 /** Both what has ended and what is open, so that a stream of hours counts while it moves. */

@@ -163,6 +163,13 @@ test("Metrics counts refusals by code, and those that a sandbox caused by kind t
   expect(await valuesOf("opensandbox_ingress_upstream_failure_count_total")).toEqual([[{ kind: "refused" }, 2]]);
 });
 
+test("Metrics counts faults of its own from zero on", async () => {
+  metrics.refused("route_missing");
+  expect(await valuesOf("opensandbox_ingress_http_fault_count_total")).toEqual([[{}, 0]]);
+  metrics.refused("internal");
+  expect(await valuesOf("opensandbox_ingress_http_fault_count_total")).toEqual([[{}, 1]]);
+});
+
 test("Metrics adds what is open to the bytes of what has ended", async () => {
   metrics.moved("http", { in: 5, out: 6 });
   metrics.moved("websocket", { in: 7, out: 8 });
