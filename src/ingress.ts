@@ -138,6 +138,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
     providerStatus: () => provider.status(),
+    watching: () => provider.watching?.(),
+    openBytes: () => proxy.openBytes(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
     descriptors: () => {

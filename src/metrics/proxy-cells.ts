@@ -29,6 +29,12 @@ const REQUEST_DURATION: HistogramSpec = {
   description: "Duration of requests, from the head of the request to the end of the answer or of the WebSocket",
   bounds: REQUEST_BOUNDS_MS,
 };
+const FIRST_BYTE_DURATION: HistogramSpec = {
+  name: "ingress.http.first_byte.duration",
+  unit: "ms",
+  description: "Time from the head of the request to the head of the sandbox's answer",
+  bounds: REQUEST_BOUNDS_MS,
+};
 const RESOLUTION_DURATION: HistogramSpec = {
   name: "ingress.routing.resolution.duration",
   unit: "ms",
@@ -67,6 +73,8 @@ export interface ProxyCells {
   /** Requests that met a paused sandbox. */
   readonly wakes: CounterCells<WakeOutcome>;
   readonly eventLoopDelays: HistogramCells<undefined>;
+  /** Bytes moved by exchanges that have ended. */
+  readonly moved: Readonly<Record<ProxyType, { in: number; out: number }>>;
   /** Durations of requests without WebSockets, for quantiles. */
   readonly latencies: LatencyBuckets;
   /** All histograms, including those above. */
@@ -93,6 +101,8 @@ export function createProxyCells(): ProxyCells {
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
   const wakes = new CounterCells((outcome: WakeOutcome) => ({ outcome }));
   const parkWaits = new HistogramCells(PARK_WAIT, (outcome: ParkOutcome) => ({ outcome }));
+  const firstBytes = new HistogramCells(FIRST_BYTE_DURATION, (proxy_type: ProxyType) => ({ proxy_type }));
+  const moved = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
   const latencies = new LatencyBuckets();
   const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0, parked: 0, parksShed: 0 };
   const report: ProxyMetrics = {
@@ -103,6 +113,13 @@ export function createProxyCells(): ProxyCells {
       open.requests -= 1;
       requests.record(method, status, form, { type: proxyType, durationMs });
       if (proxyType === "http") latencies.record(durationMs);
+    },
+    answered(proxyType, afterMs) {
+      firstBytes.at(proxyType).record(afterMs);
+    },
+    moved(proxyType, bytes) {
+      moved[proxyType].in += bytes.in;
+      moved[proxyType].out += bytes.out;
     },
     refused(code) {
       refusals.add(code);
@@ -148,8 +165,9 @@ export function createProxyCells(): ProxyCells {
     connects,
     wakes,
     eventLoopDelays,
+    moved,
     latencies,
-    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays, parkWaits],
+    histograms: [requests.durations, firstBytes, resolutionDurations, connectDurations, eventLoopDelays, parkWaits],
     open,
   };
 }

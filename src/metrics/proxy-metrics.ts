@@ -11,6 +11,11 @@ export type ProxyType = "http" | "websocket";
 export type WakeOutcome = "triggered" | "joined" | "none";
 /** How the wait for a wake ended: OSEP-0024's `outcome`. */
 export type ParkOutcome = "served" | "budget_exhausted" | "canceled" | "error";
+/** Bytes of bodies and WebSocket messages: `in` from clients, `out` to clients. */
+export interface ByteCounts {
+  readonly in: number;
+  readonly out: number;
+}
 
 /**
  * The reports of the proxy. They are called once or a few times for each request, so an implementation only changes
@@ -24,6 +29,10 @@ export interface ProxyMetrics {
    * separates its hours from the times of answers.
    */
   requestEnded(method: string, status: number, form: RouteFormLabel, proxyType: ProxyType, durationMs: number): void;
+  /** The head of a sandbox's answer came, or a tunnel's, so long after the head of the request. */
+  answered(proxyType: ProxyType, afterMs: number): void;
+  /** What an exchange moved in all; called when it ends. */
+  moved(proxyType: ProxyType, bytes: ByteCounts): void;
   /** The ingress itself refused a request. */
   refused(code: IngressErrorCode): void;
   /** A look-up of a sandbox ended. */
@@ -47,6 +56,8 @@ export interface ProxyMetrics {
 export const noProxyMetrics: ProxyMetrics = {
   requestStarted() {},
   requestEnded() {},
+  answered() {},
+  moved() {},
   refused() {},
   resolved() {},
   connected() {},

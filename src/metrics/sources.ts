@@ -1,4 +1,4 @@
-import type { ProxyMetrics } from "./proxy-metrics.ts";
+import type { ByteCounts, ProxyMetrics, ProxyType } from "./proxy-metrics.ts";
 
 /** Counts that other parts keep. They are read when metrics are scraped or pushed. All are optional. */
 export interface MetricsSources {
@@ -7,6 +7,15 @@ export interface MetricsSources {
   /** Pairs of sandboxes that share an id and so make each other unreachable. */
   readonly namesakes?: () => number;
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
+  /** What open exchanges have moved so far. */
+  readonly openBytes?: () => Readonly<Record<ProxyType, ByteCounts>>;
+  /** Lists and watches of an API server, by reason; the reasons are a fixed set. Undefined: there is none. */
+  readonly watching?: () =>
+    | {
+        readonly lists: Readonly<Record<string, number>>;
+        readonly watchEnds: Readonly<Record<string, number>>;
+      }
+    | undefined;
   /**
    * Missing if renewing is off. `failed` counts attempts, `queued` is the number waiting now, `healthy` is the result
    * of the last attempt.

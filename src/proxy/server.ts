@@ -4,7 +4,7 @@ import type { ProxyConfig } from "./proxy-config.ts";
 import { IngressError } from "../errors.ts";
 import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { AccessLogger } from "./report/access-log.ts";
-import type { ProxyMetrics } from "../metrics/metrics.ts";
+import type { ByteCounts, ProxyMetrics, ProxyType } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
 import type { SandboxProvider, SandboxWaker } from "../sandbox/provider.ts";
 import { BrowserAnswers } from "./browser/browser-answers.ts";
@@ -104,6 +104,8 @@ export interface ProxyServer {
   relieve(pressure: DescriptorPressure): void;
   /** Idle client connections closed for lack of descriptors, since the start. */
   idleClosed(): number;
+  /** What open exchanges have moved so far. Looks at each. */
+  openBytes(): Readonly<Record<ProxyType, ByteCounts>>;
   /** What operators see. */
   readonly inspection: ProxyInspection;
   /** What is open and held now: all zero when nothing is open. */
@@ -315,6 +317,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
+    openBytes: () => register.bytes(),
     inspection: createInspection({
       clock,
       register,

@@ -79,6 +79,13 @@ export interface ProviderStatus {
   readonly ageMs: number;
 }
 
+/** What a provider did at an API server since the start, by reason. The reasons are a fixed set. */
+export interface WatchActivity {
+  /** Complete lists. */
+  readonly lists: Readonly<Record<string, number>>;
+  readonly watchEnds: Readonly<Record<string, number>>;
+}
+
 /** All that is known, for lists. */
 export interface SandboxView {
   /** Every record, in no particular order. A record that changes meanwhile may come as it was or as it is. */
@@ -110,6 +117,8 @@ export interface SandboxProvider {
   whenSynced(timeoutMs: number): Promise<boolean>;
   status(): ProviderStatus;
   counts(): SandboxCounts;
+  /** Missing where there is no API server. */
+  watching?(): WatchActivity;
   readonly view: SandboxView;
   /** Pairs of sandboxes of different namespaces that share an id, found since the start. Both are ambiguous. */
   namesakes(): number;

@@ -53,6 +53,7 @@ export function createExchangeStage(
   const cutWhileLeaving: Exchange[] = [];
   const observer: ExchangeObserver = {
     onActivity() {},
+    onHead() {},
     onEnd: (exchange, { error }) => void ends.push({ exchange, code: error?.code }),
     onCutWhileLeaving: (exchange) => void cutWhileLeaving.push(exchange),
     ...options.observer,

@@ -1,6 +1,7 @@
 import { createKubeClient } from "../../src/kube/client.ts";
 import type { ReflectorLimits } from "../../src/kube/reflector-limits.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
+import { WatchCounts } from "../../src/kube/watch-counts.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { eventLine, startFakeKubeApi, statusBody, type FakeKubeApi } from "./fake-kube-api.ts";
 import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
@@ -16,6 +17,7 @@ export interface ReflectorBench extends AsyncDisposable {
   readonly store: RecordingStore;
   readonly logger: RecordingLogger;
   readonly clock: HurriedClock;
+  readonly counts: WatchCounts;
   /** Starts the reflector and waits for the first list and watch. */
   begin(): Promise<void>;
   /**
@@ -46,6 +48,7 @@ export async function createReflectorBench(
   const logger = createRecordingLogger();
   const clock = createHurriedClock(HURRY);
   const random = createRandom(options.seed ?? 1);
+  const counts = new WatchCounts();
   let versionsAsked = 0;
   const reflector = new Reflector({
     client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
@@ -59,6 +62,7 @@ export async function createReflectorBench(
     onSynced() {},
     clock,
     random: () => random.integer(1000) / 1000,
+    counts,
     limits: { silenceMaxMs: NEVER_SILENT_MS, ...limits },
   });
   return {
@@ -67,6 +71,7 @@ export async function createReflectorBench(
     store,
     logger,
     clock,
+    counts,
     async begin() {
       reflector.start();
       await eventually(() => reflector.status().synced && fake.watches.size === 1);

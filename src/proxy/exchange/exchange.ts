@@ -9,6 +9,8 @@ import type { Upstream } from "../upstream/upstream.ts";
 export interface ExchangeObserver {
   /** Bytes moved in either direction. Called for each chunk, so it must be cheap. */
   onActivity(exchange: Exchange): void;
+  /** Called once, when the head of the sandbox's answer is here. */
+  onHead(exchange: Exchange, afterMs: number): void;
   /** Called exactly once, after the exchange has left the register and given back all that it held. Must not throw. */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
   /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
@@ -196,6 +198,7 @@ export class Exchange {
     this.connected();
     this.headAt = nowMs;
     this.activeAt = nowMs;
+    this.#observer.onHead(this, nowMs - this.subject.startedAt);
   }
 
   /** The head of the sandbox's answer is on its way to the client. */

@@ -1,4 +1,5 @@
 import { clientNetworkOf } from "../../address.ts";
+import type { ByteCounts, ProxyType } from "../../metrics/metrics.ts";
 import type { Exchange, ExchangeRegistry } from "./exchange.ts";
 import { ExchangeShare } from "./share.ts";
 import type { MemoryAccount } from "./memory-account.ts";
@@ -92,6 +93,17 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
 
   counters(): RegisterCounters {
     return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
+  }
+
+  /** Bytes that what is open has moved so far. */
+  bytes(): Readonly<Record<ProxyType, ByteCounts>> {
+    const sums = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
+    for (const exchange of this.#exchanges) {
+      const sum = exchange.subject.isUpgrade ? sums.websocket : sums.http;
+      sum.in += exchange.bytesIn;
+      sum.out += exchange.bytesOut;
+    }
+    return sums;
   }
 
   [Symbol.iterator](): Iterator<Exchange> {

@@ -57,6 +57,8 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onActivity: (exchange) => context.onActivity(exchange),
     onCutWhileLeaving: (exchange) => context.onCutWhileLeaving(exchange),
 
+    onHead: (exchange, afterMs) => metrics.answered(exchange.subject.isUpgrade ? "websocket" : "http", afterMs),
+
     onEnd(exchange, outcome) {
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
@@ -66,7 +68,9 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       let { error } = outcome;
       try {
         exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
-        metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
+        const type = isTunnel ? "websocket" : "http";
+        metrics.requestEnded(request.method, status, route.form, type, durationMs);
+        metrics.moved(type, { in: exchange.bytesIn, out: exchange.bytesOut });
         countFailure(exchange, outcome);
       } catch (thrown) {
         error = toInternal(thrown);

@@ -5,6 +5,7 @@ import type { ReflectorLimits } from "../../kube/reflector-limits.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import type { ReflectorStore } from "../../kube/reflector-store.ts";
 import type { KubeObject } from "../../kube/resource.ts";
+import { WatchCounts } from "../../kube/watch-counts.ts";
 import type { Logger } from "../../log/logger.ts";
 import { sandboxResourceOf } from "./resources.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
@@ -18,6 +19,7 @@ import type {
   SandboxCounts,
   SandboxProvider,
   SandboxView,
+  WatchActivity,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
 import { SandboxTable } from "../table.ts";
@@ -53,6 +55,7 @@ class KubernetesProvider implements SandboxProvider {
   readonly #reflectors: readonly Reflector[];
   readonly #synced: SyncLatch;
   readonly #createdAtMs: number;
+  readonly #watchCounts = new WatchCounts();
   #unsynced: number;
 
   constructor(options: KubernetesProviderOptions) {
@@ -101,6 +104,10 @@ class KubernetesProvider implements SandboxProvider {
     return this.#table.counts();
   }
 
+  watching(): WatchActivity {
+    return this.#watchCounts;
+  }
+
   get view(): SandboxView {
     return this.#table;
   }
@@ -139,6 +146,7 @@ class KubernetesProvider implements SandboxProvider {
           store: createTableStore(this.#table, { namespace, read }),
           logger,
           onSynced: () => this.#onSynced(),
+          counts: this.#watchCounts,
           clock: this.#clock,
           ...(random !== undefined && { random }),
           ...(limits !== undefined && { limits }),
