@@ -25,7 +25,8 @@ import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
 import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
 import { createManifestProvider } from "./sandbox/manifest/provider.ts";
-import type { SandboxProvider } from "./sandbox/provider.ts";
+import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
+import type { SandboxProvider, SandboxWaker } from "./sandbox/provider.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 import { codeOf, messageOf } from "./values.ts";
 
@@ -100,8 +101,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
   const endpoints = buildEndpointRules(config, seams);
-  const provider =
-    seams.provider ?? (await createProvider(config, { clock, logger, endpoints, environment: seams.environment }));
+  const { provider, waker } =
+    seams.provider === undefined
+      ? await createProvider(config, { clock, logger, endpoints, environment: seams.environment })
+      : { provider: seams.provider, waker: undefined };
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
@@ -131,6 +134,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
+      waker,
+      warn: createLimitedWarnings(logger, clock, (unsaid) => `${unsaid} more warnings about wakes were left out`),
       memory: {
         limitBytes: limit.bytes,
         residentBytes: () => readResidentBytes(),
@@ -311,31 +316,28 @@ const NO_ADDRESSES: ReadonlySet<string> = new Set();
 async function createProvider(
   config: Config,
   parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
-): Promise<SandboxProvider> {
+): Promise<{ readonly provider: SandboxProvider; readonly waker: SandboxWaker | undefined }> {
   const { providerType, namespaces } = config;
   const { clock, logger, environment, endpoints } = parts;
   if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
+    const path = config.manifests;
+    const provider = createManifestProvider({ path, providerType, namespaces, endpoints, clock, logger });
+    return { provider, waker: undefined };
   }
   // Loaded only if needed: the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
+  const [{ createKubeClient }, { createKubernetesProvider }, { createKubeWaker }] = await Promise.all([
     import("./kube/client.ts"),
     import("./sandbox/kubernetes/provider.ts"),
+    import("./sandbox/kubernetes/waker.ts"),
   ]);
   const { allNamespaces } = config;
   const client = createKubeClient(
     { kubeconfig: config.kubeconfig, environment },
     { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
   );
-  return createKubernetesProvider({
-    client,
-    providerType,
-    namespaces,
-    allNamespaces,
-    endpoints,
-    logger,
-    clock,
-  });
+  const common = { client, providerType, logger, clock };
+  const provider = createKubernetesProvider({ ...common, namespaces, allNamespaces, endpoints });
+  return { provider, waker: config.hold.wake.enabled ? createKubeWaker(common) : undefined };
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {
