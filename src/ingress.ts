@@ -154,6 +154,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
+    waits: () => proxy.inspection.waits(),
     providerStatus: () => provider.status(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
@@ -172,6 +173,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     providerType: config.providerType,
     clock,
     trafficOf: (record) => proxy.inspection.trafficOf(record),
+    waitsOf: (record) => proxy.inspection.waitsOf(record),
     syncedAtMs: () => syncedAtMs,
   });
   const status: StatusParts = {

@@ -40,6 +40,10 @@ export interface SandboxRow {
   /** RFC 3339; absent: it has not been used. */
   readonly lastUse?: string | undefined;
   readonly open: number;
+  /** How many of the open ones wait for the sandbox; absent: none. */
+  readonly held?: number | undefined;
+  /** Whether the sandbox is paused, and being woken. */
+  readonly waking?: true | undefined;
   readonly requests: number;
   readonly errors: number;
 }
@@ -65,6 +69,7 @@ export interface SandboxListParts {
   readonly providerType: ProviderType;
   readonly clock: Clock;
   readonly trafficOf: (record: SandboxRecord) => SandboxTraffic;
+  readonly waitsOf: (record: SandboxRecord) => { readonly held: number; readonly isWaking: boolean };
   /** Wall-clock milliseconds when the first list was complete; undefined: it is not yet. */
   readonly syncedAtMs: () => number | undefined;
 }
@@ -101,7 +106,8 @@ export class SandboxList {
   }
 
   row(record: SandboxRecord): SandboxRow {
-    const { providerType, trafficOf, syncedAtMs } = this.#parts;
+    const { providerType, trafficOf, waitsOf, syncedAtMs } = this.#parts;
+    const { held, isWaking } = waitsOf(record);
     const { open, requests, errors, lastUsedMs } = trafficOf(record);
     const { sinceMs } = record;
     const state = this.#stateOf(record);
@@ -119,6 +125,8 @@ export class SandboxList {
       secured: record.accessToken !== "",
       lastUse: lastUsedMs === 0 ? undefined : formatTime(lastUsedMs),
       open,
+      held: held === 0 ? undefined : held,
+      waking: isWaking ? true : undefined,
       requests,
       errors,
     };

@@ -23,7 +23,14 @@ export interface StatusParts {
   readonly residentBytes: () => number | undefined;
   readonly sources: Pick<
     MetricsSources,
-    "sandboxCounts" | "namesakes" | "providerStatus" | "renewIntents" | "memory" | "descriptors" | "accessFailures"
+    | "sandboxCounts"
+    | "namesakes"
+    | "waits"
+    | "providerStatus"
+    | "renewIntents"
+    | "memory"
+    | "descriptors"
+    | "accessFailures"
   >;
 }
 
@@ -33,6 +40,7 @@ export function describeStatus(parts: StatusParts) {
   const activity = parts.activity();
   const redis = sources.renewIntents?.();
   const memory = sources.memory?.();
+  const waits = sources.waits?.();
   const now = parts.now();
   return {
     version: about.version,
@@ -53,6 +61,7 @@ export function describeStatus(parts: StatusParts) {
       requests: activity.requests,
       open: parts.inFlight(),
       tunnels: activity.tunnels,
+      held: waits?.held,
       statuses: activity.statuses,
       refusals: activity.refusals,
       history: activity.history,
@@ -68,6 +77,7 @@ export function describeStatus(parts: StatusParts) {
     sandboxes: {
       ...sources.sandboxCounts?.(),
       namesakes: sources.namesakes?.(),
+      waking: waits?.waking,
       ...sources.providerStatus?.(),
     },
     access: sources.accessFailures?.(),

@@ -109,6 +109,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().namesakes?.(),
     },
     {
+      name: "ingress.hold.active",
+      kind: "gauge",
+      description: "Requests that wait for a sandbox to become ready, or for its port",
+      read: () => current().waits?.().held,
+    },
+    {
+      name: "ingress.wake.active",
+      kind: "gauge",
+      description: "Paused sandboxes that are being woken",
+      read: () => current().waits?.().waking,
+    },
+    {
       name: "ingress.sandbox.table.synced",
       kind: "gauge",
       description: "1 when the list of sandboxes is complete",

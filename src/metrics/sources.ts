@@ -6,6 +6,8 @@ export interface MetricsSources {
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
   /** Pairs of sandboxes that took each other off line. */
   readonly namesakes?: () => number;
+  /** Requests that wait for their sandboxes now, and sandboxes that are being woken. */
+  readonly waits?: () => { readonly held: number; readonly waking: number };
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
   /** Absent: renewing is off. `failed` counts attempts, `queued` is what waits now, `healthy` how the last attempt ended. */
   readonly renewIntents?: () => {

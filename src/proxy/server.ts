@@ -236,6 +236,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     limits: {
       ...config,
       admission,
+      holds,
       shareOf: ({ uid }) => upstreams.find(uid)?.share,
       open: () => register.size,
     },

@@ -23,6 +23,7 @@ export async function startDebugStage(config: StartProxy[0] = {}, parts: StartPr
     providerType: "batchsandbox",
     clock,
     trafficOf: (record) => inspection.trafficOf(record),
+    waitsOf: (record) => inspection.waitsOf(record),
     syncedAtMs: () => startedAtMs,
   });
   const status = {
@@ -33,7 +34,11 @@ export async function startDebugStage(config: StartProxy[0] = {}, parts: StartPr
     activity: () => metrics.activity(),
     inFlight: () => proxy.server.inFlight(),
     residentBytes: () => 1,
-    sources: { sandboxCounts: () => provider.counts(), providerStatus: () => provider.status() },
+    sources: {
+      sandboxCounts: () => provider.counts(),
+      providerStatus: () => provider.status(),
+      waits: () => inspection.waits(),
+    },
   };
   const token = createAdminToken({ file: undefined, logger: silentLogger, clock });
   const admin = createAdminServer({
