@@ -234,6 +234,29 @@ describe.skipIf(!hasKubeApiServer())("wakes on a real API server", () => {
     await eventually(async () => (await ingress.ask("sb")).status === 200, { maxMs: 60_000 });
   });
 
+  test("a member of a warm pool is unknown until a claim adopts it, then found by its claim, too", async () => {
+    await using stage = await startStage(AGENT_SANDBOX);
+    const { namespace } = stage;
+    const path = `${collectionPath(AGENT_SANDBOX, namespace)}/pool-x7k2p`;
+    await createObject(api(), AGENT_SANDBOX, { namespace, name: "pool-x7k2p" });
+    const change = (metadata: unknown) =>
+      api().request("PATCH", path, { metadata }, { contentType: "application/merge-patch+json" });
+    await change({ labels: { "agents.x-k8s.io/warm-pool-sandbox": "pool" } });
+    const ingress = await stage.startIngress();
+    await eventually(async () => (await ingress.ask("pool-x7k2p")).status === 404);
+    expect((await ingress.ask("mine")).status).toBe(404);
+    const claim = {
+      apiVersion: "extensions.agents.x-k8s.io/v1alpha1",
+      kind: "SandboxClaim",
+      name: "mine",
+      uid: "1",
+      controller: true,
+    };
+    await change({ labels: { "agents.x-k8s.io/warm-pool-sandbox": null }, ownerReferences: [claim] });
+    await eventually(async () => (await ingress.ask("mine")).status === 200);
+    expect((await ingress.ask("pool-x7k2p")).status).toBe(200);
+  });
+
   test("createKubeWaker reads again what somebody else changed between its look and its PATCH", async () => {
     await using stage = await startStage();
     const { namespace } = stage;

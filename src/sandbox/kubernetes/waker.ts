@@ -17,7 +17,7 @@ const OBJECT_MAX_CHARS = 3 * 1024 * 1024;
 
 /** How the spec of a kind says that it is paused, and what makes it run. */
 interface Switch {
-  isPaused(spec: Readonly<Record<string, unknown>>): boolean;
+  readonly isPaused: (spec: Readonly<Record<string, unknown>>) => boolean;
   readonly running: Readonly<Record<string, unknown>>;
 }
 
