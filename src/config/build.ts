@@ -7,7 +7,7 @@ import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import { readHold } from "./build-hold.ts";
-import { IGNORED_FLAGS } from "./newer-flags.ts";
+import { checkNewerFlags, readNetworkReadiness } from "./build-newer.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
 import { faultTextOf } from "./text.ts";
@@ -27,18 +27,13 @@ const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
 const UNSET_REFERENCE = /\$\([^()\s]*\)/;
 
 /** Builds the configuration from the flags and the environment. `reader` collects the faults. */
-export function buildConfig(reader: FlagReader, env: Environment): Config {
+export function buildConfig(reader: FlagReader, env: Environment, hostInfo: string): Config {
   const warnings: string[] = [];
   const manifests = reader.optionalText("manifests");
   const allNamespaces = reader.bool("all-namespaces");
   const mode = reader.choice("mode");
   if (mode === "wildcard") warnings.push("--mode=wildcard is the same as --mode=header");
-  for (const [name, reason] of IGNORED_FLAGS) {
-    if (reader.isGiven(name)) warnings.push(`--${name} is ignored because ${reason}`);
-  }
-  if (reader.bool("audit-enabled")) {
-    reader.faults.push("--audit-enabled: this ingress sends no audit events; remove the flag, or use the Go ingress");
-  }
+  checkNewerFlags(reader, warnings);
   if (manifests !== undefined && reader.optionalText("kubeconfig") !== undefined) {
     warnings.push("--kubeconfig is ignored because --manifests is given");
   }
@@ -78,11 +73,12 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
     websocketFrameRate: reader.int("websocket-frame-rate"),
     hold: readHold(reader, warnings),
+    networkReadiness: readNetworkReadiness(reader, warnings),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
-    otlp: readOtlp(env, warnings),
+    otlp: readOtlp(env, warnings, hostInfo),
     warnings: Object.freeze(warnings),
   };
   return Object.freeze(config);

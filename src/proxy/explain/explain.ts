@@ -8,7 +8,7 @@ import { createPacer } from "../../sandbox/pacer.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
 import type { Admission } from "../exchange/admission.ts";
 import { ExchangeShare } from "../exchange/share.ts";
-import { checkMethod, isReading, STATUS_PATH } from "../handler.ts";
+import { checkMethod, isReading, READINESS_PATH, STATUS_PATH } from "../handler.ts";
 import { notReadyError } from "../hold/hold-room.ts";
 import type { Holds } from "../hold/holds.ts";
 import type { ClientAddress, ResolveClientAddress } from "../request/client-address.ts";
@@ -100,8 +100,9 @@ class Explainer {
   async explain(asked: AskedRequest, peer: string): Promise<Explanation> {
     const seen: HeaderSnapshot = asked.headers.toJSON();
     const path = await this.#checkRequest(asked, seen);
-    if (path === STATUS_PATH && isReading(asked.method) && this.#steps.refusal === undefined) {
-      this.#steps.unknown("form", `the ingress answers ${STATUS_PATH} itself, whatever sandbox is named`);
+    const isOwn = path === STATUS_PATH || path === READINESS_PATH;
+    if (isOwn && isReading(asked.method) && this.#steps.refusal === undefined) {
+      this.#steps.unknown("form", `the ingress answers ${path} itself, whatever sandbox is named`);
       return this.#conclude({ status: 200 });
     }
     await this.#checkForm(asked, seen, path);
