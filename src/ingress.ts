@@ -120,7 +120,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
         untold,
       }),
   });
-  const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
+  const isTold = config.renew.enabled || config.activity.enabled;
+  const redis = isTold
+    ? createRedisPublisher({ config: config.renew, activity: config.activity, logger, clock })
+    : undefined;
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
   const plan = resolveMemoryPlan(config, limit);
@@ -163,7 +166,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
     accessFailures: () => failures.stats(),
-    ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+    ...(redis === undefined ? {} : { activityNotes: () => redis.activity() }),
+    ...(redis === undefined || !config.renew.enabled ? {} : { renewIntents: () => redis.stats() }),
   };
   metrics.observe(sources);
   const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];

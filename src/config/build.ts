@@ -3,7 +3,7 @@ import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts
 import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config } from "./config.ts";
 import { parseCorsOrigins } from "./cors-origins.ts";
-import type { RenewConfig } from "../renew/renew-config.ts";
+import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import { readHold } from "./build-hold.ts";
@@ -78,6 +78,7 @@ export function buildConfig(reader: FlagReader, env: Environment, hostInfo: stri
     ...readAccessKeys(reader),
     endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
+    activity: Object.freeze(readActivity(reader)),
     otlp: readOtlp(env, warnings, hostInfo),
     warnings: Object.freeze(warnings),
   };
@@ -203,6 +204,19 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   };
 }
 
+function readActivity(reader: FlagReader): ActivityConfig {
+  const enabled = reader.bool("activity-enabled");
+  const redisDsn = reader.text("activity-redis-dsn");
+  // A chart may always pass the flag, and set its variable only where it is on.
+  if (enabled && checkReference(reader, "activity-redis-dsn")) checkRedisDsn(reader, "activity-redis-dsn");
+  return {
+    enabled,
+    redisDsn,
+    minIntervalMs: reader.duration("activity-min-interval"),
+    ttlSeconds: reader.int("activity-ttl-seconds"),
+  };
+}
+
 /** Reads where the address of Redis comes from, and whether it can be a server with TLS. */
 function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) {
   const redisDsn = reader.text("renew-intent-redis-dsn");
@@ -219,15 +233,15 @@ function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) 
     return { redisDsn: "", redisDsnFile, mayBeTls: false };
   }
   const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
-  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, redisDsn) };
+  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, "renew-intent-redis-dsn") };
 }
 
 /** Whether the address is a server with TLS. Returns false and adds a fault if the address is invalid. */
-function checkRedisDsn(reader: FlagReader, redisDsn: string): boolean {
+function checkRedisDsn(reader: FlagReader, name: "renew-intent-redis-dsn" | "activity-redis-dsn"): boolean {
   try {
-    return parseRedisDsn(redisDsn).tls;
+    return parseRedisDsn(reader.text(name)).tls;
   } catch (error) {
-    reader.fault("renew-intent-redis-dsn", faultTextOf(error));
+    reader.fault(name, faultTextOf(error));
     return false;
   }
 }

@@ -148,6 +148,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       },
     },
     {
+      name: "ingress.activity.writes",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that Redis took",
+      read: () => current().activityNotes?.()?.written,
+    },
+    {
+      name: "ingress.activity.writes_dropped",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that were dropped",
+      read: () => current().activityNotes?.()?.dropped,
+    },
+    {
       name: "ingress.renew.failure.count",
       kind: "counter",
       description: "Attempts to reach Redis or to publish to it that failed",

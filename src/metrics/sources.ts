@@ -18,6 +18,8 @@ export interface MetricsSources {
     readonly queued: number;
     readonly healthy: boolean;
   };
+  /** Notes of the last use of sandboxes; undefined: nothing is told of that. */
+  readonly activityNotes?: () => { readonly written: number; readonly dropped: number } | undefined;
   readonly droppedLogLines?: () => number;
   /** In bytes. `held`: what the proxy's account holds for requests; undefined: nobody counts it. */
   readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };

@@ -117,8 +117,8 @@ export class RequestHandler {
       const source = { config: context.browser, policy, route, isSigned, host, hostPort: target, address, seen, cors };
       const browser = buildBrowserView(source);
       const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
-      const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
-      const use = isSilent ? undefined : { record, port: route.port, path };
+      const renews = seen["opensandbox-access-renew"] !== "skip";
+      const use = context.renew.listens ? { record, port: route.port, path, renews } : undefined;
       const subject: ExchangeSubject = {
         request,
         route,

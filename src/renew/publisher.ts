@@ -6,9 +6,11 @@ export interface SandboxUse {
   readonly port: number;
   /** The forwarded path, never the query. */
   readonly path: string;
+  /** Whether it renews: false for requests with `OpenSandbox-Access-Renew: skip`. */
+  readonly renews: boolean;
 }
 
-/** Tells OpenSandbox that a sandbox is in use (OSEP-0009). */
+/** Tells OpenSandbox, by renew intents (OSEP-0009) and notes of activity, that a sandbox is in use. */
 export interface RenewPublisher {
   /** False: nobody is told, whatever is offered, so that nothing need be. */
   readonly listens: boolean;
@@ -19,7 +21,7 @@ export interface RenewPublisher {
    * Called for every admitted request, and again for activity while it lasts: each chunk of a request's or an answer's body, each
    * text or binary message of a tunnel, in either direction. No activity are an open but silent connection, pings and pongs, and
    * TCP keep-alives: a client that merely stays connected does not keep a sandbox alive. Events that a sandbox sends by itself in a
-   * stream are bytes like any other. Requests with `OpenSandbox-Access-Renew: skip` are never offered; the caller sees to that.
+   * stream are bytes like any other.
    */
   offer(use: SandboxUse): void;
   /** Forgets the throttle state of a sandbox that is gone. */

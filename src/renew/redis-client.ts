@@ -8,7 +8,7 @@ import { classifyRedisFault, RedisFault } from "./redis-fault.ts";
 // The client is our own. What was weighed, each against a real server through every fault that the tests know:
 // Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host. ioredis writes to
 // database 0 when SELECT fails. node-redis holds whatever a reply announces, hundreds of megabytes from a hostile server, and
-// has no limit for it. Five commands whose replies are single lines need none of them.
+// has no limit for it. Six commands whose replies are single lines need none of them.
 
 /**
  * How long connecting (name, TCP, TLS, log-in, database) and each push may take, in milliseconds. A healthy Redis answers within a
@@ -35,6 +35,11 @@ export interface RedisConnection {
   push(key: string, values: readonly string[]): Promise<void>;
   /** Cuts the list to its first `maxLength` values. Written together with a push of the same turn. Throws a RedisFault. */
   trim(key: string, maxLength: number): Promise<void>;
+  /**
+   * Runs a Lua script with one key; its reply must be a number. What it wrote may have been written although this throws a
+   * RedisFault.
+   */
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void>;
   /** Ends it at once; what is under way fails. Idempotent, never throws. */
   close(): void;
 }
@@ -113,6 +118,10 @@ class Connection implements RedisConnection {
 
   trim(key: string, maxLength: number): Promise<void> {
     return this.#within(() => this.#send(["LTRIM", key, "0", String(maxLength - 1)]));
+  }
+
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void> {
+    return this.#within(() => this.#send(["EVAL", script, "1", key, ...values]));
   }
 
   close(): void {

@@ -39,7 +39,7 @@ const ATTEMPTED: ReadonlySet<IngressErrorCode> = new Set([
 export class NetworkReadiness {
   readonly #config: NetworkReadinessConfig;
   /** The youngest last; by the uid of the sandbox. */
-  #slots: Map<string, Tally>[] = [new Map()];
+  #slots: Map<string, Tally>[] = [new Map<string, Tally>()];
   #slotSince: number;
 
   constructor(config: NetworkReadinessConfig, nowMs: number) {

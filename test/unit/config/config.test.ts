@@ -53,6 +53,12 @@ test("parseConfig gives the documented defaults", () => {
     memoryBudgetBytes: undefined,
     websocketMaxMessageBytes: undefined,
     websocketFrameRate: 4_000,
+    activity: {
+      enabled: false,
+      redisDsn: "redis://127.0.0.1:6379/0",
+      minIntervalMs: 5_000,
+      ttlSeconds: 1_800,
+    },
     networkReadiness: {
       windowMs: 60_000,
       maxTargets: 1_024,
@@ -244,6 +250,17 @@ describe("parseConfig reads each flag", () => {
       false,
     ]);
   });
+});
+
+test("parseConfig reads where activity is noted, and looks at the address only where it is on", () => {
+  const flags = ["--activity-redis-dsn=redis://:p@h/2", "--activity-min-interval=10s", "--activity-ttl-seconds=60"];
+  expect(configOf([NAMESPACE, "--activity-enabled", ...flags]).activity).toEqual({
+    enabled: true,
+    redisDsn: "redis://:p@h/2",
+    minIntervalMs: 10_000,
+    ttlSeconds: 60,
+  });
+  expect(configOf([NAMESPACE, "--activity-redis-dsn=$(REDIS_DSN)"]).activity.enabled).toBe(false);
 });
 
 test("parseConfig reads how requests wait and wake", () => {
