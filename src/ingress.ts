@@ -23,6 +23,7 @@ import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
+import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
@@ -88,8 +89,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
   const endpoints = buildEndpointRules(config, seams);
-  const provider =
-    seams.provider ?? (await createProvider(config, { clock, logger, endpoints, environment: seams.environment }));
+  const { provider, waker } =
+    seams.provider === undefined
+      ? await createProvider(config, { clock, logger, endpoints, environment: seams.environment })
+      : { provider: seams.provider, waker: undefined };
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
@@ -105,7 +108,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
         untold,
       }),
   });
-  const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
+  const isTold = config.renew.enabled || config.activity.enabled;
+  const redis = isTold
+    ? createRedisPublisher({ config: config.renew, activity: config.activity, logger, clock })
+    : undefined;
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
   const plan = resolveMemoryPlan(config, limit);
@@ -119,6 +125,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
+      waker,
+      warn: createLimitedWarnings(logger, clock, (unsaid) => `${unsaid} more warnings about wakes were left out`),
       memory: {
         limitBytes: limit.bytes,
         residentBytes: () => readResidentBytes(),
@@ -137,6 +145,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
+    waits: () => proxy.inspection.waits(),
     providerStatus: () => provider.status(),
     watching: () => provider.watching?.(),
     openBytes: () => proxy.openBytes(),
@@ -147,7 +156,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
     accessFailures: () => failures.stats(),
-    ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+    ...(redis === undefined ? {} : { activityNotes: () => redis.activity() }),
+    ...(redis === undefined || !config.renew.enabled ? {} : { renewIntents: () => redis.stats() }),
   };
   metrics.observe(sources);
   const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];
@@ -157,6 +167,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     providerType: config.providerType,
     clock,
     trafficOf: (record) => proxy.inspection.trafficOf(record),
+    waitsOf: (record) => proxy.inspection.waitsOf(record),
     syncedAtMs: () => syncedAtMs,
   });
   const status: StatusParts = {

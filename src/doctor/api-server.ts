@@ -1,5 +1,5 @@
 import type { Clock } from "../clock.ts";
-import type { KubeApi } from "../kube/client.ts";
+import type { KubeWriter } from "../kube/client.ts";
 import { type KubeErrorKind, toKubeError } from "../kube/errors.ts";
 import { requestJson } from "../kube/request-json.ts";
 import { CREDENTIALS_REMEDY } from "./credentials.ts";
@@ -15,7 +15,7 @@ const DATE_STEP_MS = 1_000;
 
 /** Asks for the API server's version, and compares its clock. */
 export async function checkApiServer(
-  api: KubeApi,
+  api: KubeWriter,
   { clock, signal }: { readonly clock: Clock; readonly signal: AbortSignal },
 ): Promise<{ readonly server: Finding; readonly clock?: Finding }> {
   const name = "api-server";

@@ -1,4 +1,4 @@
-import type { KubeApi } from "../kube/client.ts";
+import type { KubeWriter } from "../kube/client.ts";
 import { KubeError, toKubeError } from "../kube/errors.ts";
 import { requestJson } from "../kube/request-json.ts";
 import type { SandboxKind } from "../sandbox/projection/kinds.ts";
@@ -7,7 +7,7 @@ import { remedyFor } from "./api-server.ts";
 import type { Finding } from "./finding.ts";
 
 /** Checks that the API server serves the kind of sandbox in a version that the ingress reads. */
-export async function checkKinds(api: KubeApi, kind: SandboxKind, signal: AbortSignal): Promise<Finding> {
+export async function checkKinds(api: KubeWriter, kind: SandboxKind, signal: AbortSignal): Promise<Finding> {
   const name = "kinds";
   const { group, plural, versions } = kind;
   try {
@@ -33,7 +33,7 @@ interface ServedQuery {
 }
 
 /** By the document of one version, an `APIResourceList`. */
-async function isServed(api: KubeApi, { group, version, plural, signal }: ServedQuery): Promise<boolean> {
+async function isServed(api: KubeWriter, { group, version, plural, signal }: ServedQuery): Promise<boolean> {
   try {
     const { json } = await requestJson(api, { path: `/apis/${group}/${version}`, signal });
     const resources: readonly unknown[] = Array.isArray(json["resources"]) ? json["resources"] : [];

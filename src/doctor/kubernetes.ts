@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
-import type { KubeApi } from "../kube/client.ts";
+import type { KubeWriter } from "../kube/client.ts";
 import { createKubeClient } from "../kube/client.ts";
 import type { KubeConfigSource } from "../kube/credentials.ts";
 import { type SandboxKind, sandboxKindOf } from "../sandbox/projection/kinds.ts";
@@ -49,7 +49,7 @@ export async function checkKubernetes(parts: KubernetesParts): Promise<readonly 
 }
 
 async function checkPermissions(
-  api: KubeApi,
+  api: KubeWriter,
   options: {
     readonly clock: Clock;
     readonly kind: SandboxKind;

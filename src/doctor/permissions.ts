@@ -1,5 +1,5 @@
 import type { Config } from "../config/config.ts";
-import type { KubeApi } from "../kube/client.ts";
+import type { KubeWriter } from "../kube/client.ts";
 import { toKubeError } from "../kube/errors.ts";
 import { requestJson } from "../kube/request-json.ts";
 import type { SandboxKind } from "../sandbox/projection/kinds.ts";
@@ -33,7 +33,7 @@ export function nameOfPermission({ verb, namespace }: Permission): string {
 
 /** Asks the API server whether these credentials have the permission. */
 export async function checkPermission(
-  api: KubeApi,
+  api: KubeWriter,
   options: { readonly permission: Permission; readonly kind: SandboxKind; readonly signal: AbortSignal },
 ): Promise<Finding> {
   const { permission, kind, signal } = options;

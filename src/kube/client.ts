@@ -25,10 +25,12 @@ export interface KubeClient {
   get(path: string, options: KubeGetOptions): Promise<Response>;
 }
 
-/** A client that also creates objects: the ingress itself only reads. */
-export interface KubeApi extends KubeClient {
-  /** Sends a POST with a body of JSON; else as `get`. */
+/** A client that can also create and change objects. */
+export interface KubeWriter extends KubeClient {
+  /** Sends a POST with a body of JSON. Otherwise as `get`. */
   post(path: string, body: unknown, options: KubeGetOptions): Promise<Response>;
+  /** Sends a PATCH with a JSON merge patch (RFC 7386). Otherwise as `get`. */
+  patch(path: string, patch: unknown, options: KubeGetOptions): Promise<Response>;
 }
 
 /**
@@ -51,11 +53,11 @@ export interface KubeClientOptions {
  * Creates a client that loads its credentials at the first request. A missing or invalid kubeconfig makes requests
  * fail, not the program.
  */
-export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeApi {
+export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeWriter {
   return new FetchKubeClient(source, options);
 }
 
-class FetchKubeClient implements KubeApi {
+class FetchKubeClient implements KubeWriter {
   readonly #source: KubeConfigSource;
   readonly #clock: Clock;
   readonly #userAgent: string;
@@ -74,29 +76,27 @@ class FetchKubeClient implements KubeApi {
   }
 
   get(path: string, options: KubeGetOptions): Promise<Response> {
-    return this.#request(path, options);
+    return this.#send(path, { method: "GET" }, options);
   }
 
   post(path: string, body: unknown, options: KubeGetOptions): Promise<Response> {
-    return this.#request(path, { ...options, body: JSON.stringify(body) });
+    const headers = { "Content-Type": "application/json" };
+    return this.#send(path, { method: "POST", headers, body: JSON.stringify(body) }, options);
   }
 
-  /** A POST if there is a body. */
-  async #request(path: string, options: KubeGetOptions & { readonly body?: string }): Promise<Response> {
-    const { signal, onSend, body } = options;
+  patch(path: string, patch: unknown, options: KubeGetOptions): Promise<Response> {
+    const headers = { "Content-Type": "application/merge-patch+json" };
+    return this.#send(path, { method: "PATCH", headers, body: JSON.stringify(patch) }, options);
+  }
+
+  async #send(path: string, sent: SentRequest, { signal, onSend }: KubeGetOptions): Promise<Response> {
     const credentials = await this.#readCredentials(signal);
     const session = this.#sessionFor(credentials);
     onSend?.();
     try {
       const response = await session.fetch(credentials.server + path, {
-        method: body === undefined ? "GET" : "POST",
-        headers: {
-          Accept: "application/json",
-          "User-Agent": this.#userAgent,
-          ...(body !== undefined && { "Content-Type": "application/json" }),
-          ...credentials.headers,
-        },
-        ...(body !== undefined && { body }),
+        ...sent,
+        headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...sent.headers, ...credentials.headers },
         signal,
         // An API server does not redirect. The target of a redirect must not see the token.
         redirect: "manual",
@@ -162,6 +162,12 @@ class FetchKubeClient implements KubeApi {
     this.#session?.close();
     this.#session = undefined;
   }
+}
+
+interface SentRequest {
+  readonly method: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 function isTlsFailure(error: unknown): boolean {

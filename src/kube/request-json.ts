@@ -1,4 +1,4 @@
-import type { KubeApi } from "./client.ts";
+import type { KubeWriter } from "./client.ts";
 import { KubeError, readKubeError } from "./errors.ts";
 import { isObject } from "../values.ts";
 
@@ -23,7 +23,7 @@ export interface KubeRequest {
 }
 
 /** Sends one request and reads its answer, a JSON object. Throws KubeError, also for a status that is not 2xx. */
-export async function requestJson(api: KubeApi, request: KubeRequest): Promise<KubeAnswer> {
+export async function requestJson(api: KubeWriter, request: KubeRequest): Promise<KubeAnswer> {
   const { path, body } = request;
   const response = await (body === undefined ? api.get(path, request) : api.post(path, body, request));
   if (!response.ok) throw await readKubeError(response);

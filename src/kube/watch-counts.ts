@@ -11,6 +11,7 @@ const KINDS: Readonly<Record<KubeErrorKind, 0>> = {
   unauthorized: 0,
   forbidden: 0,
   missing: 0,
+  conflict: 0,
   expired: 0,
   throttled: 0,
   ahead: 0,

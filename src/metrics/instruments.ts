@@ -106,6 +106,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().namesakes?.(),
     },
     {
+      name: "ingress.hold.active",
+      kind: "gauge",
+      description: "Requests that wait for a sandbox to become ready, or for its port",
+      read: () => current().waits?.().held,
+    },
+    {
+      name: "ingress.wake.active",
+      kind: "gauge",
+      description: "Paused sandboxes that are being woken",
+      read: () => current().waits?.().waking,
+    },
+    {
       name: "ingress.sandbox.table.synced",
       kind: "gauge",
       description: "1 when the list of sandboxes is complete",
@@ -143,6 +155,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
         const { published, dropped, throttled } = intents;
         return byLabel("result", { published, dropped, throttled });
       },
+    },
+    {
+      name: "ingress.activity.writes",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that Redis took",
+      read: () => current().activityNotes?.()?.written,
+    },
+    {
+      name: "ingress.activity.writes_dropped",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that were dropped",
+      read: () => current().activityNotes?.()?.dropped,
     },
     {
       name: "ingress.renew.failure.count",

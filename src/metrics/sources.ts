@@ -6,6 +6,8 @@ export interface MetricsSources {
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
   /** Pairs of sandboxes that share an id and so make each other unreachable. */
   readonly namesakes?: () => number;
+  /** Requests that wait for their sandboxes now, and sandboxes that are being woken. */
+  readonly waits?: () => { readonly held: number; readonly waking: number };
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
   /** What open exchanges have moved so far. */
   readonly openBytes?: () => Readonly<Record<ProxyType, ByteCounts>>;
@@ -28,6 +30,8 @@ export interface MetricsSources {
     readonly queued: number;
     readonly healthy: boolean;
   };
+  /** Notes of the last use of sandboxes; undefined: nothing is told of that. */
+  readonly activityNotes?: () => { readonly written: number; readonly dropped: number } | undefined;
   readonly droppedLogLines?: () => number;
   /** In bytes. `held`: the memory in the proxy's account of requests; undefined if nobody counts it. */
   readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };

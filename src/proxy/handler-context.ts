@@ -19,6 +19,7 @@ import type { ClientAddress, ResolveClientAddress } from "./request/client-addre
 import type { HeaderSnapshot } from "./request/headers.ts";
 import type { TakeRequestId } from "./request/request-id.ts";
 import type { UnreadBodies } from "./request/unread-body.ts";
+import type { NetworkReadiness } from "./upstream/network-readiness.ts";
 import type { UpstreamPool } from "./upstream/upstream.ts";
 import type { WebSocketContext } from "./websocket/handshake.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
@@ -42,6 +43,8 @@ export interface HandlerContext {
   readonly register: ExchangeRegister;
   readonly admission: Admission;
   readonly holds: Holds;
+  /** Undefined: there is no such page. */
+  readonly networkReadiness: NetworkReadiness | undefined;
   readonly observer: ExchangeObserver;
   readonly report: RequestReport;
   readonly takeRequestId: TakeRequestId;

@@ -34,6 +34,9 @@ import { checkHandshake, isWebSocketUpgrade, openTunnel } from "./websocket/hand
 /** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
 export const STATUS_PATH = "/status.ok";
 
+/** Answered likewise: whether sandboxes are reached (docs/contract.md §9). */
+export const READINESS_PATH = "/status.ok/network-readiness";
+
 /** What a request comes to; undefined: a tunnel has been opened. Never rejects. */
 export type Handled = Response | Promise<Response | undefined>;
 
@@ -69,7 +72,10 @@ export class RequestHandler {
       checkMethod(request.method);
 
       const url = parseRequestTarget(request.url);
-      if (url.path === STATUS_PATH && isReading(request.method)) return this.#answerStatus(request);
+      if (url.path.startsWith(STATUS_PATH) && isReading(request.method)) {
+        if (url.path === STATUS_PATH) return this.#answerStatus(request);
+        if (url.path === READINESS_PATH) return this.#answerReadiness(request);
+      }
 
       const { headers, method } = request;
       const seen: HeaderSnapshot = (progress.seen ??= headers.toJSON());
@@ -122,8 +128,8 @@ export class RequestHandler {
       };
       const browser = buildBrowserView(source);
       const path = browser.keepsPrefix ? keepPath(route.prefix, url.path, settledPath) : stripped;
-      const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
-      const use = isSilent ? undefined : { record, port: route.port, path };
+      const renews = seen["opensandbox-access-renew"] !== "skip";
+      const use = context.renew.listens ? { record, port: route.port, path, renews } : undefined;
       const subject: ExchangeSubject = {
         request,
         route,
@@ -255,9 +261,26 @@ export class RequestHandler {
   }
 
   #answerStatus(request: Request): Response {
-    const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-    if (this.#closes(request) || announcesBody(request.headers)) headers.set("Connection", "close");
-    return new Response("OK", { headers });
+    return this.#answerText(request, "OK");
+  }
+
+  /** Never touches what the status says: probes that end pods read that. */
+  #answerReadiness(request: Request): Response {
+    const { networkReadiness, clock } = this.#context;
+    const headers = { "Cache-Control": "no-store" };
+    if (networkReadiness === undefined) return this.#answerText(request, "not found\n", { status: 404, headers });
+    const isDegraded = networkReadiness.isDegraded(clock.monotonic());
+    return this.#answerText(request, isDegraded ? "DEGRADED" : "OK", { headers });
+  }
+
+  #answerText(
+    request: Request,
+    text: string,
+    { status = 200, headers = {} }: { status?: number; headers?: Readonly<Record<string, string>> } = {},
+  ): Response {
+    const all = new Headers({ "Content-Type": "text/plain; charset=utf-8", ...headers });
+    if (this.#closes(request) || announcesBody(request.headers)) all.set("Connection", "close");
+    return new Response(text, { status, headers: all });
   }
 
   /** Whether an answer of our own is the last of its connection. */

@@ -1,6 +1,7 @@
 import type { AddressSet } from "../address.ts";
 import type { RouteMode } from "../route/route.ts";
 import type { HoldConfig } from "./hold/hold-config.ts";
+import type { NetworkReadinessConfig } from "./upstream/network-readiness.ts";
 import type { BrowserConfig } from "./browser/view.ts";
 
 /** What an operator sets for the proxy. Durations are milliseconds, sizes bytes. */
@@ -33,6 +34,8 @@ export interface ProxyConfig {
   readonly maxBodyBytes: number;
   /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
   readonly websocketFrameRate: number;
+  /** `--network-readiness-…`; undefined: there is no such page. */
+  readonly networkReadiness: NetworkReadinessConfig | undefined;
   /** `--hold-…` and `--wake-…`. */
   readonly hold: HoldConfig;
   /** `--memory-budget`: bytes that all requests may hold together, or what is derived from the memory limit. */

@@ -33,6 +33,7 @@ import { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
+import { NetworkReadiness } from "./upstream/network-readiness.ts";
 import { Tallies } from "./upstream/tallies.ts";
 import { createUpstreamPool } from "./upstream/upstream.ts";
 import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./exchange/watchdog.ts";
@@ -170,9 +171,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       tunnels.sweep(nowMs);
       grants.sweep(nowMs);
       holds.sweep(nowMs);
+      networkReadiness?.sweep(nowMs);
     },
   });
+  const readinessConfig = config.networkReadiness;
+  const networkReadiness =
+    readinessConfig === undefined ? undefined : new NetworkReadiness(readinessConfig, clock.monotonic());
   const report = createReport({
+    networkReadiness,
     clock,
     metrics,
     accessLog: parts.accessLog,
@@ -213,6 +219,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     register,
     admission,
     holds,
+    networkReadiness,
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
@@ -239,6 +246,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     limits: {
       ...config,
       admission,
+      holds,
       shareOf: ({ uid }) => upstreams.find(uid)?.share,
       open: () => register.size,
     },

@@ -8,7 +8,7 @@ import { classifyRedisFault, RedisFault } from "./redis-fault.ts";
 // Why this client is our own; each alternative was tested with a real server and all faults of the tests.
 // Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host. ioredis
 // writes to database 0 if SELECT fails. node-redis keeps any reply in memory, without a limit: hundreds of megabytes
-// from a hostile server. Five commands with one-line replies need none of them.
+// from a hostile server. Six commands with one-line replies need none of them.
 
 /**
  * How long connecting (name, TCP, TLS, log-in, database) and each push may take, in milliseconds. A healthy Redis
@@ -53,6 +53,11 @@ export interface RedisConnection {
    * transaction that is discarded (Redis: "Transactions"), and Redis refuses them as they come. Throws a RedisFault.
    */
   rehearse(key: string, options: { readonly trims: boolean }): Promise<Rehearsal>;
+  /**
+   * Runs a Lua script with one key. Its reply must be a number. What it wrote may have been written although this throws a
+   * RedisFault.
+   */
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void>;
   /** Ends the connection at once. Commands in flight fail. Idempotent, never throws. */
   close(): void;
 }
@@ -157,6 +162,10 @@ class Connection implements RedisConnection {
       };
     });
     return rehearsal;
+  }
+
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void> {
+    return this.#within(async () => void (await this.#send(["EVAL", script, "1", key, ...values])));
   }
 
   close(): void {

@@ -22,6 +22,8 @@ export interface SandboxRecord {
   readonly namespace: string;
   /** `metadata.name`. */
   readonly name: string;
+  /** The claim that adopted it from a warm pool, by which it is found, too. Undefined: none, or one of its own name. */
+  readonly claim?: string | undefined;
   /** `metadata.uid`: with `endpoint`, the sandbox's generation. Unique over all records of a provider. */
   readonly uid: string;
   /**

@@ -61,8 +61,10 @@ export class SandboxTable implements SandboxView {
   /**
    * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
    * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
+   *
+   * `claim` is the last candidate, by the same rule: the sandbox that this claim adopted. Several of one claim are ambiguous.
    */
-  lookupFirst(names: readonly string[]): Resolution {
+  lookupFirst(names: readonly string[], claim?: string): Resolution {
     let first: SandboxRecord | undefined;
     for (const name of names) {
       const resolution = this.lookup(name);
@@ -75,7 +77,17 @@ export class SandboxTable implements SandboxView {
       }
       first ??= record;
     }
-    return first === undefined ? NOT_FOUND : { state: "found", record: first };
+    return this.#addClaimed(first, claim === undefined ? [] : this.#index.getClaimed(claim));
+  }
+
+  #addClaimed(first: SandboxRecord | undefined, claimed: readonly SandboxRecord[]): Resolution {
+    const found = first ?? claimed[0];
+    if (found === undefined) return NOT_FOUND;
+    const other = claimed.find(({ namespace }) => namespace !== found.namespace);
+    if (other !== undefined) this.#namesakes.note(found, other);
+    // Of two that say they are the same claim's, nobody knows which it is.
+    const isAmbiguous = other !== undefined || (first === undefined && claimed.length > 1);
+    return isAmbiguous ? AMBIGUOUS : { state: "found", record: found };
   }
 
   /** Adds or replaces the record of an object. */

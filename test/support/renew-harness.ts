@@ -57,7 +57,8 @@ export async function startPublisher(
       lines
         .filter((line) => line.level !== "debug")
         .map(({ level, fields }) => (fields["reason"] === undefined ? level : `${level} ${fields["reason"]}`)),
-    use: (name) => publisher.offer({ record: sandboxRecord({ name, uid: `uid of ${name}` }), port: 8080, path: "/x" }),
+    use: (name) =>
+      publisher.offer({ record: sandboxRecord({ name, uid: `uid of ${name}` }), port: 8080, path: "/x", renews: true }),
     [Symbol.asyncDispose]: () => publisher.stop(0),
   };
 }

@@ -66,6 +66,14 @@ const DEFAULTS: ProxyConfig = {
   websocketMaxMessageBytes: 64 * 1024 * 1024,
   websocketFrameRate: 4_000,
   hold: DEFAULT_HOLD,
+  networkReadiness: {
+    windowMs: 60_000,
+    maxTargets: 1_024,
+    minAttempts: 20,
+    minTargets: 5,
+    minSignalTargets: 2,
+    failureRatio: 0.2,
+  },
 };
 
 /**

@@ -26,6 +26,8 @@ interface Flight {
   /** Monotonic ms when the budget of those who wait is used up. */
   readonly untilMs: number;
   readonly timer: Timer;
+  /** Whether a failure that the controller tells is one of this wake: its sandbox has been seen without one. */
+  mayFail: boolean;
 }
 
 /** What is known of the wakes of one sandbox. */
@@ -116,7 +118,7 @@ export class WakeDesk {
     }
     const untilMs = now + this.#config.parkBudgetMs;
     const timer = clock.setTimer(this.#config.parkBudgetMs, () => this.#end(record.uid));
-    this.#flights.set(record.uid, { record, untilMs, timer });
+    this.#flights.set(record.uid, { record, untilMs, timer, mayFail: record.sleep !== "failed" });
     if (isTold) {
       metrics.wakeAsked("joined");
       return untilMs;
@@ -194,14 +196,16 @@ export class WakeDesk {
 
   /** At most `--wake-max` look-ups for each change of the table; none where nothing is being woken. */
   #lookAtFlights(): void {
-    for (const [uid, { record }] of this.#flights) {
+    for (const [uid, flight] of this.#flights) {
+      const { record } = flight;
       const now = this.#parts.provider.view.find(record.namespace, record.name);
       if (now?.uid !== uid) this.#end(uid);
       else if (now.ready) {
         const memory = this.#memories.get(uid);
         if (memory !== undefined) memory.failures = 0;
         this.#end(uid);
-      } else if (now.sleep === "failed" && now.sinceMs !== record.sinceMs) this.#fail(record, now.notReady);
+      } else if (now.sleep !== "failed") flight.mayFail = true;
+      else if (flight.mayFail) this.#fail(record, now.notReady);
     }
   }
 }

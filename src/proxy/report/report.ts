@@ -7,6 +7,7 @@ import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
 import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
 import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
+import type { NetworkReadiness } from "../upstream/network-readiness.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
@@ -40,6 +41,7 @@ export interface ReportContext {
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
   readonly failures: FailureList;
+  readonly networkReadiness: NetworkReadiness | undefined;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange is cut whose answer waits in Bun's buffers. */
@@ -72,6 +74,8 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         metrics.requestEnded(request.method, status, route.form, type, durationMs);
         metrics.moved(type, { in: exchange.bytesIn, out: exchange.bytesOut });
         countFailure(exchange, outcome);
+        const isReached = exchange.headAt !== undefined;
+        context.networkReadiness?.note(exchange.upstream.uid, { isReached, code: error?.code });
       } catch (thrown) {
         error = toInternal(thrown);
       }

@@ -122,6 +122,7 @@ export class ManifestFiles {
       });
       const where = { file: path, line: object.line };
       if (record === undefined) {
+        if (warning === undefined) continue;
         this.#options.logger.error("ignored an object of a manifest", { ...where, reason: warning });
         continue;
       }

@@ -4,10 +4,12 @@ import {
   describeNotReady,
   type EndpointReading,
   findCondition,
+  isResourceName,
   type Projection,
   type ProjectOptions,
   type ReadinessReading,
   readMetadata,
+  type SandboxMetadata,
 } from "./projection.ts";
 import type { SandboxSleep } from "../provider.ts";
 import { isObject } from "../../values.ts";
@@ -22,12 +24,36 @@ import { quote } from "../../log/quote.ts";
 export function projectAgentSandbox(object: unknown, options: ProjectOptions): Projection {
   const metadata = readMetadata(object, options);
   if (typeof metadata === "string") return { record: undefined, warning: metadata };
+  if (isUnclaimed(metadata)) return { record: undefined, warning: undefined };
   const status = isObject(object) ? object["status"] : undefined;
   return buildRecord(metadata, readEndpoint(status, metadata.namespace, options), {
     readiness: readReadiness(status, readSleep(object)),
     endpointMissing: "has no serviceFQDN",
+    claim: readClaim(metadata),
   });
 }
+
+/** Whether it waits in a warm pool. The label is removed when a claim adopts the sandbox (docs/contract.md §9). */
+function isUnclaimed({ labels }: SandboxMetadata): boolean {
+  return isObject(labels) && labels[WARM_POOL_LABEL] !== undefined;
+}
+
+/** The name of the claim that controls the sandbox, where that differs from its own: it came from a warm pool. */
+function readClaim({ name, ownerReferences }: SandboxMetadata): string | undefined {
+  if (!Array.isArray(ownerReferences)) return undefined;
+  const owners: readonly unknown[] = ownerReferences;
+  for (const owner of owners) {
+    if (!isObject(owner) || owner["controller"] !== true || owner["kind"] !== CLAIM_KIND) continue;
+    const { apiVersion, name: claim } = owner;
+    if (typeof apiVersion !== "string" || !apiVersion.startsWith(`${CLAIM_GROUP}/`)) continue;
+    return typeof claim === "string" && isResourceName(claim) && claim !== name ? claim : undefined;
+  }
+  return undefined;
+}
+
+const WARM_POOL_LABEL = "agents.x-k8s.io/warm-pool-sandbox";
+const CLAIM_GROUP = "extensions.agents.x-k8s.io";
+const CLAIM_KIND = "SandboxClaim";
 
 function readEndpoint(status: unknown, namespace: string, options: ProjectOptions): EndpointReading {
   if (!isObject(status)) return readFirst([], options);

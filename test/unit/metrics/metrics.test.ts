@@ -152,6 +152,26 @@ test("Metrics counts open requests and tunnels", async () => {
   expect(await valuesOf("opensandbox_ingress_tunnel_count_total")).toEqual([[{}, 2]]);
 });
 
+test("Metrics tells of requests that wait, and of wakes by the reference's names", async () => {
+  metrics.observe({ waits: () => ({ held: 7, waking: 2 }) });
+  metrics.wakeAsked("triggered");
+  metrics.wakeAsked("joined");
+  metrics.wakeAsked("joined");
+  metrics.parked();
+  metrics.parked();
+  metrics.unparked("served", 6_000);
+  metrics.parkShed();
+  expect(await valuesOf("opensandbox_ingress_hold_active")).toEqual([[{}, 7]]);
+  expect(await valuesOf("opensandbox_ingress_wake_active")).toEqual([[{}, 2]]);
+  expect(await valuesOf("opensandbox_ingress_wake_flights_total")).toEqual([
+    [{ outcome: "triggered" }, 1],
+    [{ outcome: "joined" }, 2],
+  ]);
+  expect(await valuesOf("opensandbox_ingress_park_active")).toEqual([[{}, 1]]);
+  expect(await valuesOf("opensandbox_ingress_park_shed_total")).toEqual([[{}, 1]]);
+  expect(await valuesOf("opensandbox_ingress_park_wait_duration_sum")).toEqual([[{ outcome: "served" }, 6]]);
+});
+
 test("Metrics counts refusals by code, and those that a sandbox caused by kind too", async () => {
   metrics.refused("route_missing");
   metrics.refused("upstream_refused");
