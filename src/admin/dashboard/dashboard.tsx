@@ -25,8 +25,6 @@ export function Dashboard() {
       <main>
         <Problems status={status} fault={fault} />
         {status === undefined ? <p>Waiting for the first answer.</p> : <Overview status={status} />}
-        <Sandboxes now={nowOf(status)} onExplain={explain} />
-        <Explain asked={asked} />
         <div class="columns">
           <Counts
             title="Statuses"
@@ -39,6 +37,8 @@ export function Dashboard() {
             labels={{ name: "Code", none: "Nothing was refused yet." }}
           />
         </div>
+        <Sandboxes now={nowOf(status)} onExplain={explain} />
+        <Explain asked={asked} />
         <Failures now={nowOf(status)} />
       </main>
     </>
@@ -69,12 +69,16 @@ function Head({ status }: { readonly status: Status | undefined }) {
       )}
       {status === undefined ? null : (
         <p class="dim">
-          {status.version} ({status.commit}) · instance {status.instance} · {status.mode} mode · {status.provider} · up{" "}
+          {describeBuild(status)} · instance {status.instance} · {status.mode} mode · {status.provider} · up{" "}
           {formatSpan(Date.parse(status.time) - Date.parse(status.startedAt))}
         </p>
       )}
     </header>
   );
+}
+
+function describeBuild({ version, commit }: Status): string {
+  return commit === "unknown" ? version : `${version} (${commit})`;
 }
 
 /** What needs a look, in words, read out when it changes. */

@@ -24,7 +24,7 @@ export function formatRate(rate: number): string {
 export function formatDelay(ms: number | undefined): string {
   if (ms === undefined) return UNKNOWN;
   if (ms < 10) return `${tenths.format(ms)} ms`;
-  return ms < SECOND_MS ? `${whole.format(ms)} ms` : `${tenths.format(ms / SECOND_MS)} s`;
+  return Math.round(ms) < SECOND_MS ? `${whole.format(ms)} ms` : `${tenths.format(ms / SECOND_MS)} s`;
 }
 
 /** A span of time in milliseconds, in its largest unit. */

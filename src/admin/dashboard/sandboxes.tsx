@@ -2,12 +2,12 @@ import type { SandboxPage } from "../sandbox-list.ts";
 import type { SandboxSort } from "../sandbox-query.ts";
 import { formatCount } from "./format.ts";
 import { usePoll } from "./poll.ts";
-import { SandboxRows } from "./sandbox-rows.tsx";
+import { COLUMNS, SandboxRows } from "./sandbox-rows.tsx";
 import { useEffect, useRef, useState } from "./ui.ts";
 
 const INTERVAL_MS = 2_000;
 /** Rows of a page: what a screen and a reader can take, whatever the ingress knows. */
-const PAGE_ROWS = 50;
+const PAGE_ROWS = 25;
 /** Time after the last key before the search is asked, in milliseconds. */
 const TYPING_MS = 150;
 
@@ -73,6 +73,24 @@ export function Sandboxes(props: { readonly now: number; readonly onExplain: (ro
             value={filter.namespace}
             onInput={({ currentTarget }) => change({ namespace: currentTarget.value })}
           />
+        </label>
+        <label class="narrow">
+          Sort by
+          <select
+            value={filter.sort}
+            onChange={({ currentTarget }) => {
+              const sort = COLUMNS.find((column) => column.sort === currentTarget.value)?.sort;
+              if (sort !== undefined) sortBy(sort);
+            }}
+          >
+            {COLUMNS.map(({ title, sort }) =>
+              sort === undefined ? null : (
+                <option key={sort} value={sort}>
+                  {title}
+                </option>
+              ),
+            )}
+          </select>
         </label>
       </div>
       {fault === "" ? null : <p class="fault">{fault}</p>}

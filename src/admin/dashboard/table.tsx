@@ -2,11 +2,17 @@ import { formatSpan, UNKNOWN } from "./format.ts";
 import type { ComponentChildren } from "./ui.ts";
 
 /** A table that scrolls sideways on its own where the screen is narrow; the keyboard reaches it. */
-export function Table({ label, children }: { readonly label: string; readonly children: ComponentChildren }) {
+export function Table(props: {
+  readonly label: string;
+  readonly children: ComponentChildren;
+  readonly style?: string;
+}) {
+  const { label, children, style = "" } = props;
   return (
-    // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reached by keyboard
     <div class="scroll" role="group" aria-label={`${label}, table`} tabIndex={0}>
-      <table>{children}</table>
+      <table role="table" class={style}>
+        {children}
+      </table>
     </div>
   );
 }
