@@ -3,6 +3,7 @@ import { FailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
 import { createAdminToken } from "./access/admin-token.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
+import { createDashboardPages } from "./admin/dashboard-pages.ts";
 import { createDebugPages } from "./admin/debug-pages.ts";
 import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
@@ -197,6 +198,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           checks,
           gate: createAdminGate({ token: adminToken, clock, logger }),
           debugPages: createDebugPages({ clock, status, sandboxes, proxy: proxy.inspection }),
+          operatorPages: createDashboardPages(),
           logger,
         });
 

@@ -97,9 +97,18 @@ const PACKAGES: Readonly<Record<string, string>> = {
   "@opentelemetry/sdk-metrics": "metrics/metrics.ts",
   cac: "config/parse-config.ts",
   consola: "log/logger.ts",
+  preact: "admin/dashboard/ui.ts",
   ws: "proxy/websocket/dial.ts",
   yaml: "sandbox/manifest/read.ts",
 };
+
+/** What runs in a browser. It is bundled by itself, and knows the rest of `src` by types only. */
+const BROWSER_CODE = "admin/dashboard/";
+/** A macro: it runs in Bun's parser, where it starts the bundler, and never in the program. */
+const MACRO = "admin/dashboard-files.ts";
+
+/** What the macro tells the bundler of the browser's code, which has no process. */
+const BUNDLER_DEFINE = "--define=process.env.NODE_ENV=";
 
 /** Members of the global `process`, and their like in `Bun`; a parameter may well be called `process`. */
 const PROCESS_USE =
@@ -112,14 +121,15 @@ interface Import {
   readonly typeOnly: boolean;
 }
 
-const files = [...new Glob("**/*.ts").scanSync(SRC)].toSorted((a, b) => a.localeCompare(b));
+const files = [...new Glob("**/*.{ts,tsx}").scanSync(SRC)].toSorted((a, b) => a.localeCompare(b));
 const sources = new Map(files.map((file) => [file, readFileSync(join(SRC, file), "utf8")]));
 const imports = files.flatMap(readImports);
 
 function readImports(file: string): Import[] {
   const source = sources.get(file) ?? "";
   // The transpiler drops what is only types, so its imports are those that run.
-  const running = new Set(new Transpiler({ loader: "ts" }).scanImports(source).map(({ path }) => path));
+  const loader = file.endsWith(".tsx") ? "tsx" : "ts";
+  const running = new Set(new Transpiler({ loader }).scanImports(source).map(({ path }) => path));
   const all = [...source.matchAll(/(?:^|\s)(?:from|import)\s*\(?\s*"([^"]+)"/g)].map((match) => match[1] ?? "");
   return [...new Set(all)].map((path) => ({
     from: file,
@@ -140,7 +150,7 @@ function roomOf(file: string): string {
   return slash < 0 ? basename(file, ".ts") : file.slice(0, slash);
 }
 
-const isOwn = (path: string): boolean => path.endsWith(".ts");
+const isOwn = (path: string): boolean => /\.tsx?$/.test(path);
 const isBuiltIn = (path: string): boolean => path.startsWith("node:") || path === "bun" || path.startsWith("bun:");
 
 describe("src", () => {
@@ -163,6 +173,23 @@ describe("src", () => {
   test("imports: each package is imported in the one file that the table names", () => {
     const found = imports.filter(({ to }) => !isOwn(to) && !isBuiltIn(to)).map(({ from, to }) => `${to} in ${from}`);
     expect(new Set(found)).toEqual(new Set(Object.entries(PACKAGES).map(([name, file]) => `${name} in ${file}`)));
+  });
+
+  test("imports: what runs in a browser uses only itself, and nothing else imports it", () => {
+    const isBrowserCode = (path: string): boolean => path.startsWith(BROWSER_CODE);
+    const crossing = imports.filter(({ from, to }) => isOwn(to) && isBrowserCode(from) !== isBrowserCode(to));
+    expect(crossing.filter(({ from, typeOnly }) => !typeOnly || !isBrowserCode(from))).toEqual([]);
+    expect(imports.filter(({ from, to }) => isBrowserCode(from) && isBuiltIn(to))).toEqual([]);
+  });
+
+  test("imports: only a macro imports the process", () => {
+    const found = imports.filter(({ to }) => to === "node:process").map(({ from }) => from);
+    expect(found).toEqual([MACRO]);
+    const users = files.filter((file) => sources.get(file)?.includes(basename(MACRO)));
+    expect(users).toEqual(["admin/dashboard-pages.ts"]);
+    for (const user of users) {
+      expect(sources.get(user)).toMatch(/from "\.\/dashboard-files\.ts" with \{ type: "macro" \};/);
+    }
   });
 
   test("imports: the pure rooms do no I/O", () => {
@@ -195,7 +222,7 @@ describe("src", () => {
 
   test("rooms: no file stands beside a folder of its name", () => {
     const folders = new Set(files.map((file) => dirname(file)));
-    expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);
+    expect(files.filter((file) => folders.has(file.replace(/\.tsx?$/, "")))).toEqual([]);
   });
 
   test("imports: there is no cycle, not even of types", () => {
@@ -213,9 +240,8 @@ describe("src", () => {
 
   test.each(files)("habits: %s keeps them", (file) => {
     const source = sources.get(file) ?? "";
-    const code = source.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "");
-    expect(basename(file)).toMatch(/^[a-z0-9]+(-[a-z0-9]+)*\.ts$/);
-    expect(basename(file)).not.toBe("index.ts");
+    const code = source.replaceAll(/\/\*[\s\S]*?\*\/|\/\/.*$/gm, "").replaceAll(BUNDLER_DEFINE, "");
+    expect(basename(file)).toMatch(/^(?!index\.)[a-z0-9]+(-[a-z0-9]+)*\.tsx?$/);
     expect(code.match(/^export default\b.*/gm)).toBeNull();
     if (file === "main.ts") return;
     // Only the process edge touches the process, and nothing is kept at the level of a module that can change.

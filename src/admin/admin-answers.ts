@@ -5,6 +5,23 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
 /** For a browser that shows an answer which is no page: nothing is loaded, and nobody frames it. */
 const NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
+/**
+ * For the dashboard: only its own files, and it asks only the port that it came from. No script and no style stands in the
+ * page, and no text becomes HTML (CSP Level 3, Trusted Types).
+ */
+const DASHBOARD_POLICY = [
+  "default-src 'none'",
+  "script-src 'self'",
+  "style-src 'self'",
+  "img-src 'self'",
+  "connect-src 'self'",
+  "base-uri 'none'",
+  "form-action 'none'",
+  "frame-ancestors 'none'",
+  "require-trusted-types-for 'script'",
+  "trusted-types 'none'",
+].join("; ");
+
 /** What a browser is asked for (RFC 7617 §2, RFC 6750 §3). The first is the one that it shows a dialogue for. */
 const CHALLENGE = 'Basic realm="OpenSandbox Ingress", charset="UTF-8", Bearer realm="OpenSandbox Ingress"';
 
@@ -31,6 +48,12 @@ export function buildText(text: string, status: number, type = TEXT_TYPE): Respo
 /** An answer in plain text to an operator. */
 export function buildOperatorText(text: string, status = 200): Response {
   return new Response(text, { status, headers: { ...OPERATOR_HEADERS, "Content-Type": TEXT_TYPE } });
+}
+
+/** A file of the dashboard. */
+export function buildDashboardFile(text: string, type: string): Response {
+  const headers = { ...OPERATOR_HEADERS, "Content-Security-Policy": DASHBOARD_POLICY, "Content-Type": type };
+  return new Response(text, { headers });
 }
 
 /** An answer in JSON to an operator. What is undefined is left out. */

@@ -6,6 +6,7 @@ import { createExplainPage } from "./explain-page.ts";
 import { listFailures, listRequests } from "./request-list.ts";
 import type { SandboxList } from "./sandbox-list.ts";
 import { readSandboxQuery } from "./sandbox-query.ts";
+import { SharedAnswers } from "./shared-answers.ts";
 import { describeStatus, type StatusParts } from "./status.ts";
 import { WorkQueue } from "./work-queue.ts";
 
@@ -20,11 +21,12 @@ export interface DebugParts {
 export function createDebugPages(parts: DebugParts): readonly AdminPage[] {
   const { clock, proxy, sandboxes } = parts;
   const queue = new WorkQueue();
+  const shared = new SharedAnswers(clock);
   const page = (path: string, title: string, make: (query: AdminQuery) => unknown): AdminPage => ({
     path,
     title,
     method: "GET",
-    answer: (query) => answerQueued(queue, () => make(query)),
+    answer: (query) => shared.answer(query, () => answerQueued(queue, () => make(query))),
   });
   return [
     page("/debug/status", "what is going on, in numbers", () => describeStatus(parts.status)),

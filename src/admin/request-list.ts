@@ -12,6 +12,9 @@ const REQUEST_ROWS_MAX = 500;
 /** A method is the client's word, of any length. */
 const METHOD_MAX_CHARS = 32;
 
+/** So is the id of a failed request; a name of Kubernetes has at most 253 characters. */
+const ID_MAX_CHARS = 256;
+
 /** An open request or WebSocket. Never its path, query or headers. */
 export interface RequestRow {
   readonly requestId: string;
@@ -84,9 +87,10 @@ export type RequestPage = ReturnType<typeof listRequests>;
 /** The last failures, the newest first: as the access log has them, at their times. */
 export function listFailures(failures: readonly Failure[]) {
   return {
-    failures: failures.map(({ timeMs, method, ...rest }) => ({
+    failures: failures.map(({ timeMs, method, sandboxId, ...rest }) => ({
       time: formatTime(timeMs),
       method: method.slice(0, METHOD_MAX_CHARS),
+      sandboxId: sandboxId?.slice(0, ID_MAX_CHARS),
       ...rest,
     })),
   };

@@ -6,7 +6,7 @@ import { signRoute } from "../../src/access/signature.ts";
 import { formatUriRoute } from "../../src/route/format-route.ts";
 import { ACCESS_KEYS } from "../support/access-stage.ts";
 import { buildBinary } from "../support/binary.ts";
-import { chromiumCommand, openPage } from "../support/chromium.ts";
+import { chromiumCommand, openPage } from "../../scripts/lib/chromium.ts";
 import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { requirePart } from "../support/requires.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";

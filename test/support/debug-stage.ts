@@ -1,5 +1,6 @@
 import { createAdminToken } from "../../src/access/admin-token.ts";
 import { createAdminServer } from "../../src/admin/admin-server.ts";
+import { createDashboardPages } from "../../src/admin/dashboard-pages.ts";
 import { createDebugPages } from "../../src/admin/debug-pages.ts";
 import { createAdminGate } from "../../src/admin/gate.ts";
 import { SandboxList } from "../../src/admin/sandbox-list.ts";
@@ -52,6 +53,7 @@ export async function startDebugStage(
     checks: () => [],
     gate: createAdminGate({ token, clock, logger: silentLogger }),
     debugPages: createDebugPages({ clock, status, sandboxes, proxy: inspection }),
+    operatorPages: createDashboardPages(),
     logger: silentLogger,
   });
   const { port: adminPort } = await admin.start();

@@ -1,8 +1,8 @@
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 
-import { eventually } from "../../scripts/lib/eventually.ts";
-import { tempDir } from "./temp-dir.ts";
+import { eventually } from "./eventually.ts";
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
 
@@ -15,12 +15,17 @@ const READY_MAX_MS = 60_000;
 /** A browser that does not end by itself is killed after this time. */
 const STOP_MAX_MS = 10_000;
 
+/** Characters of an expression that a message shows: a test may evaluate a whole library. */
+const SHOWN_MAX_CHARS = 500;
+
 /** A page in a browser of its own. */
 export interface BrowserPage extends AsyncDisposable {
   /** The value of an expression in the page, as JSON carries it. Throws where the page throws. */
   evaluate(expression: string): Promise<unknown>;
   /** Evaluates until the value is as `isDone` wants it, and gives the last value, wanted or not. */
   settle(expression: string, isDone: (value: unknown) => boolean): Promise<unknown>;
+  /** Any other command of the DevTools protocol, and its result. Throws where the browser refuses it. */
+  command(method: string, params?: Readonly<Record<string, unknown>>): Promise<unknown>;
 }
 
 /**
@@ -28,7 +33,7 @@ export interface BrowserPage extends AsyncDisposable {
  * `--dump-dom` a browser turns its clock as soon as nothing is loading, whatever WebSockets still wait for.)
  */
 export async function openPage(url: string): Promise<BrowserPage> {
-  const profile = tempDir();
+  const profile = mkdtempSync(join(tmpdir(), "ingress-browser-"));
   const child = Bun.spawn(
     [
       chromiumCommand ?? "chromium",
@@ -40,7 +45,7 @@ export async function openPage(url: string): Promise<BrowserPage> {
       "--disable-component-update",
       "--disable-sync",
       "--remote-debugging-port=0",
-      `--user-data-dir=${profile.path}`,
+      `--user-data-dir=${profile}`,
       "about:blank",
     ],
     { stdin: "ignore", stdout: "ignore", stderr: "ignore" },
@@ -50,13 +55,15 @@ export async function openPage(url: string): Promise<BrowserPage> {
     const killer = setTimeout(() => child.kill("SIGKILL"), STOP_MAX_MS);
     await child.exited;
     clearTimeout(killer);
-    profile[Symbol.dispose]();
+    rmSync(profile, { recursive: true, force: true });
   };
   try {
-    const socket = await connect(join(profile.path, "DevToolsActivePort"), url);
-    const evaluate = createEvaluate(socket);
+    const socket = await connect(join(profile, "DevToolsActivePort"), url);
+    const command = createCommand(socket);
+    const evaluate = (expression: string) => evaluateIn(command, expression);
     return {
       evaluate,
+      command,
       async settle(expression, isDone) {
         let value: unknown;
         await eventually(async () => isDone((value = await evaluate(expression))), { maxMs: READY_MAX_MS }).catch(
@@ -92,7 +99,9 @@ async function connect(portFile: string, url: string): Promise<WebSocket> {
   return socket;
 }
 
-function createEvaluate(socket: WebSocket): (expression: string) => Promise<unknown> {
+type Command = BrowserPage["command"];
+
+function createCommand(socket: WebSocket): Command {
   let last = 0;
   const waiting = new Map<unknown, (answer: unknown) => void>();
   socket.addEventListener("message", ({ data }) => {
@@ -101,17 +110,25 @@ function createEvaluate(socket: WebSocket): (expression: string) => Promise<unkn
     waiting.get(id)?.(answer);
     waiting.delete(id);
   });
-  return async (expression) => {
+  return async (method, params = {}) => {
     const id = ++last;
     const { promise, resolve } = Promise.withResolvers<unknown>();
     waiting.set(id, resolve);
-    socket.send(JSON.stringify({ id, method: "Runtime.evaluate", params: { expression, returnByValue: true } }));
-    const result = read(await promise, "result");
-    if (result === undefined || read(result, "exceptionDetails") !== undefined) {
-      throw new Error(`the page cannot evaluate ${expression}`);
-    }
-    return read(read(result, "result"), "value");
+    socket.send(JSON.stringify({ id, method, params }));
+    const answer = await promise;
+    const result = read(answer, "result");
+    if (result === undefined)
+      throw new Error(`the browser refuses ${method}: ${JSON.stringify(read(answer, "error"))}`);
+    return result;
   };
+}
+
+async function evaluateIn(command: Command, expression: string): Promise<unknown> {
+  const result = await command("Runtime.evaluate", { expression, returnByValue: true });
+  if (read(result, "exceptionDetails") !== undefined) {
+    throw new Error(`the page cannot evaluate ${expression.slice(0, SHOWN_MAX_CHARS)}`);
+  }
+  return read(read(result, "result"), "value");
 }
 
 function read(object: unknown, name: string): unknown {

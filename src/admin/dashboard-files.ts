@@ -1,0 +1,33 @@
+import { spawnSync } from "bun";
+import { readFileSync } from "node:fs";
+import { join } from "node:path";
+import { execPath } from "node:process";
+
+/**
+ * The dashboard's files, as text. Runs as a macro, in Bun's parser: the binary holds the texts and neither this function
+ * nor the sources. The script is made by a Bun of its own, since the bundler waits for macros. Throws with the bundler's
+ * words.
+ */
+export function readDashboardFiles() {
+  const folder = join(import.meta.dir, "dashboard");
+  const read = (name: string): string => readFileSync(join(folder, name), "utf8");
+  const bundled = spawnSync(
+    [
+      execPath,
+      "build",
+      join(folder, "main.tsx"),
+      "--target=browser",
+      "--format=esm",
+      "--minify",
+      '--define=process.env.NODE_ENV="production"',
+    ],
+    { cwd: folder, env: {} },
+  );
+  if (bundled.exitCode !== 0) throw new Error(`cannot bundle the dashboard: ${bundled.stderr.toString()}`);
+  return {
+    page: { text: read("page.html"), type: "text/html; charset=utf-8" },
+    script: { text: bundled.stdout.toString(), type: "text/javascript; charset=utf-8" },
+    style: { text: read("dashboard.css"), type: "text/css; charset=utf-8" },
+    icon: { text: read("icon.svg"), type: "image/svg+xml" },
+  };
+}

@@ -1,0 +1,170 @@
+import type { SandboxPage } from "../sandbox-list.ts";
+import type { SandboxSort } from "../sandbox-query.ts";
+import { formatCount } from "./format.ts";
+import { usePoll } from "./poll.ts";
+import { COLUMNS, SandboxRows } from "./sandbox-rows.tsx";
+import { useEffect, useRef, useState } from "./ui.ts";
+
+const INTERVAL_MS = 2_000;
+/** Rows of a page: what a screen and a reader can take, whatever the ingress knows. */
+const PAGE_ROWS = 25;
+/** Time after the last key before the search is asked, in milliseconds. */
+const TYPING_MS = 150;
+
+/** What is looked for; each change begins at the first page. */
+interface Filter {
+  readonly search: string;
+  readonly state: string;
+  readonly namespace: string;
+  readonly sort: SandboxSort;
+  readonly order: "asc" | "desc";
+}
+
+const ALL: Filter = { search: "", state: "", namespace: "", sort: "name", order: "asc" };
+
+/** The list of sandboxes, page by page: the ingress searches, sorts and counts. */
+export function Sandboxes(props: { readonly now: number; readonly onExplain: (route: string) => void }) {
+  const [filter, setFilter] = useState(ALL);
+  const settled = useSettled(filter, TYPING_MS);
+  const [cursors, setCursors] = useState<readonly string[]>([]);
+  const path = formatPath(settled, cursors.at(-1) ?? "");
+  const { value, path: shownPath, fault } = usePoll<SandboxPage>(path, INTERVAL_MS);
+  const change = (part: Partial<Filter>): void => {
+    setFilter({ ...filter, ...part });
+    setCursors([]);
+  };
+  const sortBy = (sort: SandboxSort): void => {
+    const rises = sort === "name" || sort === "state";
+    const turned = filter.order === "asc" ? "desc" : "asc";
+    change({ sort, order: filter.sort === sort ? turned : rises ? "asc" : "desc" });
+  };
+  return (
+    <section class="card" aria-labelledby="sandboxes-title">
+      <h2 id="sandboxes-title">Sandboxes</h2>
+      <div id="sandboxes" class="controls" role="search" aria-label="Sandboxes" tabIndex={-1}>
+        <label class="grow">
+          Search
+          <input
+            id="search"
+            type="search"
+            placeholder="name, namespace, uid or address"
+            maxLength={253}
+            spellcheck={false}
+            value={filter.search}
+            onInput={({ currentTarget }) => change({ search: currentTarget.value })}
+          />
+        </label>
+        <label>
+          State
+          <select value={filter.state} onChange={({ currentTarget }) => change({ state: currentTarget.value })}>
+            <option value="">all</option>
+            <option value="ready">ready</option>
+            <option value="not-ready">not ready</option>
+            <option value="ambiguous">ambiguous</option>
+          </select>
+        </label>
+        <label>
+          Namespace
+          <input
+            type="text"
+            placeholder="all"
+            maxLength={63}
+            spellcheck={false}
+            value={filter.namespace}
+            onInput={({ currentTarget }) => change({ namespace: currentTarget.value })}
+          />
+        </label>
+        <label class="narrow">
+          Sort by
+          <select
+            value={filter.sort}
+            onChange={({ currentTarget }) => {
+              const sort = COLUMNS.find((column) => column.sort === currentTarget.value)?.sort;
+              if (sort !== undefined) sortBy(sort);
+            }}
+          >
+            {COLUMNS.map(({ title, sort }) =>
+              sort === undefined ? null : (
+                <option key={sort} value={sort}>
+                  {title}
+                </option>
+              ),
+            )}
+          </select>
+        </label>
+      </div>
+      {fault === "" ? null : <p class="fault">{fault}</p>}
+      <SandboxRows rows={value?.sandboxes} now={props.now} order={filter} onSort={sortBy} onExplain={props.onExplain} />
+      <Pager
+        page={value}
+        isCurrent={shownPath === path}
+        at={cursors.length}
+        onBack={() => setCursors(cursors.slice(0, -1))}
+        onNext={(next) => setCursors([...cursors, next])}
+      />
+      <Announcement page={value} path={shownPath} />
+    </section>
+  );
+}
+
+function Pager(props: {
+  readonly page: SandboxPage | undefined;
+  readonly isCurrent: boolean;
+  readonly at: number;
+  readonly onBack: () => void;
+  readonly onNext: (next: string) => void;
+}) {
+  const { page, at, isCurrent, onBack, onNext } = props;
+  if (page === undefined) return null;
+  const first = at * PAGE_ROWS;
+  const { length } = page.sandboxes;
+  const range = length === 0 ? "none" : `${formatCount(first + 1)} to ${formatCount(first + length)}`;
+  const { next } = page;
+  const canGoOn = isCurrent && next !== undefined;
+  // Disabled buttons would lose the focus of whoever pages by keyboard.
+  return (
+    <nav class="pager" aria-label="Pages of sandboxes">
+      <button type="button" aria-disabled={at === 0} onClick={() => (at === 0 ? undefined : onBack())}>
+        Previous
+      </button>
+      <button type="button" aria-disabled={!canGoOn} onClick={() => (canGoOn ? onNext(next) : undefined)}>
+        Next
+      </button>
+      <span id="range">
+        {range} of {formatCount(page.matched)}
+      </span>
+    </nav>
+  );
+}
+
+/** Tells a screen reader how many match, once for each question and not at each poll. */
+function Announcement({ page, path }: { readonly page: SandboxPage | undefined; readonly path: string }) {
+  const [text, setText] = useState("");
+  const announced = useRef("");
+  useEffect(() => {
+    if (page === undefined || announced.current === path) return;
+    announced.current = path;
+    setText(`${formatCount(page.matched)} sandboxes match`);
+  }, [page, path]);
+  return (
+    <p class="hidden" role="status">
+      {text}
+    </p>
+  );
+}
+
+function formatPath({ search, state, namespace, sort, order }: Filter, cursor: string): string {
+  const asked = { q: search, state, namespace, sort, order, limit: String(PAGE_ROWS), cursor };
+  const given = Object.entries(asked).filter(([, text]) => text !== "");
+  return `/debug/sandboxes?${new URLSearchParams(given).toString()}`;
+}
+
+/** The value after it has stayed the same for a while. */
+function useSettled<T>(value: T, ms: number): T {
+  const [settled, setSettled] = useState(value);
+  useEffect(() => {
+    const timer = setTimeout(() => setSettled(value), ms);
+    return () => clearTimeout(timer);
+  }, [value, ms]);
+  return settled;
+}
