@@ -76,10 +76,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "process",
       "proxy",
       "renew",
+      "sandbox",
       "source",
       "version",
     ],
-    types: ["sandbox"],
   },
   main: { uses: ["clock", "commands", "config", "doctor", "ingress", "process", "version", "values"] },
 };
