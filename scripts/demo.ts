@@ -22,7 +22,7 @@ Starts two sample sandboxes and the ingress in front of them, and says what to t
   --mode=MODE             header (default) or uri
   --host=ADDRESS          where the ingress listens; default 127.0.0.1: whoever reaches it, reaches your loopback addresses
   --port=PORT             the ingress's; default 28888
-  --admin-port=PORT       probes and metrics; default 28889
+  --admin-port=PORT       dashboard, probes and metrics; default 28889
   --sandbox-port=PORT     the sandboxes'; default 18080
 `;
 
@@ -87,6 +87,7 @@ function describeDemo(options: DemoOptions, { sandboxes, cluster }: DemoParts): 
   const host = formatHost(options.host);
   const lines = ["", ...sandboxes.map((it) => `sandbox ${it.name} listens on ${it.address}:${it.port}`)];
   lines.push(`ingress listens on ${host}:${port}, probes and metrics on ${host}:${adminPort}`, "", "In a browser:");
+  lines.push(`  http://${host}:${adminPort}/ (the dashboard)`);
   const bases = sandboxes.map((it) =>
     options.mode === "uri"
       ? `http://${host}:${port}/${it.name}/${it.port}/`

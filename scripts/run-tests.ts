@@ -43,7 +43,8 @@ const TEST_MAX_MS = MINUTE_MS;
 const BUN_TEST = [BUN, "test", "--isolate", `--timeout=${TEST_MAX_MS}`] as const;
 
 const STEPS: readonly Step[] = [
-  { name: "types", command: [BUN, "check"], maxMs: 3 * MINUTE_MS },
+  // The browser's code, and what it refers to: all the rest.
+  { name: "types", command: [BUN, "check", "-b", "-p", "src/admin/dashboard"], maxMs: 3 * MINUTE_MS },
   { name: "format", command: [BUN, "fmt", "--check"], maxMs: MINUTE_MS },
   { name: "lint", command: ["node_modules/.bin/oxlint", "src", "test", "scripts"], maxMs: 3 * MINUTE_MS },
   {

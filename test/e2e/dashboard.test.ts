@@ -267,6 +267,45 @@ describe.skipIf(!hasBrowser)("the dashboard with 10,000 sandboxes", () => {
   );
 });
 
+describe.skipIf(!hasBrowser)("the dashboard of another version", () => {
+  test(
+    "it says so when an answer is of another version, and when it cannot show one at all",
+    async () => {
+      await using stage = await startDebugStage();
+      await using page = await openDashboard(stage.adminPort);
+      const answerInstead = (change: string) => `globalThis.fetch = async (path, init) => {
+        const answer = await send(path, init);
+        if (path !== "/debug/status") return answer;
+        const status = await answer.json();
+        ${change};
+        return Response.json(status);
+      }, true`;
+      await page.evaluate("globalThis.send = fetch.bind(null), true");
+      await page.evaluate(answerInstead("status.version = '9.9.9'"));
+      const problems = await settleText(page, ".problems", (text) => text !== "");
+      expect(problems).toBe("Another version of the ingress answers now. Load this page again.");
+      await page.evaluate(answerInstead("delete status.traffic"));
+      const alert = await settleText(page, "[role=alert]", (text) => text !== "");
+      expect(alert).toContain("cannot show what the ingress answers");
+      expect(await findBarriers(page)).toBe("");
+    },
+    TEST_MAX_MS,
+  );
+
+  test(
+    "it says so when the ingress is gone, and keeps the last numbers",
+    async () => {
+      const stage = await startDebugStage();
+      await using page = await openDashboard(stage.adminPort);
+      await stage[Symbol.asyncDispose]();
+      const problems = await settleText(page, ".problems", (text) => text !== "");
+      expect(problems).toBe("The ingress does not answer. The numbers below are the last that came.");
+      expect(await textOf(page, "#tile-table")).toContain("0 ready");
+    },
+    TEST_MAX_MS,
+  );
+});
+
 describe("the dashboard in the binary", () => {
   test(
     "the binary has the dashboard that the sources make now, and needs no other file",

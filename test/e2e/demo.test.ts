@@ -38,8 +38,11 @@ test.each(["SIGINT", "SIGTERM"] as const)("demo routes to both sandboxes, and %s
       return page.includes(`<h1>${name}</h1>`);
     });
   }
+  const dashboard = await (await fetch(`http://127.0.0.1:${adminPort}/`)).text();
   demo.kill(signal);
   expect(await demo.exited).toBe(0);
+  expect(dashboard).toContain("/dashboard/dashboard.js");
+  expect(await output).toContain(`http://127.0.0.1:${adminPort}/ (the dashboard)`);
   expect(await isAnswering(`http://127.0.0.1:${port}/status.ok`)).toBe(false);
   expect(await isAnswering(`http://127.0.0.1:${adminPort}/livez`)).toBe(false);
   expect(await output).toContain(`http://demo-one-${sandboxPort}.localhost:${port}/`);

@@ -40,6 +40,12 @@ A refusal comes in one of three forms:
   identifies the code; it is not the address of a document.
 - **A page** for a browser that navigates with GET. It reloads itself while a sandbox is not ready.
 
+![The page of upstream_refused](images/refusal-port.png)
+
+![The page of sandbox_not_ready](images/refusal-not-ready.png)
+
+![The page of sandbox_not_found, in dark](images/refusal-not-found.png)
+
 Every form has the headers \`Proxy-Status\` (RFC 9209; \`details\` is the code), \`X-Request-Id\`, \`Cache-Control: no-store\` and
 \`Vary: Accept, Sec-Fetch-Mode\`. The access log has the same request id.
 `;

@@ -115,7 +115,7 @@ function startTraffic(parts: { readonly ingress: IngressProcess; readonly sandbo
 
 /** What the request of this number asks for: mostly what works. */
 function askFor(at: number, port: number): { readonly route: string; readonly path: string } {
-  const name = nameOf((at * at) % 420);
+  const name = nameOf((at * 97) % (NAMESPACES.length * SANDBOXES));
   if (at % 41 === 0) return { route: `gone-${(at % 7) + 1}-${port}`, path: "/" };
   if (at % 53 === 0) return { route: `${nameOf(6)}-3000`, path: "/" };
   const path = at % 37 === 0 ? "/fail" : at % 29 === 0 ? "/missing" : at % 11 === 0 ? "/slow" : "/";

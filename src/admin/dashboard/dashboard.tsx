@@ -7,12 +7,26 @@ import { Overview } from "./overview.tsx";
 import { usePoll } from "./poll.ts";
 import { listProblems } from "./problems.ts";
 import { Sandboxes } from "./sandboxes.tsx";
-import { useCallback, useEffect, useState } from "./ui.ts";
+import { useCallback, useEffect, useErrorBoundary, useState } from "./ui.ts";
 
 /** The counters are noted once a second. */
 const STATUS_INTERVAL_MS = 1_000;
 
+/** The page. What it cannot show, such as an answer of another build, leaves a word instead of an empty page. */
 export function Dashboard() {
+  const thrown: unknown = useErrorBoundary()[0];
+  if (thrown === undefined) return <Content />;
+  return (
+    <main>
+      <h1>OpenSandbox Ingress</h1>
+      <p role="alert" class="fault">
+        The page cannot show what the ingress answers. Load it again; it may be of another version.
+      </p>
+    </main>
+  );
+}
+
+function Content() {
   const { value: status, fault } = usePoll<Status>("/debug/status", STATUS_INTERVAL_MS);
   const [asked, setAsked] = useState({ route: "", times: 0 });
   const explain = useCallback((route: string) => setAsked(({ times }) => ({ route, times: times + 1 })), []);

@@ -36,8 +36,8 @@ export function Overview({ status }: { readonly status: Status }) {
       </Tile>
       <Tile id="table" title="Sandboxes" value={formatCount(known)}>
         <Line>
-          {formatCount(sandboxes.ready)} ready · {formatCount(sandboxes.notReady)} not ready ·{" "}
-          {formatCount(sandboxes.ambiguous)} ambiguous
+          {formatCount(sandboxes.ready)} ready · {formatCount(sandboxes.notReady)} not ready
+          {sandboxes.ambiguous ? ` · ${formatCount(sandboxes.ambiguous)} ambiguous` : ""}
         </Line>
         <Line>{describeAge(sandboxes)}</Line>
       </Tile>

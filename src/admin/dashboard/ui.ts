@@ -3,4 +3,4 @@
  * compiles the JSX), and text is always set as text, never as HTML, so that a sandbox's name cannot become markup.
  */
 export { type ComponentChildren, render } from "preact";
-export { useCallback, useEffect, useId, useRef, useState } from "preact/hooks";
+export { useCallback, useEffect, useErrorBoundary, useRef, useState } from "preact/hooks";

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, statSync } from "node:fs";
 import { dirname, join, resolve } from "node:path";
 
 import { Glob } from "bun";
@@ -11,6 +11,7 @@ import { listErrorCodes } from "../../../src/errors.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 const README_MAX_LINES = 120;
+const PICTURE_MAX_BYTES = 200_000;
 
 const documents = ["*.md", "docs/*.md", "deploy/**/*.md", ".github/**/*.md"]
   .flatMap((pattern) => [...new Glob(pattern).scanSync({ cwd: ROOT, dot: true })])
@@ -56,6 +57,16 @@ describe("documents", () => {
 
   test.each(formatDocuments())("documents: $path is what ./scripts/docs writes", ({ path, text }) => {
     expect(read(path)).toBe(text);
+  });
+
+  test("pictures: each of docs/images is shown in a document, and has at most 200 KB", () => {
+    const pictures = [...new Glob("docs/images/*").scanSync({ cwd: ROOT })];
+    const all = documents.map(read).join("\n");
+    expect(pictures.length).toBeGreaterThan(0);
+    for (const picture of pictures) {
+      expect(all).toContain(`](${picture.slice("docs/".length)})`);
+      expect(statSync(join(ROOT, picture)).size).toBeLessThanOrEqual(PICTURE_MAX_BYTES);
+    }
   });
 
   test("docs/errors.md has every code", () => {
