@@ -77,7 +77,7 @@ export function startSandboxController(
   /** Whether each is told to run, and whether that has been done. */
   const running = new Map<string, boolean>();
   const done = new Map<string, boolean>();
-  const over = new AbortController();
+  const stopped = new AbortController();
 
   const write = async (name: string, parts: { annotations?: Readonly<Record<string, string>>; status: Json }) => {
     if (parts.annotations !== undefined)
@@ -92,7 +92,7 @@ export function startSandboxController(
   const resumeNow = async (name: string) => {
     resumes.push(name);
     await write(name, { status: acts.status("Resuming") });
-    while (controller.slow && !over.signal.aborted) await Bun.sleep(LOOK_INTERVAL_MS);
+    while (controller.slow && !stopped.signal.aborted) await Bun.sleep(LOOK_INTERVAL_MS);
     if (controller.failing) return await write(name, { status: acts.status("ResumeFailed") });
     await write(name, acts.endpoint(address));
     await write(name, { status: acts.status("Running") });
@@ -113,7 +113,7 @@ export function startSandboxController(
     );
   };
   const run = async () => {
-    while (!over.signal.aborted) {
+    while (!stopped.signal.aborted) {
       // An API server that is away, or an object that is gone: looked at again.
       await look().catch(() => {});
       await Bun.sleep(LOOK_INTERVAL_MS);
@@ -131,7 +131,7 @@ export function startSandboxController(
       await eventually(() => done.get(name) === false);
     },
     async [Symbol.asyncDispose]() {
-      over.abort();
+      stopped.abort();
       await over;
     },
   };
