@@ -253,6 +253,28 @@ describe("rewriteAnswerUrls", () => {
     expect(headerValues(await getByUri(`${prefix}/x`), name)).toEqual([fill(expected)]);
   });
 
+  test.each([
+    ["/", ["PREFIX/"], []],
+    ["/app/", ["PREFIX/app/"], []],
+    ["PREFIX/app/", ["PREFIX/app/"], ["PREFIX/app/"]],
+    ["/../../", ["PREFIX/"], []],
+    ["PREFIX/../../other/80/", ["PREFIX/other/80/"], []],
+    ["PREFIX/%2e%2E/..\\x/", ["PREFIX/x/"], []],
+    ["PREFIXx/", ["PREFIXPREFIXx/"], []],
+    ["../../../", ["PREFIX/"], []],
+    ["//in.test/", [], []],
+    ["http://in.test/", [], []],
+    ["http://[", [], []],
+  ])("rewriteWorkerScope lets no worker answer for other sandboxes: %s", async (said, strip, keep) => {
+    const fill = (text: string): string => text.replaceAll("PREFIX", prefix);
+    answerLines = [`Service-Worker-Allowed: ${fill(said)}`];
+    const allowed = async () => headerValues(await getByUri(`${prefix}/sw.js`), "service-worker-allowed");
+    expect(await allowed()).toEqual(strip.map(fill));
+    expect(headerValues(await getByHost(), "service-worker-allowed")).toEqual([fill(said)]);
+    setPolicy({ uriPrefix: "keep" });
+    expect(await allowed()).toEqual(keep.map(fill));
+  });
+
   test("rewriteAnswerUrls in the host form names the client's origin, and leaves paths alone", async () => {
     answerLines = [
       `Location: http://${own}/a`,
