@@ -18,9 +18,10 @@ const HOP_BY_HOP_HEADERS = ["connection", "keep-alive", "proxy-connection", "te"
 
 /**
  * Meant for the first proxy that asks for it, never for the sandbox (RFC 9110 §11.7.2).
- * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection.
+ * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection. `Proxy` means nothing in
+ * HTTP, but CGI hands it to programs as `HTTP_PROXY`, and those send their requests there (CVE-2016-5385 and its kind).
  */
-const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding"] as const;
+const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding", "proxy"] as const;
 
 const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP_HEADERS,
@@ -200,14 +201,17 @@ function isForwardingHeader(name: string): boolean {
 }
 
 /**
- * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we would remove
- * does not pass under the other spelling either. No proxy writes it so, trusted or not.
+ * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we remove or say ourselves
+ * does not pass under the other spelling either. No proxy writes it so, trusted or not. To a server that takes
+ * `Content_Length` for the length, a body would end elsewhere than we know, within the next request of the connection.
  */
 function isDisguised(hyphenated: string): boolean {
   return (
     isForwardingHeader(hyphenated) ||
     hyphenated.startsWith(POLICY_PREFIX) ||
-    (PRIVATE_REQUEST_HEADERS as readonly string[]).includes(hyphenated)
+    hyphenated === REQUEST_ID_HEADER ||
+    REMOVED_REQUEST_HEADERS.has(hyphenated) ||
+    NOT_CONNECTION_OPTIONS.has(hyphenated)
   );
 }
 
