@@ -201,6 +201,20 @@ describe("an answer to HEAD", () => {
     expect(stage.proxy.server.counters().heldBytes).toBe(0);
   });
 
+  test.each([
+    [["7", "7"], 401],
+    [["7", "8"], 502],
+  ] as const)("relayAnswer: a refused handshake with the lengths %p is %d", async (lengths, status) => {
+    const lines = lengths.map((length) => `Content-Length: ${length}\r\n`).join("");
+    await using stage = await startStage(`HTTP/1.1 401 No\r\nContent-Type: t/x\r\n${lines}\r\nrefused!`);
+    const upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+    const handshake = `${upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n`;
+    const answer = await rawRequest(stage.proxy.port, stage.head().replace("\r\n\r\n", `\r\n${handshake}\r\n`));
+    expect(answer.status).toBe(status);
+    if (status === 401) expect([answer.body, headerValues(answer, "content-length")]).toEqual(["refused", ["7"]]);
+    await eventually(() => stage.proxy.server.inFlight() === 0);
+  });
+
   // A length that is said twice reaches us as a list, which Bun would send as 0.
   test.each([
     ["HEAD", "200 OK", ["7", "7"], "7"],

@@ -7,7 +7,8 @@ import { IngressError } from "../../errors.ts";
 export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
 
 /**
- * Makes one length of several equal ones, in place (RFC 9112 §6.3 item 5). Of a body that comes Bun has checked it already.
+ * Makes one length of several equal ones, in place (RFC 9112 §6.3 item 5). Bun looks at them only where a body
+ * comes, and not in the answer to a handshake.
  * Throws `upstream_protocol` for lengths that differ.
  */
 export function settleLength(headers: Headers): void {
