@@ -204,9 +204,17 @@ describe("an answer to HEAD", () => {
   test.each([
     [["7", "7"], 401],
     [["7", "8"], 502],
+    [["+7"], 502],
+    [["-7"], 502],
+    [["0x7"], 502],
+    [["seven"], 502],
+    [["7 7"], 502],
+    [[""], 502],
+    [["18446744073709551623"], 502],
   ] as const)("relayAnswer: a refused handshake with the lengths %p is %d", async (lengths, status) => {
     const lines = lengths.map((length) => `Content-Length: ${length}\r\n`).join("");
-    await using stage = await startStage(`HTTP/1.1 401 No\r\nContent-Type: t/x\r\n${lines}\r\nrefused!`);
+    const refusal = `HTTP/1.1 401 No\r\nContent-Type: t/x\r\n${lines}\r\nrefused!`;
+    await using stage = await startStage((socket) => void socket.end(refusal));
     const upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
     const handshake = `${upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n`;
     const answer = await rawRequest(stage.proxy.port, stage.head().replace("\r\n\r\n", `\r\n${handshake}\r\n`));
