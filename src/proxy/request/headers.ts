@@ -136,7 +136,8 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
 /**
  * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
  * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
- * `LIST_ELEMENTS_MAX` connection options. The caller must tear the answer then.
+ * `LIST_ELEMENTS_MAX` connection options; and for a transfer coding that nobody has taken off, so that its bytes would be
+ * taken for the content (RFC 9112 §7). The caller must tear the answer then.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
@@ -150,6 +151,10 @@ export function rewriteResponseHeaders(
   if (connection !== undefined && isListTooLong(connection)) {
     throw new IngressError("upstream_protocol", undefined, { cause: "the answer has too many connection options" });
   }
+  const coding = seen["transfer-encoding"];
+  if (coding !== undefined && !KNOWN_CODING.test(coding)) {
+    throw new IngressError("upstream_protocol", undefined, { cause: "the answer has an unknown transfer coding" });
+  }
   const named = readConnectionOptions(connection);
   if (named !== undefined) for (const name of named) if (seen[name] !== undefined) headers.delete(name);
   for (const name of REMOVED_ANSWER_HEADERS) if (seen[name] !== undefined) headers.delete(name);
@@ -160,6 +165,9 @@ export function rewriteResponseHeaders(
   if (options.closeConnection) headers.set("connection", "close");
   return seen;
 }
+
+/** `identity` was a name for none (RFC 2616 §3.6). */
+const KNOWN_CODING = /^(?:chunked|identity)$/i;
 
 /** The bytes of a head, without its first line. */
 function measureHead(seen: HeaderSnapshot): number {
