@@ -4,6 +4,7 @@ import { addCors, saysCors } from "./cors.ts";
 import { isBelow, isSandboxOrigin, splitUrl } from "./own-urls.ts";
 import { addVary } from "./vary.ts";
 import type { BrowserView } from "./view.ts";
+import { rewriteWorkerScope } from "./worker-scope.ts";
 
 /** Headers whose value is one URL. */
 const URL_HEADERS = ["location", "content-location"] as const;
@@ -25,6 +26,7 @@ export function rewriteAnswerUrls(headers: Headers, seen: HeaderSnapshot, view: 
     rewriteField(headers, "access-control-allow-origin", (value) => toClientOrigin(value, view));
   }
   if (seen["set-cookie"] !== undefined) rewriteCookies(headers, view);
+  if (seen["service-worker-allowed"] !== undefined) rewriteWorkerScope(headers, view);
   if (view.cors !== undefined && !saysCors(seen)) addCors(headers, view.cors);
   if (view.varies.length > 0) addVary(headers, view.varies);
 }

@@ -31,11 +31,14 @@ function rewriteCookie(cookie: string, view: BrowserView): string {
   return kept.join(";");
 }
 
-/** The scope is the prefix without a credential, so that cookies outlive a signed link. */
+/**
+ * The scope is the prefix without a credential, so that cookies outlive a signed link. With `keep` the sandbox names the whole
+ * path; one outside of its prefix would be sent to its siblings, and becomes the prefix.
+ */
 function rewritePath(attribute: string, path: string, view: BrowserView): string {
-  const { plainPrefix } = view;
-  if (plainPrefix === "" || !path.startsWith("/") || isBelow(path, plainPrefix)) return attribute;
-  return ` Path=${plainPrefix}${path}`;
+  const { pagePrefix } = view;
+  if (pagePrefix === "" || !path.startsWith("/") || isBelow(path, pagePrefix)) return attribute;
+  return ` Path=${pagePrefix}${view.keepsPrefix ? "" : path}`;
 }
 
 /** Whether a domain names the sandbox's address, or is a parent of the client's host. */

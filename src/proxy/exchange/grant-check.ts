@@ -32,12 +32,13 @@ export class GrantCheck {
     const wallMs = clock.now();
     for (const exchange of this.#register) {
       exchange.guard(() => {
-        const { grant, route } = exchange.subject;
-        const resolution = provider.resolve(route.sandboxId);
+        const { namespace, name, uid } = exchange.upstream;
+        // By name, since a namesake in another namespace must not keep alive what a changed token is to end.
+        const record = provider.view.find(namespace, name);
         // A sandbox that is gone or another ends its exchanges with its generation.
-        if (resolution.state !== "found" || resolution.record.uid !== exchange.upstream.uid) return;
-        const { accessToken } = resolution.record;
-        if (access.isStillGranted(grant, { accessToken, nowMs: wallMs })) return;
+        if (record === undefined || record.uid !== uid) return;
+        const { accessToken } = record;
+        if (access.isStillGranted(exchange.subject.grant, { accessToken, nowMs: wallMs })) return;
         exchange.cut(new IngressError("access_revoked"));
       });
     }

@@ -37,6 +37,7 @@ export function relayAnswer(
   context: AnswerBodyContext,
 ): Response | Promise<Response> {
   const { status, headers } = answer;
+  settleLength(headers);
   // RFC 9110 §6.4.1.
   if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
     return finishWithoutBody(answer, exchange, context);
@@ -204,7 +205,6 @@ function passWhole(answer: Response, chunks: readonly Uint8Array[], options: Who
 
 function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
   const { status, headers } = answer;
-  settleLength(headers);
   // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
   if (isHead && !headers.has("content-length")) {

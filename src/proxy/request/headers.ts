@@ -18,9 +18,10 @@ const HOP_BY_HOP_HEADERS = ["connection", "keep-alive", "proxy-connection", "te"
 
 /**
  * Meant for the first proxy that asks for it, never for the sandbox (RFC 9110 §11.7.2).
- * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection.
+ * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection. `Proxy` means nothing in
+ * HTTP, but CGI hands it to programs as `HTTP_PROXY`, and those send their requests there (CVE-2016-5385 and its kind).
  */
-const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding"] as const;
+const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding", "proxy"] as const;
 
 const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP_HEADERS,
@@ -135,7 +136,8 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
 /**
  * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
  * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
- * `LIST_ELEMENTS_MAX` connection options. The caller must tear the answer then.
+ * `LIST_ELEMENTS_MAX` connection options; and for a transfer coding that nobody has taken off, so that its bytes would be
+ * taken for the content (RFC 9112 §7). The caller must tear the answer then.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
@@ -148,6 +150,10 @@ export function rewriteResponseHeaders(
   const connection = seen["connection"];
   if (connection !== undefined && isListTooLong(connection)) {
     throw new IngressError("upstream_protocol", undefined, { cause: "the answer has too many connection options" });
+  }
+  const coding = seen["transfer-encoding"];
+  if (coding !== undefined && !KNOWN_CODING.test(coding)) {
+    throw new IngressError("upstream_protocol", undefined, { cause: "the answer has an unknown transfer coding" });
   }
   const named = readConnectionOptions(connection);
   if (named !== undefined) for (const name of named) if (seen[name] !== undefined) headers.delete(name);
@@ -168,6 +174,8 @@ export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
   for (const name in headers.toJSON()) if (seen[name] === undefined) headers.delete(name);
   for (const [name, value] of Object.entries(seen)) if (value !== undefined) headers.set(name, value);
 }
+/** `identity` was a name for none (RFC 2616 §3.6). */
+const KNOWN_CODING = /^(?:chunked|identity)$/i;
 
 /** The bytes of a head, without its first line. */
 function measureHead(seen: HeaderSnapshot): number {
@@ -209,14 +217,17 @@ function isForwardingHeader(name: string): boolean {
 }
 
 /**
- * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we would remove
- * does not pass under the other spelling either. No proxy writes it so, trusted or not.
+ * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we remove or say ourselves
+ * does not pass under the other spelling either. No proxy writes it so, trusted or not. To a server that takes
+ * `Content_Length` for the length, a body would end elsewhere than we know, within the next request of the connection.
  */
 function isDisguised(hyphenated: string): boolean {
   return (
     isForwardingHeader(hyphenated) ||
     hyphenated.startsWith(POLICY_PREFIX) ||
-    (PRIVATE_REQUEST_HEADERS as readonly string[]).includes(hyphenated)
+    hyphenated === REQUEST_ID_HEADER ||
+    REMOVED_REQUEST_HEADERS.has(hyphenated) ||
+    NOT_CONNECTION_OPTIONS.has(hyphenated)
   );
 }
 

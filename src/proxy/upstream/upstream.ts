@@ -41,6 +41,8 @@ export interface Lease {
 
 /** The connections to one generation (uid and endpoint) of one sandbox. */
 export class Upstream {
+  readonly namespace: string;
+  readonly name: string;
   readonly uid: string;
   readonly endpoint: string;
   /** Its exchanges, and what they hold; the register keeps it. */
@@ -59,6 +61,8 @@ export class Upstream {
 
   constructor(record: SandboxRecord, nowMs: number, parts: { readonly seams: IdleProofSeams; readonly tally: Tally }) {
     this.tally = parts.tally;
+    this.namespace = record.namespace;
+    this.name = record.name;
     this.uid = record.uid;
     this.endpoint = record.endpoint;
     this.lastUsedAt = nowMs;
