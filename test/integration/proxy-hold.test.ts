@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
+import { parseAddressSet } from "../../src/address.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { headerValues, openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { NOT_READY, startHoldStage } from "../support/hold-stage.ts";
@@ -139,6 +140,27 @@ describe("requests that wait", () => {
     await eventually(() => stage.held() === 8);
     expect((await (await stage.ask("e")).readAnswer()).status).toBe(503);
     expect(stage.held()).toBe(8);
+  });
+
+  test("HoldRoom gives a client as many places as are free, and gives them back", async () => {
+    const trusted = { config: { trustedProxies: parseAddressSet("127.0.0.1") } };
+    await using stage = startHoldStage({ holdMax: 8 }, trusted);
+    for (const name of ["a", "b", "c"]) stage.setUnready(name);
+    const greedy = { headers: ["X-Forwarded-For: 198.51.100.1"] };
+    const held = [];
+    for (const name of ["a", "a", "b", "b"]) {
+      held.push(await stage.ask(name, greedy));
+      await eventually(() => stage.held() === held.length);
+    }
+    held.push(await stage.ask("c", greedy));
+    await eventually(() => stage.held() === 5);
+    expect((await (await stage.ask("c", greedy)).readAnswer()).status).toBe(503);
+    await stage.ask("c", { headers: ["X-Forwarded-For: 198.51.100.2"] });
+    await eventually(() => stage.held() === 6);
+    for (const client of held) client.destroy();
+    await eventually(() => stage.held() === 1);
+    await stage.ask("a", greedy);
+    await eventually(() => stage.held() === 2);
   });
 
   test("HoldRoom lets requests go on in the order of arrival", async () => {
