@@ -149,7 +149,7 @@ export class RequestHandler {
       const upstream = context.upstreams.acquire(record, startedAt);
       const waited = progress.exchange;
       const exchange = waited ?? this.#begin(progress, { subject, upstream, patience });
-      waited?.settle(subject, upstream);
+      waited?.settle(subject, { upstream, nowMs: context.clock.monotonic() });
       if (!isReady) {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
       }

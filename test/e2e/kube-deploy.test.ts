@@ -249,13 +249,12 @@ describe.skipIf(!hasKubeApiServer())("the manifests of deploy/ on a real API ser
       const path = `${collectionPath(kind, namespace)}/sb`;
       const patchAs = (token: string, patch: Json, at = path) =>
         api().request("PATCH", at, patch, { token, contentType: "application/merge-patch+json" });
-      await patchAs(api().adminToken, { spec: { ...paused, image: "theirs" } });
       const token = await requestToken(api(), namespace, NAME);
       // A policy counts a moment after it is created.
       await eventually(async () => {
+        await patchAs(api().adminToken, { spec: { ...paused, image: "theirs" } });
         const said = await patchAs(token, { spec: { ...running, image: "ours" } }).catch(String);
         expect(said).toContain("nothing of a spec");
-        await patchAs(api().adminToken, { spec: { ...paused, image: "theirs" } });
       });
       const refused = [
         { spec: { image: "ours" } },

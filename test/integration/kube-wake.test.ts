@@ -23,7 +23,7 @@ import { createLogger } from "../../src/log/logger.ts";
 import { createKubeWaker } from "../../src/sandbox/kubernetes/waker.ts";
 import { hasKubeApiServer, useKubeApiServer } from "../support/kube-fixture.ts";
 import { grantToNewAccount, requestToken } from "../support/kube-rbac.ts";
-import { type SandboxController, startSandboxController } from "../support/sandbox-controller.ts";
+import { type SandboxController, startSandboxController } from "../../scripts/lib/kube/sandbox-controller.ts";
 
 // An API server that is killed in a test takes seconds to come back.
 setDefaultTimeout(90_000);

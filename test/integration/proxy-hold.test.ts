@@ -1,5 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
+import { parseAddressSet } from "../../src/address.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { headerValues, openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { NOT_READY, startHoldStage } from "../support/hold-stage.ts";
@@ -141,6 +142,27 @@ describe("requests that wait", () => {
     expect(stage.held()).toBe(8);
   });
 
+  test("HoldRoom gives a client as many places as are free, and gives them back", async () => {
+    const trusted = { config: { trustedProxies: parseAddressSet("127.0.0.1") } };
+    await using stage = startHoldStage({ holdMax: 8 }, trusted);
+    for (const name of ["a", "b", "c"]) stage.setUnready(name);
+    const greedy = { headers: ["X-Forwarded-For: 198.51.100.1"] };
+    const held = [];
+    for (const name of ["a", "a", "b", "b"]) {
+      held.push(await stage.ask(name, greedy));
+      await eventually(() => stage.held() === held.length);
+    }
+    held.push(await stage.ask("c", greedy));
+    await eventually(() => stage.held() === 5);
+    expect((await (await stage.ask("c", greedy)).readAnswer()).status).toBe(503);
+    await stage.ask("c", { headers: ["X-Forwarded-For: 198.51.100.2"] });
+    await eventually(() => stage.held() === 6);
+    for (const client of held) client.destroy();
+    await eventually(() => stage.held() === 1);
+    await stage.ask("a", greedy);
+    await eventually(() => stage.held() === 2);
+  });
+
   test("HoldRoom lets requests go on in the order of arrival", async () => {
     await using stage = startHoldStage({ holdReleaseRate: 1_000 });
     stage.listen();
@@ -207,6 +229,43 @@ describe("requests that wait", () => {
     const second = await stage.ask("sb", { method: "POST", headers: chunked });
     expect(await second.readAnswer()).toMatchObject({ status: 503, body: "OpenSandbox Ingress: memory is low\n" });
   });
+
+  test("Holds gives a request all of its time limits once more when its wait is over", async () => {
+    await using stage = startHoldStage({}, { config: { clientIdleTimeoutMs: 2_000 } });
+    stage.listen();
+    stage.setUnready("sb");
+    const client = await stage.ask("sb", { method: "POST", headers: ["Content-Length: 5"] });
+    await eventually(() => stage.held() === 1);
+    const [exchange] = stage.proxy.server.inspection.exchanges();
+    const waited = (exchange?.subject.startedAt ?? 0) + 2_500;
+    await eventually(() => performance.now() > waited);
+    stage.setReady("sb");
+    await eventually(() => exchange?.state === "receiving");
+    // The watchdog looks four times a second.
+    const looked = performance.now() + 400;
+    await eventually(() => performance.now() > looked);
+    client.write("hello");
+    expect(await client.readAnswer()).toMatchObject({ status: 200 });
+    expect(stage.got).toEqual(["POST / hello"]);
+  }, 30_000);
+
+  test("Holds delays nobody else while a thousand wait", async () => {
+    await using stage = startHoldStage({}, { config: { maxRequests: 10_000 } });
+    stage.listen();
+    const names = ["a", "b", "c", "d"];
+    for (const name of names) stage.setUnready(name);
+    stage.setReady("other");
+    const waiting = await Promise.all(Array.from({ length: 1_000 }, (_, i) => stage.ask(names[i % 4] ?? "")));
+    await eventually(() => stage.held() === 1_000);
+    for (let i = 0; i < 100; i++) {
+      expect((await (await stage.ask("other")).readAnswer()).status).toBe(200);
+      stage.setUnready("a", { notReady: `sandbox not ready: look ${i}` });
+    }
+    expect(stage.held()).toBe(1_000);
+    for (const name of names) stage.proxy.provider.table.remove("default", name);
+    for (const client of waiting) expect((await client.readAnswer()).status).toBe(404);
+    await eventually(() => expect(stage.proxy.server.counters()).toEqual(NOTHING_OPEN));
+  }, 30_000);
 
   test("HoldRoom follows a sandbox through generations that are not ready", async () => {
     await using stage = startHoldStage();

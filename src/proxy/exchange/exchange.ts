@@ -172,10 +172,13 @@ export class Exchange {
   }
 
   /** The wait is over: the request goes to what its sandbox is now. */
-  settle(subject: ExchangeSubject, upstream: Upstream): void {
+  settle(subject: ExchangeSubject, { upstream, nowMs }: { readonly upstream: Upstream; readonly nowMs: number }): void {
     this.checkOpen();
     this.moveTo(upstream);
     this.#subject = subject;
+    // Whatever has a time limit begins now.
+    this.sentAt = nowMs;
+    this.activeAt = nowMs;
     this.#advance("receiving");
     this.noteTurn();
   }

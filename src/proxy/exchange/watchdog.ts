@@ -104,7 +104,7 @@ export class Watchdog {
         return patience !== undefined && now >= patience.untilMs ? patience.error : undefined;
       }
       case "receiving":
-        return isOver(clientIdleTimeoutMs, exchange.subject.startedAt) ? new IngressError("client_timeout") : undefined;
+        return isOver(clientIdleTimeoutMs, exchange.sentAt) ? new IngressError("client_timeout") : undefined;
       case "connecting":
       case "waiting": {
         const { upload } = exchange;

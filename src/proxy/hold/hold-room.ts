@@ -2,6 +2,7 @@ import type { Clock, Timer } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
 import type { Exchange } from "../exchange/exchange.ts";
+import { isFairRequest } from "../exchange/share.ts";
 import type { UpstreamPool } from "../upstream/upstream.ts";
 import { ReleaseRate } from "./release-rate.ts";
 
@@ -54,6 +55,8 @@ export class HoldRoom {
   readonly #parts: HoldRoomParts;
   /** By the name of the sandbox's object: what is known of it changes with that. */
   readonly #queues = new Map<string, Queue>();
+  /** Places taken by clients that are told apart, by their keys. */
+  readonly #clients = new Map<string, number>();
   #places = 0;
 
   constructor(options: HoldRoomOptions, parts: HoldRoomParts) {
@@ -107,14 +110,14 @@ export class HoldRoom {
     enter: (queue: Queue, goOn: () => void) => () => void,
   ): Promise<void> {
     exchange.checkOpen();
-    const queue = this.#take(record.name);
+    const queue = this.#take(record.name, exchange.client?.key);
     exchange.park();
     return new Promise((resolve, reject) => {
       const { signal } = exchange;
       const finish = (settle: () => void): void => {
         signal.removeEventListener("abort", abort);
         leave();
-        this.#giveBack(record.name, queue);
+        this.#giveBack(record.name, { queue, client: exchange.client?.key });
         settle();
       };
       const abort = (): void => finish(() => reject(exchange.cutBy ?? new IngressError("client_closed")));
@@ -126,21 +129,30 @@ export class HoldRoom {
   }
 
   /** Takes a place. Throws `hold_full`. */
-  #take(name: string): Queue {
+  #take(name: string, client: string | undefined): Queue {
     const { placesMax, releaseRate } = this.#options;
-    const ofOneMax = Math.ceil(placesMax * PART_OF_ONE);
+    const free = placesMax - this.#places;
     const known = this.#queues.get(name);
-    if (this.#places >= placesMax || (known?.places ?? 0) >= ofOneMax) throw new IngressError("hold_full");
+    const ofClient = client === undefined ? 0 : (this.#clients.get(client) ?? 0);
+    const isFull = free <= 0 || (known?.places ?? 0) >= Math.ceil(placesMax * PART_OF_ONE);
+    // A client with sandboxes of its own could else take the places of all.
+    if (isFull || !isFairRequest(ofClient, free)) throw new IngressError("hold_full");
     const rate = new ReleaseRate(releaseRate, this.#parts.clock.monotonic());
     const queue = known ?? { waiting: new Set(), rate, places: 0, timer: undefined };
     this.#queues.set(name, queue);
     queue.places++;
     this.#places++;
+    if (client !== undefined) this.#clients.set(client, ofClient + 1);
     return queue;
   }
 
-  #giveBack(name: string, queue: Queue): void {
+  #giveBack(name: string, { queue, client }: { readonly queue: Queue; readonly client: string | undefined }): void {
     this.#places--;
+    if (client !== undefined) {
+      const left = (this.#clients.get(client) ?? 0) - 1;
+      if (left > 0) this.#clients.set(client, left);
+      else this.#clients.delete(client);
+    }
     queue.places--;
     if (queue.places > 0) return;
     queue.timer?.cancel();

@@ -73,7 +73,7 @@ export class WakeDesk {
   constructor(config: WakeConfig, parts: WakeDeskParts) {
     this.#config = config;
     this.#parts = parts;
-    parts.provider.onChange(() => this.#lookAtFlights());
+    parts.provider.onChange((name) => this.#lookAtFlights(name));
   }
 
   /** Sandboxes that are being woken now. */
@@ -144,6 +144,8 @@ export class WakeDesk {
   #checkDue(record: SandboxRecord, { now, isTold }: { readonly now: number; readonly isTold: boolean }): void {
     const memory = this.#memories.get(record.uid);
     if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
+    // There are no more wakes than requests may wait for: one whose requests have left goes on, and counts.
+    if (this.#flights.size >= this.#config.parkMax) throw new IngressError("wake_busy");
     if (isTold) return;
     if (this.#calls >= this.#config.wakeMax) throw new IngressError("wake_busy");
     if (memory === undefined || memory.failures > 0) return;
@@ -194,10 +196,11 @@ export class WakeDesk {
     return memory;
   }
 
-  /** At most `--wake-max` look-ups for each change of the table; none where nothing is being woken. */
-  #lookAtFlights(): void {
+  /** @param name The name of the sandbox that changed; undefined: any may have. */
+  #lookAtFlights(name: string | undefined): void {
     for (const [uid, flight] of this.#flights) {
       const { record } = flight;
+      if (name !== undefined && record.name !== name) continue;
       const now = this.#parts.provider.view.find(record.namespace, record.name);
       if (now?.uid !== uid) this.#end(uid);
       else if (now.ready) {

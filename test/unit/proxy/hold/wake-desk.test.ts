@@ -140,6 +140,15 @@ describe("WakeDesk.join", () => {
     expect(join(set("c", "asleep"))).toBeNumber();
   });
 
+  test("WakeDesk.join has no more wakes under way than requests may wait", () => {
+    const { clock, set, join } = createStage({ parkMax: 2 });
+    join(set("a", "waking"));
+    join(set("b", "waking"));
+    expect(join(set("c", "waking"))).toBe("wake_busy");
+    clock.advance(MINUTE_MS);
+    expect(join(set("c", "waking"))).toBeNumber();
+  });
+
   test("WakeDesk ends a wake with its budget, its sandbox, or another sandbox of the name", () => {
     const { clock, desk, set, join } = createStage();
     join(set("sb", "asleep"));

@@ -1,13 +1,7 @@
-import { eventually } from "../../scripts/lib/eventually.ts";
-import type { Json, KubeApiServer } from "../../scripts/lib/kube/kube-api-server.ts";
-import {
-  type KubeKind,
-  BATCH_SANDBOX,
-  collectionPath,
-  patchObject,
-  patchStatus,
-} from "../../scripts/lib/kube/kube-resources.ts";
-import { isObject } from "../../src/values.ts";
+import { eventually } from "../eventually.ts";
+import type { Json, KubeApiServer } from "./kube-api-server.ts";
+import { type KubeKind, BATCH_SANDBOX, collectionPath, patchObject, patchStatus } from "./kube-resources.ts";
+import { isObject } from "../../../src/values.ts";
 
 /** How often the controller looks, in milliseconds. */
 const LOOK_INTERVAL_MS = 20;
@@ -24,24 +18,38 @@ export interface SandboxController extends AsyncDisposable {
   pause(name: string): Promise<void>;
 }
 
+/** What is written of where a sandbox listens. */
+interface Endpoint {
+  readonly annotations?: Readonly<Record<string, string>>;
+  readonly status: Json;
+}
+
 /** What the controllers of both kinds do differently. */
 interface KindActs {
   readonly paused: Json;
   wantsPause(spec: Json): boolean;
-  endpoint(address: string | undefined): {
-    readonly annotations?: Readonly<Record<string, string>>;
-    readonly status: Json;
-  };
+  /** What an object says of its endpoint; undefined: nothing yet. */
+  readEndpoint(object: Json): Endpoint | undefined;
+  endpoint(address: string | undefined): Endpoint;
   status(phase: "Paused" | "Resuming" | "Running" | "ResumeFailed"): Json;
 }
 
 const condition = (type: string, status: string, reason: string) => ({ type, status, reason, message: "" });
 
+const ENDPOINTS = "sandbox.opensandbox.io/endpoints";
+
 const BATCH: KindActs = {
+  readEndpoint({ metadata }) {
+    const annotations = isObject(metadata) && isObject(metadata["annotations"]) ? metadata["annotations"] : {};
+    const value = annotations[ENDPOINTS];
+    return typeof value === "string" && value !== "[]"
+      ? { annotations: { [ENDPOINTS]: value }, status: {} }
+      : undefined;
+  },
   paused: { pause: true },
   wantsPause: (spec) => spec["pause"] === true,
   endpoint: (address) => ({
-    annotations: { "sandbox.opensandbox.io/endpoints": JSON.stringify(address === undefined ? [] : [address]) },
+    annotations: { [ENDPOINTS]: JSON.stringify(address === undefined ? [] : [address]) },
     status: {},
   }),
   status(phase) {
@@ -52,6 +60,10 @@ const BATCH: KindActs = {
 };
 
 const AGENT: KindActs = {
+  readEndpoint({ status }) {
+    const { podIPs } = isObject(status) ? status : {};
+    return Array.isArray(podIPs) && podIPs.length > 0 ? { status: { podIPs } } : undefined;
+  },
   paused: { operatingMode: "Suspended" },
   wantsPause: (spec) => spec["operatingMode"] === "Suspended",
   endpoint: (address) => ({ status: { podIPs: address === undefined ? [] : [address] } }),
@@ -65,7 +77,7 @@ const AGENT: KindActs = {
   },
 };
 
-/** @param address Where its sandboxes run. */
+/** @param options `address`: where its sandboxes run, but those that have an endpoint when it sees them first. */
 export function startSandboxController(
   server: KubeApiServer,
   kind: KubeKind,
@@ -77,9 +89,10 @@ export function startSandboxController(
   /** Whether each is told to run, and whether that has been done. */
   const running = new Map<string, boolean>();
   const done = new Map<string, boolean>();
-  const stopped = new AbortController();
+  const endpoints = new Map<string, Endpoint>();
+  const ending = new AbortController();
 
-  const write = async (name: string, parts: { annotations?: Readonly<Record<string, string>>; status: Json }) => {
+  const write = async (name: string, parts: Endpoint) => {
     if (parts.annotations !== undefined)
       await patchObject(server, kind, { namespace, name, annotations: parts.annotations });
     if (Object.keys(parts.status).length > 0)
@@ -92,9 +105,9 @@ export function startSandboxController(
   const resumeNow = async (name: string) => {
     resumes.push(name);
     await write(name, { status: acts.status("Resuming") });
-    while (controller.slow && !stopped.signal.aborted) await Bun.sleep(LOOK_INTERVAL_MS);
+    while (controller.slow && !ending.signal.aborted) await Bun.sleep(LOOK_INTERVAL_MS);
     if (controller.failing) return await write(name, { status: acts.status("ResumeFailed") });
-    await write(name, acts.endpoint(address));
+    await write(name, endpoints.get(name) ?? acts.endpoint(address));
     await write(name, { status: acts.status("Running") });
   };
   const look = async () => {
@@ -102,18 +115,25 @@ export function startSandboxController(
     const items: readonly unknown[] = Array.isArray(list["items"]) ? list["items"] : [];
     await Promise.all(
       items.map(async (item) => {
-        if (!isObject(item) || !isObject(item["metadata"]) || !isObject(item["spec"])) return;
+        if (!isObject(item) || !isObject(item["metadata"])) return;
         const name = String(item["metadata"]["name"]);
-        const wantsRun = !acts.wantsPause(item["spec"]);
+        const wantsRun = !acts.wantsPause(isObject(item["spec"]) ? item["spec"] : {});
         if (running.get(name) === wantsRun) return;
+        const isNew = !running.has(name);
         running.set(name, wantsRun);
+        const endpoint = isNew ? acts.readEndpoint(item) : undefined;
+        if (endpoint !== undefined) endpoints.set(name, endpoint);
+        if (wantsRun && endpoint !== undefined) {
+          done.set(name, true);
+          return;
+        }
         await (wantsRun ? resumeNow(name) : pauseNow(name));
         done.set(name, wantsRun);
       }),
     );
   };
   const run = async () => {
-    while (!stopped.signal.aborted) {
+    while (!ending.signal.aborted) {
       // An API server that is away, or an object that is gone: looked at again.
       await look().catch(() => {});
       await Bun.sleep(LOOK_INTERVAL_MS);
@@ -131,7 +151,7 @@ export function startSandboxController(
       await eventually(() => done.get(name) === false);
     },
     async [Symbol.asyncDispose]() {
-      stopped.abort();
+      ending.abort();
       await over;
     },
   };
