@@ -74,6 +74,7 @@ export function createProxyCells(): ProxyCells {
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
   const firstBytes = new HistogramCells(FIRST_BYTE_DURATION, (proxy_type: ProxyType) => ({ proxy_type }));
+  const firstByteOf = { http: firstBytes.at("http"), websocket: firstBytes.at("websocket") };
   const moved = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
   const latencies = new LatencyBuckets();
   const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
@@ -87,7 +88,7 @@ export function createProxyCells(): ProxyCells {
       if (proxyType === "http") latencies.record(durationMs);
     },
     answered(proxyType, afterMs) {
-      firstBytes.at(proxyType).record(afterMs);
+      firstByteOf[proxyType].record(afterMs);
     },
     moved(proxyType, bytes) {
       moved[proxyType].in += bytes.in;
