@@ -7,8 +7,8 @@ import { printable } from "../log/printable.ts";
 const DOCTOR_USAGE = `Usage: ingress doctor [--json] [flags of the ingress]
 
 Checks what an ingress with these flags needs: credentials, permissions and kinds at the API server, clocks, ports, keys,
-Redis, memory, file descriptors, IPv6. It changes nothing and takes at most about half a minute for each namespace. In
-a cluster, run it in the ingress's own pod with the pod's own flags:
+Redis, memory, file descriptors, IPv6. It changes nothing, and each check takes at most 10 s. In a cluster, run it
+in the ingress's own pod with the pod's own flags:
 
   kubectl exec deploy/opensandbox-ingress-gateway -- /ingress doctor --namespace=opensandbox
 

@@ -102,6 +102,7 @@ export function createProxyCells(): ProxyCells {
   const wakes = new CounterCells((outcome: WakeOutcome) => ({ outcome }));
   const parkWaits = new HistogramCells(PARK_WAIT, (outcome: ParkOutcome) => ({ outcome }));
   const firstBytes = new HistogramCells(FIRST_BYTE_DURATION, (proxy_type: ProxyType) => ({ proxy_type }));
+  const firstByteOf = { http: firstBytes.at("http"), websocket: firstBytes.at("websocket") };
   const moved = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
   const latencies = new LatencyBuckets();
   const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0, parked: 0, parksShed: 0 };
@@ -115,7 +116,7 @@ export function createProxyCells(): ProxyCells {
       if (proxyType === "http") latencies.record(durationMs);
     },
     answered(proxyType, afterMs) {
-      firstBytes.at(proxyType).record(afterMs);
+      firstByteOf[proxyType].record(afterMs);
     },
     moved(proxyType, bytes) {
       moved[proxyType].in += bytes.in;

@@ -12,6 +12,7 @@ import {
   installCrd,
   readyAt,
 } from "../../scripts/lib/kube/kube-resources.ts";
+import { listErrorCodes } from "../../src/errors.ts";
 import { ALERT_CASES, buildPromtoolTests, HEALTHY } from "../support/alert-cases.ts";
 import { buildBinary } from "../support/binary.ts";
 import { hasKubeApiServer, useKubeApiServer } from "../support/kube-fixture.ts";
@@ -81,6 +82,9 @@ describe.skipIf(!canRun)("a real ingress, scraped by a real Prometheus", () => {
       rules: readRuleFile(),
     });
     traffic = makeTraffic();
+    // From then on there are series, also those that begin when it happens first.
+    const isSeen = async (name: string) => (await prometheus.query(name)).length > 0;
+    await eventually(() => isSeen("opensandbox_ingress_upstream_failure_count_total"), { maxMs: SERIES_MAX_MS });
   }, 180_000);
   afterAll(async () => {
     over.abort();
@@ -157,9 +161,24 @@ describe.skipIf(!canRun)("a real ingress, scraped by a real Prometheus", () => {
         expect([alert, name, (await prometheus.query(name)).length > 0]).toEqual([alert, name, true]);
       }
     }
-    // With their labels, too; what never happened here is left to promtool's cases.
-    const [down] = await prometheus.query('up{job=~".*opensandbox-ingress.*"}');
-    expect(dig(down, "value", 1)).toBe("1");
+    const [up] = await prometheus.query('up{job=~".*opensandbox-ingress.*"}');
+    expect(dig(up, "value", 1)).toBe("1");
+  });
+
+  test("every label by which promtool's cases make an alert fire is one that the ingress gives", async () => {
+    const series = [...ALERT_CASES.flatMap((one) => Object.keys(one.series)), ...Object.keys(HEALTHY)];
+    for (const one of series) {
+      const [, code] = /code="(\w+)"/.exec(one) ?? [];
+      const [, kind] = /kind="(\w+)"/.exec(one) ?? [];
+      // These series begin when it happens first.
+      if (one.includes("http_status_code")) continue;
+      if (kind !== undefined) expect(listErrorCodes().map(String)).toContain(`upstream_${kind}`);
+      else if (code !== undefined) expect(listErrorCodes().map(String)).toContain(code);
+      else {
+        const selector = one.replace('namespace="ns",pod="p"', "").replace(/job="[^"]*"|,version="1"/, "");
+        expect([one, (await prometheus.query(selector.replaceAll(/\{,+/g, "{"))).length > 0]).toEqual([one, true]);
+      }
+    }
   });
 
   test("promtool has nothing to say of the metrics, but for names that users depend on", async () => {

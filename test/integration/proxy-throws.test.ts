@@ -41,6 +41,8 @@ const metrics: ProxyMetrics = {
   ...noProxyMetrics,
   requestStarted: () => mayThrow("requestStarted"),
   requestEnded: () => mayThrow("requestEnded"),
+  answered: () => mayThrow("answered"),
+  moved: () => mayThrow("moved"),
   refused(code) {
     refused.push(code);
     mayThrow("refused");
@@ -133,8 +135,10 @@ describe("what is thrown for a request", () => {
     ["resolved", 502],
     ["resolve", 502],
     ["offer", 502],
+    ["answered", 502],
     // The answer is with the client already, or on its way.
     ["requestEnded", 200],
+    ["moved", 200],
   ] as const)("by %s makes it internal, answered with %d", async (name, status) => {
     broken = name;
     expect((await get()).status).toBe(status);
