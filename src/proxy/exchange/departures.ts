@@ -1,4 +1,4 @@
-import { IngressError } from "../../errors.ts";
+import { toInternalError } from "../../errors.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** What tells how far Bun is with its answers. */
@@ -83,7 +83,7 @@ export class Departures {
       if (!this.#seams.hasLeft(exchange.subject.request)) return false;
       exchange.end(exchange.cutBy);
     } catch (thrown) {
-      exchange.end(new IngressError("internal", undefined, { cause: thrown }));
+      exchange.end(toInternalError(thrown));
     }
     return true;
   }

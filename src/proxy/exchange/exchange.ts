@@ -1,4 +1,4 @@
-import { IngressError } from "../../errors.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
 import type { BodyFlow } from "./body-flow.ts";
 import type { ExchangeOutcome, ExchangeState, ExchangeSubject } from "./exchange-subject.ts";
 import type { ExchangeShare } from "./share.ts";
@@ -246,7 +246,7 @@ export class Exchange {
     try {
       callback();
     } catch (thrown) {
-      this.cut(toInternal(thrown));
+      this.cut(toInternalError(thrown));
     }
   }
 
@@ -277,7 +277,7 @@ export class Exchange {
     try {
       this.#observer.onCutWhileLeaving(this);
     } catch (thrown) {
-      this.end(toInternal(thrown));
+      this.end(toInternalError(thrown));
     }
   }
 
@@ -325,7 +325,7 @@ export class Exchange {
       try {
         resource.release(outcome);
       } catch (thrown) {
-        outcome = toInternal(thrown);
+        outcome = toInternalError(thrown);
       }
     }
     this.#register.remove(this);
@@ -337,15 +337,11 @@ export class Exchange {
     try {
       this.#observer.onActivity(this);
     } catch (thrown) {
-      this.cut(toInternal(thrown));
+      this.cut(toInternalError(thrown));
     }
   }
 
   #advance(to: ExchangeState): void {
     if (this.#state !== "ended") this.#state = to;
   }
-}
-
-function toInternal(thrown: unknown): IngressError {
-  return new IngressError("internal", undefined, { cause: thrown });
 }

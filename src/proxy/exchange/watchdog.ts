@@ -1,5 +1,5 @@
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ExchangeRegister } from "./register.ts";
 
@@ -149,7 +149,7 @@ export class Watchdog {
       const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
       this.#judgeConnection(exchange, state);
     } catch (thrown) {
-      exchange.cut(new IngressError("internal", undefined, { cause: thrown }));
+      exchange.cut(toInternalError(thrown));
     } finally {
       this.#asked.delete(exchange);
     }

@@ -1,4 +1,4 @@
-import { IngressError, toIngressError } from "../../errors.ts";
+import { IngressError, toIngressError, toInternalError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
@@ -73,7 +73,7 @@ interface BodyReader {
 function readerOf(body: ReadableStream<Uint8Array>): BodyReader {
   const reader: object = body.getReader();
   if (isBodyReader(reader)) return reader;
-  throw new IngressError("internal", undefined, { cause: "this Bun has no readMany" });
+  throw toInternalError("this Bun has no readMany");
 }
 
 function isBodyReader(reader: object): reader is BodyReader {

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { type IngressError, toInternalError } from "../../errors.ts";
 import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
 import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
@@ -69,7 +69,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
         countFailure(exchange, outcome);
       } catch (thrown) {
-        error = toInternal(thrown);
+        error = toInternalError(thrown);
       }
       tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
@@ -112,7 +112,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
       if (error !== undefined) metrics.refused(error.code);
     } catch (thrown) {
-      told = toInternal(thrown);
+      told = toInternalError(thrown);
     }
     tell(status, told, () => ({
       method: request.method,
@@ -159,8 +159,4 @@ function describeExchange(exchange: Exchange, end: ExchangeOutcome & { readonly 
     tunnel: isUpgrade ? true : undefined,
     closeCode: exchange.closeCode,
   };
-}
-
-function toInternal(thrown: unknown): IngressError {
-  return new IngressError("internal", undefined, { cause: thrown });
 }

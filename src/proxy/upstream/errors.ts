@@ -1,5 +1,6 @@
 import { IngressError, type IngressErrorCode } from "../../errors.ts";
 import type { ConnectResult } from "../../metrics/metrics.ts";
+import { codeOf } from "../../values.ts";
 
 /**
  * What a failed dial or `fetch` means, by the `code` that Bun gives its errors. Where a code is missing the failure
@@ -42,8 +43,8 @@ const CONNECT_RESULTS: Partial<Record<IngressErrorCode, ConnectResult>> = {
 /** The refusal that a failed dial or `fetch` becomes. */
 export function toUpstreamError(thrown: unknown): IngressError {
   if (thrown instanceof IngressError) return thrown;
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  const known = typeof code === "string" && Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
+  const code = codeOf(thrown);
+  const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
   return new IngressError(known ?? "upstream_protocol", undefined, { cause: thrown });
 }
 

@@ -1,8 +1,9 @@
 import { parseAddress } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
 import type { Logger } from "../../log/logger.ts";
 import type { JudgeAddress } from "../../sandbox/projection/endpoint-rules.ts";
+import { messageOf } from "../../values.ts";
 import type { LookupName, NameAnswer } from "./dns-lookup.ts";
 import { LookupQueue } from "./lookup-queue.ts";
 
@@ -203,7 +204,7 @@ class BoundedNameResolver implements NameResolver {
     try {
       answer = await this.#lookups.look(state.name);
     } catch (error) {
-      state.failure = error instanceof Error ? error.message : String(error);
+      state.failure = messageOf(error);
     }
     state.isLooking = false;
     state.lookedUpAtMs = this.#options.clock.monotonic();
@@ -225,7 +226,7 @@ class BoundedNameResolver implements NameResolver {
       this.#apply(state, answer);
     } catch (thrown) {
       state.failure = "the answer could not be judged";
-      for (const waiter of state.waiters) waiter.reject(new IngressError("internal", undefined, { cause: thrown }));
+      for (const waiter of state.waiters) waiter.reject(toInternalError(thrown));
     }
   }
 
@@ -281,7 +282,7 @@ class BoundedNameResolver implements NameResolver {
     try {
       return call();
     } catch (error) {
-      this.#options.logger.error("a callback of the name resolver failed", { which, error: String(error) });
+      this.#options.logger.error("a callback of the name resolver failed", { which, error: messageOf(error) });
       return undefined;
     }
   }

@@ -4,11 +4,5 @@
  */
 export const TUNNEL_HIGH_WATER_BYTES = 1024 * 1024;
 
-/**
- * What may wait in the buffers of all tunnels together, in bytes. One tunnel is bounded by a message and the high-water
- * mark; many slow readers at a time would not be. The tunnel that goes beyond it ends.
- */
-export const TUNNELS_TOTAL_MAX_BYTES = 512 * 1024 * 1024;
-
 /** Bytes waiting in one tunnel that are not worth counting: with 10,000 tunnels they are another 160 MiB. */
 export const UNCOUNTED_MAX_BYTES = 16 * 1024;

@@ -3,6 +3,7 @@ import type { ServerWebSocket } from "bun";
 import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toIngressError } from "../../errors.ts";
+import { codeOf } from "../../values.ts";
 import { ClientSide } from "./client-side.ts";
 import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "../exchange/exchange.ts";
@@ -354,7 +355,7 @@ export class Tunnel {
   #failSandbox(error: Error): void {
     if (this.#closing) return;
     this.#closing = true;
-    const code = "code" in error ? CLOSE_CODE_OF_FAULT[String(error.code)] : undefined;
+    const code = CLOSE_CODE_OF_FAULT[codeOf(error)];
     this.#relay?.toSandbox.clear();
     this.#endLane(this.#relay?.toClient, () => this.#relay?.client.close(code ?? CLOSE_CODES.abnormal, ""));
     this.#sandbox.terminate();
