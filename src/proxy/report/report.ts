@@ -9,10 +9,12 @@ import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
 import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
-/** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
+/**
+ * Is told about requests that the ingress answered itself. For requests that became an exchange, its observer is told.
+ */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
-  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  /** The answer is not a refusal: it is a redirect or the answer to a preflight. */
   onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
@@ -42,13 +44,13 @@ export interface ReportContext {
   readonly failures: FailureList;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
-  /** Called when an exchange is cut whose answer waits in Bun's buffers. */
+  /** Called when an exchange is cut while its answer waits in Bun's buffers. */
   onCutWhileLeaving(exchange: Exchange): void;
 }
 
 /**
- * Tells log and metrics how requests end: both those that were forwarded and those that were refused. What either throws makes
- * that request `internal`, and nothing else.
+ * Reports to log and metrics how requests end, both forwarded and refused ones. If either throws, only that request
+ * becomes `internal`.
  */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
@@ -81,7 +83,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
 
-  /** Writes the line of a request. Where that throws, only the metric can tell. */
+  /** Writes the line of a request. If that throws, the metric still counts it. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
     try {
       const isFailed = isFailure(status, error?.code);
@@ -132,7 +134,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     if (error === undefined) return;
     metrics.refused(error.code);
     if (error.code === "memory_exceeded") metrics.endedForMemory();
-    // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
+    // The dial of a tunnel is counted elsewhere. fetch only reveals connections that failed.
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);

@@ -3,8 +3,8 @@ import type { ConnectResult } from "../../metrics/metrics.ts";
 import { codeOf } from "../../values.ts";
 
 /**
- * What a failed dial or `fetch` means, by the `code` that Bun gives its errors. Where a code is missing the failure
- * happened while an answer was read, and counts as an invalid one.
+ * The meaning of a failed dial or `fetch`, by the `code` of Bun's error. A failure without a known code happened while
+ * an answer was read, and counts as an invalid answer.
  */
 const BY_CODE: Readonly<Record<string, IngressErrorCode>> = {
   ECONNREFUSED: "upstream_refused",
@@ -48,7 +48,7 @@ export function toUpstreamError(thrown: unknown): IngressError {
   return new IngressError(known ?? "upstream_protocol", undefined, { cause: thrown });
 }
 
-/** The `connect_result` of docs/contract.md §8 for a refusal, or undefined where the connection as such was made. */
+/** The `connect_result` of docs/contract.md §8 for a refusal; undefined: the connection itself was made. */
 export function connectResultOf(code: IngressErrorCode): ConnectResult | undefined {
   return CONNECT_RESULTS[code];
 }
