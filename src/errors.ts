@@ -415,7 +415,12 @@ export function answerSpecOf(code: IngressErrorCode): AnswerSpec {
   return ANSWERS[code];
 }
 
-/** Turns any thrown value into an IngressError. Other values become `internal`, with the value as cause. */
+/** Gives an IngressError as it is. Any other thrown value becomes `internal`, with the value as cause. */
 export function toIngressError(thrown: unknown): IngressError {
-  return thrown instanceof IngressError ? thrown : new IngressError("internal", undefined, { cause: thrown });
+  return thrown instanceof IngressError ? thrown : toInternalError(thrown);
+}
+
+/** Turns any thrown value into the error `internal`, with the value as cause, even if it is an IngressError. */
+export function toInternalError(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }

@@ -42,10 +42,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox", "version"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox", "values", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
-  admin: { uses: ["access", "address", "clock", "proxy", "sandbox"], types: ["lifecycle", "log", "metrics"] },
+  admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
   config: {

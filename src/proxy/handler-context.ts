@@ -24,7 +24,7 @@ import type { UpstreamPool } from "./upstream/upstream.ts";
 import type { WebSocketContext } from "./websocket/handshake.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 
-/** What the handler works with. Everything in here outlives a request. */
+/** The parts that the handler uses. All of them outlive a request. */
 export interface HandlerContext {
   readonly mode: RouteMode;
   readonly browser: BrowserConfig;
@@ -51,22 +51,25 @@ export interface HandlerContext {
   readonly unreadBodies: UnreadBodies;
   readonly forward: ForwardContext;
   readonly websocket: WebSocketContext;
-  /** Whether an answer is to be the last of its connection, whatever its client asked for. */
+  /** Whether every answer must close its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
-  /** Undefined once the list of sandboxes is known, else a promise that waits for it and throws why it is not. */
+  /**
+   * Undefined once the list of sandboxes is known. Before that, a promise that waits for the list and rejects with the
+   * reason if it does not arrive.
+   */
   readonly ensureSynced: () => Promise<void> | undefined;
 }
 
-/** What is known of a request so far; a refusal reports it. */
+/** What is known about a request so far. A refusal reports it. */
 export interface Progress {
   readonly startedAt: number;
   readonly requestId: string;
   isUpgrade: boolean;
-  /** Whether it has been on its way to its sandbox: until then it is no use of it. */
+  /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
   isForwarded: boolean;
   /** The headers as the client sent them. */
   seen: HeaderSnapshot | undefined;
-  /** The sandbox, as it was known last. */
+  /** The last known record of the sandbox. */
   record: SandboxRecord | undefined;
   admission: AccessAdmission | undefined;
   address: ClientAddress | undefined;

@@ -48,7 +48,7 @@ export class RequestHandler {
     this.#context = context;
   }
 
-  /** Never throws. Not async: that would cost a short request a tenth of its time. */
+  /** Never throws. It is not async, since that would cost a short request a tenth of its time. */
   handle(request: Request, server: Server<TunnelData>): Handled {
     return this.#handle(request, server, {
       startedAt: this.#context.clock.monotonic(),
@@ -68,7 +68,7 @@ export class RequestHandler {
     const context = this.#context;
     const { startedAt } = progress;
     try {
-      // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
+      // CONNECT is refused first, since its target has another form (RFC 9112 §3.2.3).
       checkMethod(request.method);
 
       const url = parseRequestTarget(request.url);
@@ -99,7 +99,7 @@ export class RequestHandler {
 
       const record = this.#resolve(route);
       progress.record = record;
-      // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
+      // Access comes before readiness. A client without a credential must not learn whether a secured sandbox is ready.
       const { path: settledPath, grant } = this.#checkAccess(progress, { route, record, seen, address });
       const hostPort = endpointFor(record, route.port);
       const isReady = record.ready && hostPort !== undefined;
@@ -112,7 +112,7 @@ export class RequestHandler {
       const patience = progress.exchange?.patience ?? context.holds.patienceFor(request, record, { wakes });
       if (!isReady && patience === undefined) throw notReadyError(record);
 
-      // A name where no address is known yet: it is replaced when the wait is over.
+      // Empty if no address is known yet. It is replaced when the wait is over.
       const target = hostPort ?? "";
       const source = {
         config: context.browser,
@@ -170,7 +170,7 @@ export class RequestHandler {
     }
   }
 
-  /** What admits the request. One that has waited is not asked twice: what it showed must still count. */
+  /** Checks access. A request that has waited is not checked again, but what admitted it must still be valid. */
   #checkAccess(
     progress: Progress,
     {
@@ -199,7 +199,7 @@ export class RequestHandler {
     return progress.admission;
   }
 
-  /** Takes a place in the register. Throws where there is none. */
+  /** Takes a place in the register. Throws if there is no free place. */
   #begin(
     progress: Progress,
     { subject, upstream, patience }: { subject: ExchangeSubject; upstream: Upstream; patience: Patience | undefined },
@@ -215,7 +215,10 @@ export class RequestHandler {
     return exchange;
   }
 
-  /** Waits for an attempt to reach the sandbox. One whose connection was refused begins again at the top where it has time left. */
+  /**
+   * Waits for an attempt to reach the sandbox. If the connection was refused and the request has time left, it starts
+   * again at the top.
+   */
   async #attempt(attempt: Promise<Response | undefined>, visit: Visit): Promise<Response | undefined> {
     const { request, progress } = visit;
     const { clock, holds } = this.#context;
@@ -232,7 +235,7 @@ export class RequestHandler {
     }
   }
 
-  /** What a browser gets in place of a refusal, if there is something better. Never rejects. */
+  /** The answer that a browser gets instead of a refusal; undefined: the refusal is the best answer. Never rejects. */
   async #answerInstead(request: Request, progress: Progress, error: IngressError): Promise<Response | undefined> {
     const { browserAnswers, report } = this.#context;
     const { address, isUpgrade, requestId, startedAt } = progress;
@@ -249,7 +252,10 @@ export class RequestHandler {
     }
   }
 
-  /** Begins again at the top when `ready` has come: everything may have changed. What was taken so far is kept. */
+  /**
+   * Starts again at the top when `ready` resolves, since everything may have changed. What the request holds so far is
+   * kept.
+   */
   async #handleAfter(ready: Promise<void>, { request, server, progress }: Visit): Promise<Response | undefined> {
     try {
       await ready;
@@ -283,7 +289,7 @@ export class RequestHandler {
     return new Response(text, { status, headers: all });
   }
 
-  /** Whether an answer of our own is the last of its connection. */
+  /** Whether an answer of the ingress itself is the last of its connection. */
   #closes(request: Request, subject?: { readonly isLast: boolean }): boolean {
     const isAsked = subject?.isLast ?? isLast(request.headers.get("connection") ?? undefined);
     return isAsked || this.#context.closesConnections();
@@ -307,7 +313,7 @@ export class RequestHandler {
     }
   }
 
-  /** Reports and answers a request that the ingress answers itself; once what is left of its body is read. */
+  /** Reports the refusal of a request and answers it. First reads the rest of its body, within limits. */
   async #refuse(request: Request, progress: Progress, thrown: unknown): Promise<Response> {
     const error = toIngressError(thrown);
     const answer =
@@ -352,7 +358,8 @@ function isLast(connection: string | undefined): boolean {
 
 /** Throws `method_not_allowed`. */
 export function checkMethod(method: string): void {
-  // CONNECT asks for a tunnel that we are not (RFC 9110 §9.3.6); TRACE would echo headers that a browser must not see.
+  // The ingress is not a forward proxy, so it refuses CONNECT (RFC 9110 §9.3.6). TRACE would echo headers that a
+  // browser must not see.
   if (method === "CONNECT" || method === "TRACE") throw new IngressError("method_not_allowed");
 }
 

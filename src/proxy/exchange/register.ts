@@ -6,7 +6,7 @@ import type { MemoryAccount } from "./memory-account.ts";
 import { Slots } from "./slot-list.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
-/** What the register counts, for tests and the soak: each is zero when nothing is open. */
+/** The counters of the register, for tests and the soak. All are zero when nothing is open. */
 export interface RegisterCounters {
   readonly exchanges: number;
   /** Clients that have open exchanges. */
@@ -16,13 +16,13 @@ export interface RegisterCounters {
 }
 
 /**
- * All open exchanges: the one place where they are counted, in total, for each sandbox generation and for each client.
- * The watchdog, the limits, the drain and the end of a generation work on it.
+ * All open exchanges. It is the one place that counts them: in total, for each sandbox generation and for each client.
+ * The watchdog, the limits, the drain and the end of a generation use it.
  */
 export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   readonly memory: MemoryAccount;
   readonly #exchanges = new Slots<Exchange>();
-  /** Clients with open exchanges, by their network; so there are never more than exchanges. */
+  /** Clients with open exchanges, by their network. There are never more of them than exchanges. */
   readonly #clients = new Map<string, ExchangeShare>();
 
   constructor(memory: MemoryAccount) {

@@ -2,6 +2,7 @@ import type { Clock, Timer } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { SandboxProvider, SandboxRecord, SandboxWaker, WakeResult } from "../../sandbox/provider.ts";
+import { messageOf } from "../../values.ts";
 import type { WakeConfig } from "./hold-config.ts";
 
 /** Least time between two wakes of one sandbox, in milliseconds: who pauses it again means it. */
@@ -164,7 +165,7 @@ export class WakeDesk {
     try {
       return await this.#parts.waker.wake(record);
     } catch (thrown) {
-      return { kind: "failed", reason: String(thrown) };
+      return { kind: "failed", reason: messageOf(thrown) };
     } finally {
       this.#calls--;
     }

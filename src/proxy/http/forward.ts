@@ -20,22 +20,22 @@ export interface ForwardContext {
   readonly clock: Clock;
   readonly locator: EndpointLocator;
   readonly unreadBodies: UnreadBodies;
-  /** Whether an answer is to be the last of its connection, whatever its client asked for. */
+  /** Whether every answer must close its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
 }
 
 /**
- * Forwards one plain request and gives the answer for the client. Headers have been rewritten already.
+ * Forwards one plain request and returns the answer for the client. Its headers have been rewritten already.
  *
- * Nothing is sent twice here. Bun itself repeats an idempotent request whose reused connection turns out to be closed
+ * Nothing is sent twice here. Bun itself repeats an idempotent request if its reused connection turns out to be closed
  * (RFC 9110 §9.2.2).
  *
- * A failed upstream, an invalid request body and what cut the exchange are answers, too. Rejects only where `mayTryAgain` says
- * that the exchange may wait and then begin again.
+ * A failed upstream, an invalid request body and the reason of a cut become answers too. Rejects only if `mayTryAgain`
+ * says that the exchange may wait and then start again.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
   try {
-    // Most requests have no body, and most sandboxes an address: not even a promise for them.
+    // Most requests have no body, and most sandboxes have an address. They do not need a promise.
     const located = context.locator.locate(exchange);
     const dialled = typeof located === "string" ? located : await located;
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
@@ -55,11 +55,11 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const forClient = relayed instanceof Response ? relayed : await relayed;
     return goesOn ? context.unreadBodies.lingerBehind(forClient, () => !isUploadLong(exchange)) : forClient;
   } catch (thrown) {
-    // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
+    // A client that left during its upload makes the fetch fail too. That is not a fault of the sandbox.
     exchange.watchClient();
     const error = exchange.cutBy ?? toIngressError(thrown);
     if (mayTryAgain(exchange, error, context.clock.monotonic())) throw error;
-    // An answer that is not passed on is torn.
+    // Tear down an answer that is not passed on.
     exchange.cut(error);
     exchange.end(error);
     const { request, route, browser } = exchange.subject;
@@ -71,15 +71,18 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
   }
 }
 
-/** Whether much of an upload, or an unknown part, is yet to come: Bun would read it for as long as it comes, outside of every limit. */
+/**
+ * Whether much of an upload, or an unknown part, is still missing. Bun would read it as long as it comes, outside every
+ * limit.
+ */
 function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
   if (upload === undefined) return false;
-  // Bun can end the stream of an upload early, so its end tells something only where no length does.
+  // Bun can end the stream of an upload early. So the end of the stream counts only if the length is unknown.
   if (subject.bodyLength === undefined) return !upload.isWhole;
   return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
 }
 
-/** The sandbox has the body: it is not sent again. */
+/** Drops the kept body: the sandbox has it, so it is not sent again. */
 function dropKeptBody(exchange: Exchange): void {
   if (exchange.patience?.body === undefined) return;
   exchange.patience.body = undefined;
@@ -94,13 +97,13 @@ function answerOptions(exchange: Exchange, context: ForwardContext): { closeConn
 interface PreparedFetch {
   readonly init: BunFetchRequestInit;
   readonly lease: Lease;
-  /** Whether a reset of the connection tells how the server treats idle ones. */
+  /** Whether a reset of the connection shows that the server closes idle connections. */
   readonly isLossTelling: boolean;
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
   const { request, route, browser } = exchange.subject;
-  // The sandbox knows itself by the name that its resource has, whatever address that stands for.
+  // The sandbox expects the name from its resource, not the address that the name resolves to.
   if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
   const repeatability = repeatabilityOf(request.method, body);
   const nowMs = exchange.sentAt;
@@ -133,7 +136,7 @@ async function send(exchange: Exchange, { init, lease, isLossTelling }: Prepared
   }
 }
 
-/** RFC 9110 §9.2.2: POST and PATCH are the methods in use whose effect may differ when they are sent twice. */
+/** Of the common methods, only POST and PATCH may have another effect when they are sent twice (RFC 9110 §9.2.2). */
 function repeatabilityOf(method: string, body: RequestBody): Repeatability {
   if (body instanceof ReadableStream) return "streamed";
   return IDEMPOTENT_METHODS.has(method) ? "repeatable" : "once";

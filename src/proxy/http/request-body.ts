@@ -3,25 +3,25 @@ import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 
 /**
- * A request's body of known length up to this many bytes is read whole before it is passed on. That costs half of what a
- * stream costs, but Bun does not tell how far it has come: such a body has `--client-idle-timeout` from its first byte to
- * its last. 16 KiB in 60 s is less than any link in use carries.
+ * A request body of known length up to this many bytes is read completely before it is passed on. That costs half as
+ * much as a stream, but Bun does not tell how much has arrived. So `--client-idle-timeout` limits such a body from its
+ * first byte to its last. 16 KiB in 60 s is slower than any real link.
  */
 export const SMALL_REQUEST_MAX_BYTES = 16_384;
 
-/** What reading a request's body needs from the program. */
+/** What reading a request body needs from the program. */
 export interface RequestBodyContext {
   readonly monotonic: () => number;
   /** `--max-body-size`, bytes; 0: no limit. */
   readonly maxBodyBytes: number;
 }
 
-/** A body as `fetch` takes it; undefined: the request has none. */
+/** A body as `fetch` takes it; undefined: the request has no body. */
 export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | undefined;
 
 /**
- * The request's body: whole where it is small, else a stream that counts and reads only when `fetch` does.
- * Throws what cut the exchange, or `client_closed` when the client leaves while a small one is read.
+ * Returns the request's body: whole if it is small, else as a stream that counts and reads only when `fetch` does.
+ * Throws the reason if the exchange is cut, or `client_closed` if the client leaves while a small body is read.
  */
 export async function readRequestBody(exchange: Exchange, context: RequestBodyContext): Promise<RequestBody> {
   const { request, bodyLength: length } = exchange.subject;
@@ -38,7 +38,7 @@ export async function readRequestBody(exchange: Exchange, context: RequestBodyCo
   return meterUpload(request.body, exchange, context);
 }
 
-/** Bun's own promise does not know that the exchange was cut, so the two race. */
+/** Bun's promise does not end when the exchange is cut, so it races with the signal. */
 async function readWhole(exchange: Exchange): Promise<Uint8Array> {
   const { signal } = exchange;
   const cut = Promise.withResolvers<never>();
@@ -53,7 +53,7 @@ async function readWhole(exchange: Exchange): Promise<Uint8Array> {
   }
 }
 
-/** The upload as a stream that reads only when `fetch` does, counts, and stops at the size limit. */
+/** The upload as a stream that counts, reads only when `fetch` does, and stops at the size limit. */
 function meterUpload(
   body: ReadableStream<Uint8Array>,
   exchange: Exchange,
@@ -97,7 +97,7 @@ function meterUpload(
         controller.enqueue(value);
       },
       cancel(reason) {
-        // Nothing is lost of a body that may be sent by another attempt.
+        // Another attempt may still send the body, so nothing of it may be lost.
         if (!isBegun && exchange.patience !== undefined) return;
         flow.abandon();
         exchange.noteTurn();

@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { type IngressError, toInternalError } from "../../errors.ts";
 import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
 import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
@@ -10,10 +10,12 @@ import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
 import type { NetworkReadiness } from "../upstream/network-readiness.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
-/** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
+/**
+ * Is told about requests that the ingress answered itself. For requests that became an exchange, its observer is told.
+ */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
-  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  /** The answer is not a refusal: it is a redirect or the answer to a preflight. */
   onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
@@ -44,13 +46,13 @@ export interface ReportContext {
   readonly networkReadiness: NetworkReadiness | undefined;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
-  /** Called when an exchange is cut whose answer waits in Bun's buffers. */
+  /** Called when an exchange is cut while its answer waits in Bun's buffers. */
   onCutWhileLeaving(exchange: Exchange): void;
 }
 
 /**
- * Tells log and metrics how requests end: both those that were forwarded and those that were refused. What either throws makes
- * that request `internal`, and nothing else.
+ * Reports to log and metrics how requests end, both forwarded and refused ones. If either throws, only that request
+ * becomes `internal`.
  */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
@@ -77,7 +79,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
         const isReached = exchange.headAt !== undefined;
         context.networkReadiness?.note(exchange.upstream.uid, { isReached, code: error?.code });
       } catch (thrown) {
-        error = toInternal(thrown);
+        error = toInternalError(thrown);
       }
       tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
@@ -89,7 +91,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
 
-  /** Writes the line of a request. Where that throws, only the metric can tell. */
+  /** Writes the line of a request. If that throws, the metric still counts it. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
     try {
       const isFailed = isFailure(status, error?.code);
@@ -120,7 +122,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
       if (error !== undefined) metrics.refused(error.code);
     } catch (thrown) {
-      told = toInternal(thrown);
+      told = toInternalError(thrown);
     }
     tell(status, told, () => ({
       method: request.method,
@@ -140,7 +142,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     if (error === undefined) return;
     metrics.refused(error.code);
     if (error.code === "memory_exceeded") metrics.endedForMemory();
-    // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
+    // The dial of a tunnel is counted elsewhere. fetch only reveals connections that failed.
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
@@ -167,8 +169,4 @@ function describeExchange(exchange: Exchange, end: ExchangeOutcome & { readonly 
     tunnel: isUpgrade ? true : undefined,
     closeCode: exchange.closeCode,
   };
-}
-
-function toInternal(thrown: unknown): IngressError {
-  return new IngressError("internal", undefined, { cause: thrown });
 }

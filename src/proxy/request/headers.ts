@@ -5,7 +5,7 @@ import { addPass, LOOP_HEADER } from "./loop-guard.ts";
 import { REQUEST_ID_HEADER } from "./request-id.ts";
 import { stripForwardedCredentials, stripHostCredentials, stripUrlCredentials } from "./route-credentials.ts";
 
-/** Meant for the ingress: removed before the sandbox sees the request (docs/contract.md §2). */
+/** Headers for the ingress itself. The sandbox must not see them (docs/contract.md §2). */
 export const PRIVATE_REQUEST_HEADERS = [
   "opensandbox-ingress-to",
   "open-sandbox-ingress",
@@ -49,12 +49,12 @@ const REMOVED_ANSWER_HEADERS = [
 ] as const;
 
 /**
- * Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass
+ * Headers of a policy gateway, which speaks to the sandbox for itself. A client must not send them to a sandbox
  * (docs/contract.md §9).
  */
 const POLICY_PREFIX = "x-osb-";
 
-/** With `Forwarded` and `X-Real-IP` all that tells where a request comes from. */
+/** Headers with this prefix, `Forwarded` and `X-Real-IP` tell where a request comes from. */
 const FORWARDED_PREFIX = "x-forwarded-";
 
 /**
@@ -71,32 +71,36 @@ const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   LOOP_HEADER,
 ]);
 
-/** The header that each proxied answer carries exactly once (docs/contract.md §5). */
+/** Every proxied answer carries this header exactly once (docs/contract.md §5). */
 const POWERED_BY = "Reverse-Proxy-Server-PowerBy";
 const POWERED_BY_VALUE = "OpenSandbox-ingress";
 
 /**
- * Names, values and separators of a sandbox's answer, in bytes. Bun takes about 1 MiB, which costs a hundred times an
- * ordinary head; servers in use stop at 8 to 32 KiB, and the default of a request's head is the same 64 KiB.
+ * The largest head of a sandbox's answer: names, values and separators, in bytes. Bun takes about 1 MiB, which costs a
+ * hundred times as much as an ordinary head. Common servers stop at 8 to 32 KiB. The default limit for a request's head
+ * is the same.
  */
 export const ANSWER_HEAD_MAX_BYTES = 65_536;
 
 /** `: ` and the line end. */
 const FIELD_SEPARATORS_BYTES = 4;
 
-/** What goes into a request besides its own headers. */
+/** What a request gets besides its own headers. */
 export interface ForwardedContext {
   readonly address: ClientAddress;
-  /** The Host as the client sent it; empty: there is none. */
+  /** The Host as the client sent it; empty: missing. */
   readonly host: string;
-  /** `/<id>/<port>` in the URI form, else empty; undefined: the path keeps it, and no prefix is told. */
+  /**
+   * `/<id>/<port>` in the URI form, else empty; undefined: the path keeps its prefix, and the sandbox gets no header
+   * with it.
+   */
   readonly prefix: string | undefined;
   readonly requestId: string;
 }
 
 /**
- * All headers of a message as a plain object: taken once, it costs as much as one look into `Headers`, and looking into it
- * costs next to nothing. Names are lower-case.
+ * All headers of a message as a plain object, with names in lower case. Making it costs as much as one look into
+ * `Headers`; reading it costs next to nothing.
  */
 export type HeaderSnapshot = Readonly<Record<string, string | undefined>>;
 
@@ -109,9 +113,9 @@ export function checkConnectionOptions(seen: HeaderSnapshot): void {
 }
 
 /**
- * Turns the client's headers into the sandbox's, in place: a copy costs a third of the throughput. First everything that
- * does not pass is removed, then what the ingress itself says is set, from what is left.
- * @param seen The headers as they are; `checkConnectionOptions` has passed them.
+ * Turns the client's headers into the sandbox's, in place, since a copy costs a third of the throughput. It first
+ * removes everything that must not pass. Then it sets the ingress's own headers from what is left.
+ * @param seen The headers as they are. `checkConnectionOptions` has accepted them.
  */
 export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, context: ForwardedContext): void {
   const { peerTrusted } = context.address;
@@ -129,7 +133,8 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
   stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), hosts: [context.host, toldHost] });
   // fetch would put the name of Bun where this is missing; empty is the closest that it can do to none.
   if (left("user-agent") === undefined) headers.set("user-agent", "");
-  // Said outright, it means the same as none (RFC 9110 §12.5.1); an empty one would mean that nothing is acceptable.
+  // A missing `Accept` means the same as `*/*` (RFC 9110 §12.5.1), but fetch would add its own. An empty one would mean
+  // that nothing is acceptable.
   if (left("accept") === undefined) headers.set("accept", "*/*");
 }
 
@@ -167,7 +172,7 @@ export function rewriteResponseHeaders(
 }
 
 /**
- * Turns rewritten headers into the client's again, in place.
+ * Restores the client's headers after they were rewritten, in place.
  * @param seen The headers before they were rewritten.
  */
 export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
@@ -177,12 +182,12 @@ export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
 /** `identity` was a name for none (RFC 2616 §3.6). */
 const KNOWN_CODING = /^(?:chunked|identity)$/i;
 
-/** The bytes of a head, without its first line. */
+/** The size of a head in bytes, without its first line. */
 function measureHead(seen: HeaderSnapshot): number {
   let bytes = 0;
   for (const name in seen) {
     const overhead = name.length + FIELD_SEPARATORS_BYTES;
-    // Bun gives the cookies as a list, whatever its types say.
+    // Bun returns cookies as a list, although its types say otherwise.
     const value: unknown = seen[name];
     if (typeof value === "string") bytes += overhead + value.length;
     else if (Array.isArray(value)) for (const line of value) bytes += overhead + String(line).length;
@@ -190,7 +195,7 @@ function measureHead(seen: HeaderSnapshot): number {
   return bytes;
 }
 
-/** The headers that `Connection` removes (RFC 9110 §7.6.1), in lower case; undefined: none. */
+/** The headers that `Connection` removes (RFC 9110 §7.6.1), in lower case; undefined: it removes nothing. */
 function readConnectionOptions(connection: string | undefined): ReadonlySet<string> | undefined {
   if (connection === undefined || connection === "keep-alive" || connection === "close") return undefined;
   const options = new Set<string>();
@@ -208,9 +213,9 @@ function isRemoved(name: string, peerTrusted: boolean): boolean {
 }
 
 /**
- * One list for what tells of the client's side. Nothing of vendors (`CF-Connecting-IP`, `X-Original-URL`): those contradict
- * nothing that we say, pass as any other end-to-end header (docs/contract.md §2), and are believed only where somebody
- * asked for it.
+ * The one list of headers that describe the client's side. Headers of vendors (`CF-Connecting-IP`, `X-Original-URL`)
+ * are not in it. They contradict nothing that the ingress sends, so they pass like any other end-to-end header
+ * (docs/contract.md §2). An application believes them only if its operator configured that.
  */
 function isForwardingHeader(name: string): boolean {
   return name.startsWith(FORWARDED_PREFIX) || name === "forwarded" || name === "x-real-ip";
@@ -231,7 +236,7 @@ function isDisguised(hyphenated: string): boolean {
   );
 }
 
-/** @param told What the peer says, by name, where it is believed. */
+/** @param told Returns the peer's value for a header, if the peer is trusted. */
 function setForwarded(headers: Headers, told: (name: string) => string | undefined, context: ForwardedContext): void {
   const previous = told("x-forwarded-for") ?? "";
   const { peer } = context.address;
@@ -246,7 +251,10 @@ function setForwarded(headers: Headers, told: (name: string) => string | undefin
   if (prefix !== "") headers.set("x-forwarded-prefix", prefix);
 }
 
-/** A trusted proxy that removed a prefix of its own stands before ours: the client's path began with both. */
+/**
+ * A trusted proxy that removed its own prefix is in front of this ingress. So the client's path began with both
+ * prefixes.
+ */
 function joinPrefix(outer: string, own: string): string {
   return outer.endsWith("/") ? outer.slice(0, -1) + own : outer + own;
 }
@@ -281,7 +289,7 @@ function isOriginOf(origin: string, host: string): boolean {
   return named === own || named === own.replace(/:(?:80|443)$/, "");
 }
 
-/** Sets a field anew where its value carries a credential: mostly none does. */
+/** Sets a field again if its value carries a credential. Most values do not. */
 function stripField(
   headers: Headers,
   name: string,

@@ -1,15 +1,18 @@
 import { IngressError } from "../../errors.ts";
 
-/** A request's target in the form in which it is routed and forwarded: there is no other. */
+/** A request's target in the one form that is both routed and forwarded. */
 export interface RequestTarget {
-  /** Begins with `/`; without the query. As Bun normalised it: dot segments gone, odd bytes percent-encoded. */
+  /**
+   * Begins with `/` and has no query. Bun has normalised it: dot segments are removed, and unusual bytes are
+   * percent-encoded.
+   */
   readonly path: string;
   /** Empty, or begins with `?`; otherwise as the client sent it. */
   readonly query: string;
 }
 
 /**
- * Splits the URL that `Bun.serve` gives for a request, by slicing: a second parser could disagree with the first.
+ * Splits the URL that `Bun.serve` gives for a request, by slicing. A second parser could disagree with the first.
  *
  * `url` is `http://<Host><path>`, or only the path where the Host is empty or missing. Bun does not normalise that form,
  * but `fetch` would: the path that is routed must be the path that is sent.
@@ -35,8 +38,8 @@ function normalise(pathAndQuery: string): string {
 }
 
 /**
- * The path as `fetch` will send it: it takes several slashes at the beginning for one. Done here, so that what is
- * logged and reported is what the sandbox sees.
+ * The path as `fetch` will send it: `fetch` turns several slashes at the beginning into one. Doing it here makes logs
+ * and reports show what the sandbox sees.
  */
 export function collapseLeadingSlashes(path: string): string {
   let start = 0;
@@ -45,7 +48,7 @@ export function collapseLeadingSlashes(path: string): string {
 }
 
 /**
- * The Host header of a request, or empty where it has none (HTTP/1.0 only).
+ * The Host header of a request, or empty if it is missing (HTTP/1.0 only).
  *
  * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and
  * addresses have: two Host headers reach us joined by a comma, and `user@host` or `host/path` would move the place
@@ -64,7 +67,7 @@ export function parseHost(host: string | undefined): string {
   return host;
 }
 
-/** Checks the name before an optional `:port` and returns where that begins. */
+/** Checks the name before an optional `:port` and returns where the port begins. */
 function checkName(host: string): number {
   let i = 0;
   while (i < host.length && host.charCodeAt(i) !== COLON) {
@@ -75,7 +78,7 @@ function checkName(host: string): number {
   return i;
 }
 
-/** Checks `[…]` and returns the place behind it. What stands inside is only ever compared, never dialled. */
+/** Checks `[…]` and returns the index behind it. Its content is only compared, never dialled. */
 function checkIpLiteral(host: string): number {
   const end = host.indexOf("]");
   if (end < 0 || !/^\[[0-9A-Fa-f:.]+\]$/.test(host.slice(0, end + 1))) throw new IngressError("host_invalid");
@@ -90,7 +93,7 @@ const ANY_ORIGIN = "http://own.invalid";
 const SLASH = 0x2f;
 const COLON = 0x3a;
 const BRACKET_OPEN = 0x5b;
-/** By character code, 1 for what RFC 3986 calls unreserved. */
+/** By character code: 1 for the unreserved characters of RFC 3986. */
 const HOST_CHARS = Uint8Array.from({ length: 128 }, (_, code) =>
   /[A-Za-z0-9._~-]/.test(String.fromCharCode(code)) ? 1 : 0,
 );

@@ -1,25 +1,29 @@
 import type { Clock } from "../../clock.ts";
 
-/** What is read of a refused upload before its answer at most, in bytes: as much as Go's server reads. */
+/** At most this many bytes of a refused upload are read before its answer: as many as Go's server reads. */
 export const UNREAD_BODY_MAX_BYTES = 256 * 1024;
 
-/** How long a refused upload is read before its answer at most, in milliseconds: so much later the answer comes. */
+/** At most this many milliseconds a refused upload is read before its answer. The answer may be this late. */
 export const UNREAD_BODY_MAX_MS = 500;
 
 /**
- * How long a connection stays open behind the answer to an upload that goes on, in milliseconds, as with Go's server. Who is
- * still sending can read the answer meanwhile: where the connection closes at once, it is reset, and the answer is lost.
+ * How long a connection stays open after the answer to an unfinished upload, in milliseconds, as with Go's server. A
+ * client that is still sending can read the answer in that time. If the connection closed at once, it would be reset,
+ * and the answer lost.
  */
 export const LINGER_MS = 500;
 
-/** Refused uploads at a time that are read, or whose connection stays open; those beyond are answered and closed at once. */
+/**
+ * How many refused uploads may be read, or keep their connection open, at a time. Further ones are answered and closed
+ * at once.
+ */
 export const UNREAD_BODIES_MAX = 64;
 
 /**
  * Answers refused uploads so that their clients can read the answer (RFC 9112 §9.6). Nothing of a body is kept.
  *
- * Measured with uploads of 10 and 60 MB: curl, Go's net/http, Node's fetch and Python's requests and http.client get every
- * answer. To read 256 KiB, or 2 MiB, and then close was not enough: up to half of the answers were lost.
+ * Measured with uploads of 10 and 60 MB: curl, Go's net/http, Node's fetch and Python's requests and http.client get
+ * every answer. Reading 256 KiB, or 2 MiB, and then closing was not enough: up to half of the answers were lost.
  */
 export class UnreadBodies {
   readonly #clock: Pick<Clock, "setTimer">;
@@ -29,14 +33,14 @@ export class UnreadBodies {
     this.#clock = clock;
   }
 
-  /** Whether a request has a body that nobody has begun to read, and there is room to read it. */
+  /** Whether a request has a body that nobody has begun to read, and there is a free place to read it. */
   wants(request: Request): boolean {
     return this.#open < UNREAD_BODIES_MAX && request.body !== null && !request.bodyUsed;
   }
 
   /**
-   * Reads and drops what comes of the request's body. Gives the refusal as it is where the body ends soon, else with a body
-   * that ends a moment later; the connection must close behind it. Never rejects.
+   * Reads and drops the request's body. Returns the refusal as it is if the body ends soon. Otherwise the refusal has a
+   * body that ends a moment later, and the connection must close after it. Never rejects.
    */
   async answer(request: Request, refusal: Response): Promise<Response> {
     const body: ReadableStream<Uint8Array> | null = request.body;
@@ -48,8 +52,8 @@ export class UnreadBodies {
   }
 
   /**
-   * The refusal of an upload that goes on, with a body that ends a moment later; the connection must close behind it. As it is
-   * where it has no body, or there is no room. Never rejects.
+   * Returns the refusal of an unfinished upload, with a body that ends a moment later. The connection must close after
+   * it. Returns the refusal as it is if it has no body or no place is free. Never rejects.
    */
   async linger(refusal: Response): Promise<Response> {
     if (this.#open >= UNREAD_BODIES_MAX) return refusal;
@@ -62,8 +66,8 @@ export class UnreadBodies {
   }
 
   /**
-   * An answer that ended before its upload did, as a stream that ends when the upload has, or `LINGER_MS` behind its own last
-   * byte; the connection must close behind it.
+   * Turns an answer that ends before its upload into a stream. The stream ends when the upload ends, or `LINGER_MS`
+   * after the answer's last byte. The connection must close after it.
    */
   lingerBehind(answer: Response, isUploadOver: () => boolean): Response {
     if (answer.body === null) return answer;
@@ -95,7 +99,7 @@ export class UnreadBodies {
     return new Response(stream, { status: answer.status, headers: answer.headers });
   }
 
-  /** Whether the body is through: it has ended, or its client has left. False: a limit was reached. Never rejects. */
+  /** Whether the body has ended or its client has left. False: a limit was reached. Never rejects. */
   async #drop(body: ReadableStream<Uint8Array>): Promise<boolean> {
     const late = Promise.withResolvers<undefined>();
     const timer = this.#clock.setTimer(UNREAD_BODY_MAX_MS, () => late.resolve(undefined));
@@ -111,16 +115,16 @@ export class UnreadBodies {
       }
       return false;
     } catch {
-      // Its framing is invalid, or its client has left: there is nobody to read for.
+      // Its framing is invalid, or its client has left. Nobody waits for it.
       return true;
     } finally {
       timer.cancel();
-      // From now on Bun itself drops what comes, which takes no memory. To read on takes megabytes for each.
+      // From now on Bun itself drops the rest, which takes no memory. Reading on would take megabytes for each body.
       void cancel?.().catch(() => {});
     }
   }
 
-  /** Gives its text at once, and ends after `LINGER_MS` or when the client leaves. */
+  /** Sends its text at once, and ends after `LINGER_MS` or when the client leaves. */
   #openBody(text: string): ReadableStream<Uint8Array> {
     const over = Promise.withResolvers<"late" | "left">();
     const timer = this.#clock.setTimer(LINGER_MS, () => over.resolve("late"));

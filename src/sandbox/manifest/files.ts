@@ -5,7 +5,7 @@ import { fileSignature } from "../../files/watch-path.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import type { SandboxKind } from "../projection/kinds.ts";
 import type { SandboxRecord } from "../provider.ts";
-import { ManifestError, type ManifestObject } from "../manifest-error.ts";
+import { ManifestError, type ManifestObject } from "./manifest-error.ts";
 import type { Pacer } from "../pacer.ts";
 import { readManifest } from "./read.ts";
 import { codeOf, messageOf } from "../../values.ts";
