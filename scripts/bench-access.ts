@@ -1,7 +1,7 @@
 /** What routing and access cost per request: `bun scripts/bench-access.ts`. Numbers, not verdicts: machines differ. */
 import { createAccessChecker } from "../src/access/checker.ts";
 import { parseAccessKeys } from "../src/access/keys.ts";
-import { createFailureLimiter } from "../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../src/access/failure-limiter.ts";
 import { signRoute, verifySignature } from "../src/access/signature.ts";
 import { systemClock } from "../src/clock.ts";
 import { formatLabelRoute, formatUriRoute } from "../src/route/format-route.ts";
@@ -24,7 +24,7 @@ const plain = { sandboxId: "7ed601a4-bd34-4f63-9eac-9792848e73ed", port: 44_772,
 const signature = signRoute(keys, "a", { ...plain, expiresB36: "3w5e11264sgsf" });
 const signed = { ...plain, signature };
 
-const failures = createFailureLimiter({ clock: systemClock });
+const failures = new FailureLimiter({ clock: systemClock });
 // An empty limiter answers without looking.
 failures.record({ sandboxUid: "another", clientAddress: "203.0.113.9", peerAddress: "203.0.113.9" });
 const checker = createAccessChecker({ keys: () => keys, failures, clock: systemClock });

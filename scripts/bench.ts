@@ -1,4 +1,4 @@
-// main.ts: the benchmark once everything is built; `scripts/bench` calls it, and its usage says what it does.
+// bench.ts: the benchmark after the build; `scripts/bench` calls it and describes it in its usage.
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
@@ -48,7 +48,7 @@ function parseOptions(args: string[]): BenchOptions {
     },
   });
   for (const name of values.case) {
-    if (CASES.every((each) => each.name !== name)) throw new UsageError(`there is no case ${name}`);
+    if (CASES.every((each) => each.name !== name)) throw new UsageError(`unknown case ${name}`);
   }
   const chosen = new Set(values.check ? [FLOOR_CASE] : values.case);
   const isChosen = (each: BenchCase): boolean =>
@@ -76,7 +76,7 @@ function parseCount(text: string | undefined, flag: string): number | undefined 
 
 async function bench(options: BenchOptions): Promise<number> {
   const missing = missingPrograms();
-  for (const [name, how] of missing) console.log(`${name} is missing and left out; get it with: ${how}`);
+  for (const [name, how] of missing) console.log(`${name} is missing, so its numbers are missing; get it with: ${how}`);
   const available = new Set([...options.contenders].filter((name) => !missing.has(name)));
   const machine = describeMachine(BINARY);
   console.log(`${formatMachine(machine)}\n`);

@@ -6,20 +6,20 @@ import { parseArgs } from "node:util";
 const ROOT = dirname(import.meta.dir);
 const BYTES_PER_MB = 1_000_000;
 
-/** Container names of platforms, and what Bun calls them. */
+/** Container names of platforms, and Bun's names for them. */
 const TARGETS: Readonly<Record<string, Bun.Build.CompileTarget>> = {
   "linux-amd64": "bun-linux-x64",
   "linux-arm64": "bun-linux-arm64",
 };
 
 /**
- * Part of the binary, where neither flags nor BUN_OPTIONS take them back: no code from strings, which also refuses preloads and
- * any module that is not compiled in, and no native add-ons.
+ * Part of the binary, where neither flags nor BUN_OPTIONS take them back: no code from strings, which also refuses
+ * preloads and any module that is not compiled in, and no native add-ons.
  */
 const EXEC_ARGV = [
   "--disallow-code-generation-from-strings=strict",
   "--no-addons",
-  // The default of --max-header-size; another value comes in BUN_OPTIONS, which wins.
+  // The default of --max-header-size. BUN_OPTIONS overrides it.
   "--max-http-header-size=65536",
 ];
 
@@ -69,7 +69,7 @@ const { outfile, platform, runtime } = values;
 if (outfile === undefined) throw new Error("--outfile is missing");
 const target = platform === undefined ? undefined : TARGETS[platform];
 if (platform !== undefined && (target === undefined || runtime === undefined)) {
-  throw new Error(`--platform is one of ${Object.keys(TARGETS).join(", ")} and needs --runtime`);
+  throw new Error(`--platform must be one of ${Object.keys(TARGETS).join(", ")} and needs --runtime`);
 }
 
 const metadata = {
@@ -97,7 +97,7 @@ const result = await Bun.build({
     ...(target === undefined ? {} : { target }),
     ...(runtime === undefined ? {} : { executablePath: runtime }),
     execArgv: EXEC_ARGV,
-    // Nothing in the folder it is started in configures the ingress.
+    // No file in the working folder configures the ingress.
     autoloadDotenv: false,
     autoloadBunfig: false,
     autoloadTsconfig: false,

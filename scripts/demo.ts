@@ -1,4 +1,4 @@
-// demo.ts: the demo once everything is built; `scripts/demo` calls it.
+// demo.ts: the demo after the build; `scripts/demo` calls it.
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { runChecks } from "./lib/demo/demo-check.ts";
@@ -9,7 +9,7 @@ import { runDevLoop } from "./lib/demo/dev-loop.ts";
 
 const ROOT = join(import.meta.dir, "..");
 const SOURCE = join(ROOT, "src");
-/** What `scripts/demo` has just built; tests have their own. */
+/** The binary that `scripts/demo` has just built. Tests use their own. */
 const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress");
 
 const USAGE = `Usage: ./scripts/demo [flags]
@@ -26,7 +26,7 @@ Starts two sample sandboxes and the ingress in front of them, and says what to t
   --sandbox-port=PORT     the sandboxes'; default 18080
 `;
 
-/** Ways to end a demo; each stops everything. */
+/** Ways to end a demo. Each stops everything. */
 const SIGNALS = ["SIGINT", "SIGTERM", "SIGHUP"] as const;
 
 interface DemoOptions {
@@ -36,9 +36,9 @@ interface DemoOptions {
   readonly port: number;
   readonly adminPort: number;
   readonly sandboxPort: number;
-  /** Has the sandboxes in a real API server instead of in manifests. */
+  /** Puts the sandboxes into a real API server instead of manifests. */
   readonly kubernetes: boolean;
-  /** Runs the ingress from source and again after each change. */
+  /** Runs the ingress from source and restarts it after each change. */
   readonly watch: boolean;
 }
 
@@ -169,7 +169,7 @@ function parseFlags(args: string[]) {
 function parseOptions(args: string[]): DemoOptions & { check: boolean; help: boolean } {
   const values = parseFlags(args);
   if (values.mode !== "header" && values.mode !== "uri")
-    throw new DemoError("--mode is header or uri", { exitCode: 2 });
+    throw new DemoError("--mode must be header or uri", { exitCode: 2 });
   return {
     check: values.check,
     help: values.help,

@@ -1,4 +1,4 @@
-// image-check.ts BINARY: the image's promises, one line each; `scripts/image-check` calls it as root.
+// image-check.ts BINARY: checks the image's promises, one line each; `scripts/image-check` calls it as root.
 import { chmodSync, cpSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,11 +8,14 @@ import { findFreePort } from "./lib/free-port.ts";
 import { createMemoryLimit, readPeakResidentBytes, type MemoryLimit } from "./lib/image/memory-limit.ts";
 
 const ROOT = join(import.meta.dir, "..");
+/**
+ * The base of the Dockerfile without its tag and digest, which only stand there. BASE_PACKAGES are those of this base.
+ */
 const BASE = "gcr.io/distroless/base-nossl-debian12";
 /** The packages that the base is made of, as far as it holds files that programs read. */
 const BASE_PACKAGES = ["base-files", "ca-certificates", "libc6", "media-types", "netbase", "tzdata"];
 const DEVICES = ["null", "zero", "full", "random", "urandom"];
-/** Nobody's user id, as a cluster that hands out its own (OpenShift) would choose one. */
+/** A user id without an entry in /etc/passwd, as a cluster that assigns its own ids (OpenShift) would choose. */
 const ARBITRARY_USER = "1234567:0";
 const MEMORY_LIMIT_BYTES = 256 * 1024 * 1024;
 const UPLOAD_BYTES = 20_000_000;
@@ -41,7 +44,7 @@ function run(command: string[], options: { cwd?: string } = {}): string {
   return result.stdout.toString();
 }
 
-/** The files of the base and the binary, in a folder. Gives the packages and their versions. */
+/** Puts the files of the base and the binary into a folder. Returns the packages and their versions. */
 function buildRootFolder(root: string, options: { binary: string; work: string }): string[] {
   const packages = join(options.work, "packages");
   mkdirSync(packages);
@@ -68,7 +71,7 @@ function buildRootFolder(root: string, options: { binary: string; work: string }
   for (const folder of ["proc", "dev", "tmp", "home/nonroot", "manifests"])
     mkdirSync(join(root, folder), { recursive: true });
   for (const device of DEVICES) writeFileSync(join(root, "dev", device), "");
-  // What a container engine adds.
+  // Files that a container engine adds.
   writeFileSync(join(root, "etc/hosts"), "127.0.0.1 localhost\n::1 localhost\n");
   writeFileSync(join(root, "etc/resolv.conf"), readFileSync("/etc/resolv.conf"));
   cpSync(options.binary, join(root, "ingress"));
@@ -77,7 +80,7 @@ function buildRootFolder(root: string, options: { binary: string; work: string }
 }
 
 interface Container {
-  /** The ingress, as this machine numbers it; 1 in its own namespace. */
+  /** The ingress's process id on this machine; in its own namespace it is 1. */
   readonly pid: number;
   readonly port: number;
   stop(): Promise<number>;
@@ -112,7 +115,7 @@ async function startContainer(root: string, options: ContainerOptions): Promise<
   const command = [...options.spec.entrypoint, ...flags];
   const log = Bun.file(options.logFile);
   const child = Bun.spawn(enterCommand(root, { user: options.user, cgroupProcs: options.limit.procsFile, command }), {
-    // Of the environment a container has no more than this.
+    // A container's environment has no more than this.
     env: { PATH: "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin" },
     stdin: "ignore",
     stdout: log,
@@ -238,7 +241,7 @@ async function main(binary: string): Promise<void> {
   const work = mkdtempSync(join(tmpdir(), "ingress-image-"));
   const root = join(work, "root");
   mkdirSync(root);
-  // Another user has to get in; mkdtemp is for the owner only.
+  // Other users must be able to enter; mkdtemp allows only the owner.
   chmodSync(work, 0o755);
   const sandboxes = await startSandboxes({ port: 0 });
   try {

@@ -1,4 +1,4 @@
-// kube.ts: what ./scripts/kube does once Bun is there.
+// kube.ts: `./scripts/kube` after Bun is installed.
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import { startKubeApiServer } from "./lib/kube/kube-api-server.ts";
@@ -6,7 +6,7 @@ import { canHaveKubeBinaries, ensureKubeBinaries, KUBE_BINARIES_HINT } from "./l
 import { AGENT_SANDBOX, BATCH_SANDBOX, installCrd } from "./lib/kube/kube-resources.ts";
 
 if (!canHaveKubeBinaries()) {
-  console.error(`kube: neither Go nor binaries are there; get them with: ${KUBE_BINARIES_HINT}`);
+  console.error(`kube: Go and the binaries are missing; get them with: ${KUBE_BINARIES_HINT}`);
   process.exit(1);
 }
 const progress = (line: string) => console.error(`kube: ${line}`);

@@ -1,5 +1,6 @@
-// soak-floods.ts: how long others wait while WebSockets flood. Prints one line for each kind of flood; exit code 1 where
-// the p99 of a plain request or of /livez is above the bound. INGRESS_BINARY names the binary; FLOOD_SECONDS the time of each.
+// soak-floods.ts: how long other requests wait while WebSockets flood. Prints one line for each kind of flood. Exit
+// code 1 if the p99 of a plain request or of /livez is above the bound. INGRESS_BINARY names the binary; FLOOD_SECONDS
+// the time of each.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer, type Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -11,11 +12,11 @@ import { isAnswering, startIngressProcess } from "./lib/ingress-process.ts";
 import { acceptKey, buildFrame, openRawWebSocket, OPCODE } from "./lib/stage/raw-websocket.ts";
 import { batchSandbox } from "./lib/stage/sandbox-objects.ts";
 
-/** What the others may wait at most for 99 of 100 requests, in milliseconds, on two cores. */
+/** The bound on the wait of 99 of 100 other requests, in milliseconds, on two cores. */
 const P99_MAX_MS = 250;
 const SECONDS = Number(process.env["FLOOD_SECONDS"] ?? 5);
 const BLOCK_BYTES = 256 * 1024;
-/** What Linux counts processor time in. */
+/** Linux's unit of processor time. */
 const CLOCK_TICKS_PER_SECOND = 100;
 
 interface Flood {
@@ -50,7 +51,7 @@ const FLOODS: readonly Flood[] = [
   { name: "pings", frame: server(OPCODE.ping), from: "sandbox", connections: 20 },
 ];
 
-/** Writes the frame over and over, as fast as the other side reads. */
+/** Writes the frame again and again, as fast as the other side reads. */
 function flood(socket: Socket, frame: Buffer, first?: Buffer): void {
   if (first !== undefined) socket.write(first);
   const count = Math.ceil(BLOCK_BYTES / frame.length);
@@ -62,7 +63,7 @@ function flood(socket: Socket, frame: Buffer, first?: Buffer): void {
   write();
 }
 
-/** A sandbox that takes WebSockets and reads whatever comes; those at `/flood` it floods. Runs in a thread of its own. */
+/** A sandbox that accepts WebSockets and reads everything. It floods those at `/flood`. Runs in its own thread. */
 function runSandbox(frame: Uint8Array): void {
   const listener = createServer((socket) => {
     socket.on("error", () => {});
@@ -84,7 +85,7 @@ function runSandbox(frame: Uint8Array): void {
   });
 }
 
-/** The clients that flood, in a thread of their own. */
+/** The flooding clients, in their own thread. */
 async function runClients(options: { port: number; sandboxPort: number; flood: Flood }): Promise<void> {
   const { from, connections } = options.flood;
   const path = from === "sandbox" ? "/flood" : "/";
@@ -122,7 +123,7 @@ function startWorker(task: Task): { worker: Worker; first: Promise<number> } {
   return { worker, first };
 }
 
-/** The 99th percentile of the time that a request takes, in milliseconds, and how many there were. */
+/** The 99th percentile of the time of a request, in milliseconds, and the number of requests. */
 async function sample(url: string, headers: Record<string, string>): Promise<{ p99: number; count: number }> {
   const times: number[] = [];
   const end = performance.now() + SECONDS * 1000;
@@ -138,7 +139,7 @@ async function sample(url: string, headers: Record<string, string>): Promise<{ p
   return { p99: times[Math.floor(times.length * 0.99)] ?? 0, count: times.length };
 }
 
-/** Processor time that the process has used, in seconds. */
+/** Processor time of the process, in seconds. */
 async function processorSeconds(pid: number): Promise<number> {
   const fields = (await Bun.file(`/proc/${pid}/stat`).text()).split(" ");
   return (Number(fields[13]) + Number(fields[14])) / CLOCK_TICKS_PER_SECOND;

@@ -1,5 +1,5 @@
-// soak-watch.ts: what happens to the table while the API server misbehaves for longer than a test may take.
-// `bun scripts/soak-watch.ts [outage] [cuts] [silence]`, all of them by default; exit code 0 or 1.
+// soak-watch.ts: the table while the API server misbehaves for longer than a test may take. `bun scripts/soak-watch.ts
+// [outage] [cuts] [silence]`, all by default; exit code 0 or 1.
 import { mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -22,25 +22,25 @@ import { startSampleSandbox } from "./lib/demo/sample-sandbox.ts";
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
 const SANDBOXES = 50;
 
-/** How long the API server is away, and how soon after its return a change must be seen. */
+/** How long the API server is away, and how soon after its return a change must be visible. */
 const OUTAGE_MS = 30_000;
 const RETURN_MAX_MS = 5000;
-/** Requests at a time while it is away. */
+/** Simultaneous requests while it is away. */
 const CLIENTS = 8;
 
-/** The watch's connection is cut so often, for so long. */
+/** How often the watch's connection is cut, and for how long. */
 const CUT_INTERVAL_MS = 1000;
 const CUTS_MS = 60_000;
 
-/** A connection that has gone silent must be replaced within this time. */
+/** A silent connection must be replaced within this time. */
 const SILENCE_MAX_MS = 90_000;
 
-/** Gives a line about what was seen; throws when it was wrong. */
+/** Returns a line about the result. Throws if it is wrong. */
 type Case = (server: KubeApiServer, namespace: string) => Promise<string>;
 
 const CASES: Readonly<Record<string, Case>> = { outage, cuts, silence };
 
-/** Traffic goes on without one failure while the API server is away, and changes count soon after its return. */
+/** Traffic continues without a failure while the API server is away, and changes apply soon after its return. */
 async function outage(server: KubeApiServer, namespace: string): Promise<string> {
   const sandbox = startSampleSandbox("soak", { address: "127.0.0.1", port: 0 });
   const name = "served";
@@ -81,7 +81,7 @@ async function outage(server: KubeApiServer, namespace: string): Promise<string>
   return seen;
 }
 
-/** The table is right although its connection is cut again and again. */
+/** The table is correct although its connection is cut repeatedly. */
 async function cuts(server: KubeApiServer, namespace: string): Promise<string> {
   await using gate = await openTcpGate(server.port);
   const kubeconfig = server.writeKubeconfig(namespace, { server: `https://127.0.0.1:${gate.port}` });
@@ -111,7 +111,7 @@ async function cuts(server: KubeApiServer, namespace: string): Promise<string> {
   return `${changes} changes over ${gate.accepted()} connections, ${lists} lists; the table equals the server`;
 }
 
-/** A connection that says nothing any more is replaced. */
+/** A silent connection is replaced. */
 async function silence(server: KubeApiServer, namespace: string): Promise<string> {
   await using gate = await openTcpGate(server.port);
   const kubeconfig = server.writeKubeconfig(namespace, { server: `https://127.0.0.1:${gate.port}` });

@@ -1,4 +1,4 @@
-// soak.ts: what takes too long for a test. `./scripts/soak --help` says how; exit code 0 or 1.
+// soak.ts: checks that take too long for a test. `./scripts/soak --help` describes them; exit code 0 or 1.
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -8,6 +8,8 @@ import { parseDurationMs } from "../src/config/values.ts";
 import { createAddressSwap } from "./lib/stage/address-swap.ts";
 import { eventually } from "./lib/eventually.ts";
 import { type IngressProcess, isAnswering, startIngressProcess } from "./lib/ingress-process.ts";
+import { expectNothingOpen } from "./lib/leaks/nothing-open.ts";
+import { soakLeaks } from "./lib/leaks/soak-leaks.ts";
 import { startProxy } from "./lib/stage/proxy-harness.ts";
 import { createRandom, type Random } from "./lib/stage/random.ts";
 import { openRaw, rawRequest } from "./lib/stage/raw-client.ts";
@@ -17,12 +19,12 @@ import { startUpstreamServer, UPSTREAM_SERVERS } from "./lib/stage/upstream-serv
 const BINARY = process.env["INGRESS_BINARY"] ?? join(import.meta.dir, "../dist/ingress");
 const GIGABYTE = 1024 ** 3;
 const BLOCK = new Uint8Array(1024 * 1024).fill(0x61);
-/** Resident memory while gigabytes pass: what an idle ingress has, about 10 MB a stream, and garbage. */
+/** Bound on resident memory while gigabytes pass: an idle ingress, about 10 MB per stream, and garbage. */
 const TRANSFER_RESIDENT_MAX_BYTES = 400 * 1024 * 1024;
 const STREAMS = 2_000;
-/** Plain requests of which the median is compared. */
+/** Plain requests in the median. */
 const SAMPLES = 200;
-/** A plain request beside the streams may take so many times as long as alone, on a machine that does other things. */
+/** How many times as long a plain request beside the streams may take, on a machine that also does other things. */
 const STREAMS_DELAY_RATIO_MAX = 3;
 
 interface SoakOptions {
@@ -31,10 +33,16 @@ interface SoakOptions {
   readonly gigabytes: number;
 }
 
-/** Gives a line about what was seen; throws when it was wrong. */
+/** Returns a line about the result. Throws if it is wrong. */
 type Case = (options: SoakOptions) => Promise<string>;
 
-const CASES: Readonly<Record<string, Case>> = { transfer, "keep-alive": keepAlive, streams, swap };
+const CASES: Readonly<Record<string, Case>> = {
+  transfer,
+  "keep-alive": keepAlive,
+  streams,
+  swap,
+  leaks: (options) => soakLeaks(BINARY, options),
+};
 
 /** An ingress with one sandbox, `soak`, on 127.0.0.1. */
 async function startStage(): Promise<IngressProcess> {
@@ -60,7 +68,7 @@ async function residentBytes(ingress: IngressProcess): Promise<number> {
   return Number(/VmHWM:\s+(\d+)/.exec(status)?.[1] ?? 0) * 1024;
 }
 
-/** Gigabytes in both directions; every byte arrives, and the ingress holds only a little of it. */
+/** Gigabytes in both directions: every byte arrives, and the ingress holds only a little of it. */
 async function transfer({ gigabytes }: SoakOptions): Promise<string> {
   await using ingress = await startStage();
   const total = gigabytes * GIGABYTE;
@@ -92,6 +100,7 @@ async function transfer({ gigabytes }: SoakOptions): Promise<string> {
   const seen = `${received} bytes down in ${downSeconds.toFixed(1)} s, ${sent} up in ${upSeconds.toFixed(1)} s, at most ${(resident / 2 ** 20).toFixed(0)} MiB resident`;
   if (received !== total || sent !== total) throw new Error(`${seen}: expected ${total} each`);
   if (resident > TRANSFER_RESIDENT_MAX_BYTES) throw new Error(`${seen}: more than bounded`);
+  await expectNothingOpen(ingress);
   return seen;
 }
 
@@ -109,7 +118,7 @@ function endlessBlocks(total: number): ReadableStream<Uint8Array> {
   );
 }
 
-/** POSTs whose pauses lie around the time at which each server closes an idle connection. */
+/** POSTs with pauses around the time at which each server closes an idle connection. */
 async function keepAlive({ random, durationMs }: SoakOptions): Promise<string> {
   await using ingress = await startStage();
   const lines: string[] = [];
@@ -125,6 +134,7 @@ async function keepAlive({ random, durationMs }: SoakOptions): Promise<string> {
       await server.stop();
     }
   }
+  await expectNothingOpen(ingress);
   return lines.join("; ");
 }
 
@@ -136,7 +146,7 @@ async function raceAgainst(
   const deadline = performance.now() + options.durationMs;
   const sent: string[] = [];
   const failed: string[] = [];
-  // Several clients, each with pauses of its own: half a second before the limit to half a second behind it.
+  // Several clients with different pauses, from half a second before the limit to half a second after it.
   const client = async (id: number): Promise<void> => {
     const connection = await openRaw(portOf(ingress));
     for (let n = 0; performance.now() < deadline; n++) {
@@ -160,7 +170,7 @@ async function raceAgainst(
   return line;
 }
 
-/** A plain request takes as long beside thousands of quiet streams as alone. */
+/** A plain request beside thousands of quiet streams takes as long as without them. */
 async function streams(): Promise<string> {
   await using ingress = await startStage();
   using sandbox = Bun.serve({
@@ -200,10 +210,11 @@ async function streams(): Promise<string> {
   if (cut > 0) throw new Error(`${cut} of ${STREAMS} streams were cut`);
   const seen = `${STREAMS} streams: a plain request takes ${(beside / alone).toFixed(2)} times as long, ${perStream.toFixed(1)} KiB a stream`;
   if (beside / alone > STREAMS_DELAY_RATIO_MAX) throw new Error(seen);
+  await expectNothingOpen(ingress);
   return seen;
 }
 
-/** Two sandboxes take turns at two addresses while requests and tunnels are under way: nothing crosses. */
+/** Two sandboxes swap two addresses while requests and tunnels are open: nothing crosses. */
 async function swap({ random, durationMs }: SoakOptions): Promise<string> {
   await using proxy = startProxy();
   await using stage = createAddressSwap(proxy);
@@ -223,6 +234,7 @@ async function swap({ random, durationMs }: SoakOptions): Promise<string> {
   const { good, ended, wrong } = stage.tally;
   const seen = `${swaps} swaps, ${good} answers, ${ended} requests and tunnels ended, ${wrong.length} from the wrong address`;
   if (wrong.length > 0) throw new Error(`${seen}: ${wrong.slice(0, 3).join(", ")}`);
+  await eventually(() => Object.values(proxy.server.counters()).every((count) => count === 0));
   return seen;
 }
 

@@ -1,16 +1,17 @@
 import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
 
 /**
- * What kind of address a text is. Only `global` and `private` can be a pod's; the rest must never be dialled on the
- * word of a custom resource. `reserved`: the metadata server of a cloud, or an IPv6 address that stands for an IPv4 one.
+ * The kind of an address. Only `global` and `private` addresses can be a pod's. The others must never be dialled
+ * because a custom resource says so. `reserved`: a cloud's metadata server, or an IPv6 address that stands for an IPv4
+ * address.
  */
 export type AddressClass = "global" | "private" | "loopback" | "link-local" | "unspecified" | "multicast" | "reserved";
 
 /**
- * The canonical text of an IP address, or undefined where `text` is none.
+ * The canonical text of an IP address, or undefined if `text` is not one.
  *
  * Accepts dotted-decimal IPv4 (no octal, hex or short forms) and RFC 4291 IPv6 without brackets and without a zone.
- * IPv6 comes back in RFC 5952 form; an IPv4-mapped address (RFC 4291 §2.5.5.2) as the IPv4 address that it maps to.
+ * IPv6 is returned in RFC 5952 form, an IPv4-mapped address (RFC 4291 §2.5.5.2) as its IPv4 address.
  */
 export function parseAddress(text: string): string | undefined {
   if (isIPv4(text)) return text;
@@ -19,7 +20,7 @@ export function parseAddress(text: string): string | undefined {
   return mappedIpv4(canonical) ?? canonical;
 }
 
-/** The class of a canonical address (as `parseAddress` gives it). */
+/** The class of a canonical address (from `parseAddress`). */
 export function classifyAddress(address: string): AddressClass {
   const family = isIPv4(address) ? "ipv4" : "ipv6";
   for (const [name, list] of CLASSES) if (list.check(address, family)) return name;
@@ -33,13 +34,13 @@ export function formatUrlHost(address: string): string {
 
 /** A set of address ranges. */
 export interface AddressSet {
-  /** Whether the canonical address lies in one of the ranges; false for a text that is no address. */
+  /** Whether the canonical address is in one of the ranges; false if the text is not an address. */
   has(address: string): boolean;
 }
 
 /**
  * Parses `none`, `private` (loopback, RFC 1918, RFC 6598 and `fc00::/7`), or a comma-separated list of `private`,
- * addresses and CIDR ranges. Throws an Error that names the part that is wrong.
+ * addresses and CIDR ranges. Throws an Error that names the invalid part.
  */
 export function parseAddressSet(text: string): AddressSet {
   const list = new BlockList();
@@ -48,7 +49,7 @@ export function parseAddressSet(text: string): AddressSet {
   return { has: (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6") };
 }
 
-/** As `parseAddressSet`, for addresses and CIDR ranges only: neither `private` nor `none`. */
+/** As `parseAddressSet`, but accepts only addresses and CIDR ranges: neither `private` nor `none`. */
 export function parseAddressRanges(text: string): AddressSet {
   const word = text.split(",").find((part) => /^(?:private|none)$/.test(part.trim()));
   if (word === undefined) return parseAddressSet(text);
@@ -93,8 +94,8 @@ function rangesOf(...ranges: readonly string[]): BlockList {
 
 /**
  * Where clouds serve credentials to a machine, outside the link-local ranges (169.254.169.254 of most clouds,
- * 169.254.170.2 and .23 of AWS, 169.254.42.42 of Scaleway): to whoever reaches them from it. From the clouds' own
- * documents and the data sources of cloud-init.
+ * 169.254.170.2 and .23 of AWS, 169.254.42.42 of Scaleway). Sources: the clouds' documents and the data sources of
+ * cloud-init.
  */
 const CLOUD_METADATA = [
   "100.100.100.200", // Alibaba Cloud, in RFC 6598's range
@@ -109,12 +110,14 @@ const CLOUD_METADATA = [
 ] as const;
 
 /**
- * Behind these any IPv4 address may be, link-local ones too: IPv4-compatible (RFC 4291 §2.5.5.1), IPv4-translated
+ * Ranges that can stand for any IPv4 address, link-local ones too: IPv4-compatible (RFC 4291 §2.5.5.1), IPv4-translated
  * (RFC 2765 §2.1), NAT64 (RFC 6052, RFC 8215), Teredo (RFC 4380 §4), 6to4 (RFC 3056 §2).
  */
 const EMBEDDED_IPV4 = ["::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/48", "2001::/32", "2002::/16"] as const;
 
-/** First match wins. RFC 6890 and the IANA special-purpose registries; 255.255.255.255 is counted as multicast. */
+/**
+ * The first match wins. Sources: RFC 6890 and the IANA special-purpose registries. 255.255.255.255 counts as multicast.
+ */
 const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
   ["loopback", rangesOf("127.0.0.0/8", "::1/128")],
   ["unspecified", rangesOf("0.0.0.0/8", "::/128")],
@@ -124,11 +127,50 @@ const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
   ["private", rangesOf(...PRIVATE_RANGES)],
 ];
 
-/** `::ffff:a.b.c.d` in its RFC 5952 spelling by `URL`, `::ffff:aabb:ccdd`, as dotted decimal. */
+/** Converts `URL`'s RFC 5952 form of a mapped address, `::ffff:aabb:ccdd`, to dotted decimal. */
 function mappedIpv4(canonical: string): string | undefined {
   if (!canonical.startsWith("::ffff:")) return undefined;
   const [high, low, ...rest] = canonical.slice("::ffff:".length).split(":");
   if (high === undefined || low === undefined || rest.length > 0) return undefined;
   const value = Number.parseInt(high, 16) * 0x10000 + Number.parseInt(low, 16);
   return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
+}
+
+/** Groups of an IPv6 address, and how many of them make its /64 and its /48. */
+const IPV6_GROUPS = 8;
+const NETWORK_GROUPS = 4;
+const SITE_GROUPS = 3;
+
+/** Whom limits on a client count against. */
+export interface ClientNetwork {
+  /**
+   * Its IPv4 address, or the /64 of its IPv6 address. One host is given at least a /64 (RFC 6177 §2, RFC 4291 §2.5.4)
+   * and may take a new address in it for each request (RFC 8981). A text that is no address stands for itself.
+   */
+  readonly network: string;
+  /** The /48 of its IPv6 address, the most that one site is given (RFC 6177 §2); undefined for IPv4. */
+  readonly site: string | undefined;
+}
+
+/** @param clientAddress Canonical, as `parseAddress` gives it. */
+export function clientNetworkOf(clientAddress: string): ClientNetwork {
+  if (!clientAddress.includes(":")) return { network: clientAddress, site: undefined };
+  // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
+  const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
+  if (mapped !== undefined) return { network: mapped, site: undefined };
+  const [head = "", tail] = clientAddress.split("::");
+  const groups = splitGroups(head);
+  if (tail !== undefined) {
+    const missing = IPV6_GROUPS - groups.length - splitGroups(tail).length;
+    for (let left = missing; left > 0; left--) groups.push("0");
+    groups.push(...splitGroups(tail));
+  }
+  return {
+    network: `${groups.slice(0, NETWORK_GROUPS).join(":")}::/64`,
+    site: `${groups.slice(0, SITE_GROUPS).join(":")}::/48`,
+  };
+}
+
+function splitGroups(text: string): string[] {
+  return text === "" ? [] : text.split(":");
 }

@@ -1,15 +1,15 @@
-/** A timer that has been set; cancelling one that has fired is harmless. */
+/** A running timer. Cancelling a timer that has fired is harmless. */
 export interface Timer {
   cancel(): void;
 }
 
-/** Time as the program sees it. A seam: tests put a clock of their own here. */
+/** Time as the program sees it. Tests put a fake clock here. */
 export interface Clock {
-  /** Wall-clock time in milliseconds since the epoch; may jump. For time stamps and expiries. */
+  /** Wall-clock time in milliseconds since the epoch; it may jump. For time stamps and expiries. */
   now(): number;
-  /** Milliseconds from an arbitrary start, never backwards. For durations. */
+  /** Milliseconds from an arbitrary start; never goes back. For durations. */
   monotonic(): number;
-  /** Calls `fire` once after `delayMs` (0 means: as soon as the event loop turns). Does not keep the process alive. */
+  /** Calls `fire` once after `delayMs` (0: in the next turn of the event loop). Does not keep the process alive. */
   setTimer(delayMs: number, fire: () => void): Timer;
 }
 
@@ -25,8 +25,8 @@ export const systemClock: Clock = {
 };
 
 /**
- * Resolves after `delayMs`, or as soon as `signal` aborts, whichever comes first; never rejects.
- * The caller looks at `signal.aborted` when the difference matters.
+ * Resolves after `delayMs`, or as soon as `signal` aborts; never rejects. A caller that needs the difference checks
+ * `signal.aborted`.
  */
 export function sleep(clock: Clock, delayMs: number, signal?: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -1,78 +1,73 @@
 import { createAccessChecker } from "./access/checker.ts";
-import { createFailureLimiter } from "./access/failure-limiter.ts";
+import { FailureLimiter } from "./access/failure-limiter.ts";
 import { createAccessKeysSource } from "./access/keys-file.ts";
-import { formatUrlHost } from "./address.ts";
+import { createAdminToken } from "./access/admin-token.ts";
 import { createAdminServer } from "./admin/admin-server.ts";
+import { createDebugPages } from "./admin/debug-pages.ts";
+import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
-import { type Clock, sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, readClusterDomain, resolveMemoryPlan } from "./config/parse-config.ts";
-import { createDescriptors } from "./host/descriptors.ts";
+import { SandboxList } from "./admin/sandbox-list.ts";
+import type { StatusParts } from "./admin/status.ts";
+import { sleep } from "./clock.ts";
+import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
+import { Descriptors } from "./host/descriptors.ts";
+import { createListening, type ListenPlace } from "./host/listening.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
 import { listPlaces, nameFault } from "./process/fault.ts";
 import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
 import { createLogger, type Logger, type ProgramLogger } from "./log/logger.ts";
-import { createMetrics, type ProcessProbe } from "./metrics/metrics.ts";
+import { createMetrics, type MetricsSources, type ProcessProbe } from "./metrics/metrics.ts";
 import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
 import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
-import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
-import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
+import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
 /**
- * What is left after the drain for saying good-bye to Redis, in milliseconds; meanwhile the metrics take at most 2 s for
- * theirs, and then the log 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s;
- * Kubernetes kills after 30.
+ * How long Redis may take to disconnect after the drain, in milliseconds. At the same time the metrics take at most 2
+ * s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s.
+ * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
-/** How many faults are logged: while the process drains, one cause can bring thousands. All of them are counted. */
+/**
+ * Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted.
+ */
 const FAULTS_LOGGED_MAX = 20;
-/** Places of a stack that are logged. */
+/** Maximum number of places of a stack that are logged. */
 const FAULT_PLACES_MAX = 10;
-/** Said by the system where its kernel has no IPv6 (`ipv6.disable=1`), or no interface that has it. */
-const NO_IPV6 = /EAFNOSUPPORT|EADDRNOTAVAIL/;
-const ANY_IPV4 = "0.0.0.0";
-
-/** Where the world is touched; tests put their own here. */
-export interface IngressSeams {
-  readonly clock: Clock;
+/** The program's access to the world. Tests replace it. */
+export interface IngressSeams extends SourceSeams {
   readonly process: ProcessProbe;
-  /**
-   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses at which no sandbox is.
-   */
-  readonly environment: Readonly<Record<string, string | undefined>>;
-  /** The text of `/etc/resolv.conf`. Default: empty. */
-  readonly resolverConfig?: string;
-  /** Part of the request ids of this process; differs between replicas and starts. */
+  /** Part of this process's request ids. Differs between replicas and starts. */
   readonly instance: string;
-  /** Default: this process's, from the system. */
+  /** Default: this process's limit, from the system. */
   readonly memoryLimit?: MemoryLimit;
-  /** Default: what the configuration says, on standard output. */
+  /** Default: standard output, as configured. */
   readonly logger?: ProgramLogger;
-  /** Default: manifests or Kubernetes, as the configuration says. */
+  /** Default: manifests or Kubernetes, as configured. */
   readonly provider?: SandboxProvider;
 }
 
-/** The program: everything between the process edge and the parts. */
+/** The program: all parts together, without the process edge. */
 export interface Ingress {
   /**
-   * Listens and begins to read sandboxes. Rejects when a port cannot be had or a file of secrets is bad; what is open
-   * then stays so, for the process to end. Once `drain` has been called it opens nothing more, and resolves.
+   * Opens the ports and starts reading sandboxes. Rejects if a port is not available or a file of secrets is invalid;
+   * open ports then stay open until the process ends. After a call of `drain` it opens nothing more and resolves.
    */
   start(): Promise<IngressPorts>;
   /**
-   * Ends in order: not ready but serving for the shutdown delay; then accept nothing, let what is open end within the
-   * drain time, cut the rest; flush, and close the admin port last. Idempotent.
+   * Stops in order. First the ingress is not ready but still serves, for the shutdown delay. Then it accepts nothing,
+   * lets open requests end within the drain time, and cuts the rest. Last it flushes, and closes the admin port.
+   * Idempotent.
    */
   drain(): Promise<void>;
   /**
-   * Takes a fault that belongs to no request: counted, logged, and the ingress is not ready any more. To be drained by the
-   * caller, who ends the process.
+   * Records a fault that belongs to no request: counts it, logs it, and makes the ingress not ready. The caller then
+   * drains the ingress and ends the process.
    */
   reportFault(what: string, thrown: unknown): void;
   readonly lifecycle: Lifecycle;
@@ -80,13 +75,13 @@ export interface Ingress {
 }
 
 export interface IngressPorts {
-  /** 0: not opened, since `drain` was called first. */
+  /** 0: not open, because `drain` was called first. */
   readonly port: number;
   /** 0: the admin server is off, or `drain` was called first. */
   readonly adminPort: number;
 }
 
-/** Puts the parts together. Touches neither network nor files before `start`. */
+/** Builds the program. Uses neither network nor files before `start`. */
 export async function createIngress(config: Config, seams: IngressSeams): Promise<Ingress> {
   const { clock } = seams;
   const logger = seams.logger ?? createLogger({ level: config.logLevel, format: config.logFormat, clock });
@@ -101,10 +96,14 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger,
     clock,
   });
-  const failures = createFailureLimiter({
+  const adminToken = createAdminToken({ file: config.adminTokenFile, logger, clock });
+  const failures = new FailureLimiter({
     clock,
     onSandboxExhausted: ({ sandboxUid, untold }) =>
-      logger.warn("signatures of a sandbox are being guessed: new links to it get 429", { uid: sandboxUid, untold }),
+      logger.warn("too many wrong signatures for a sandbox, answering 429 to its new links: somebody may be guessing", {
+        uid: sandboxUid,
+        untold,
+      }),
   });
   const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
   const renew = redis ?? noRenewPublisher;
@@ -122,18 +121,19 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       renew,
       memory: {
         limitBytes: limit.bytes,
-        residentBytes: () => readResidentBytes() ?? seams.process.residentBytes(),
+        residentBytes: () => readResidentBytes(),
         collect: () => seams.process.collectGarbage(),
       },
-      names: { lookup: createDnsLookup(endpoints), judge: endpoints.judge, logger },
+      names: { lookup: createDnsLookup({ ...endpoints, clock }), judge: endpoints.judge, logger },
       connectionState: (address, port) => tcp.stateOf(address, port),
+      openConnections: (address, port) => tcp.openTo(address, port),
       instance: seams.instance,
     },
   );
-  const descriptors = createDescriptors({ clock, logger });
-  descriptors.onLook((pressure) => proxy.relieve(pressure));
+  const descriptors = new Descriptors({ clock, logger });
+  descriptors.onCount((pressure) => proxy.relieve(pressure));
   let faults = 0;
-  metrics.observe({
+  const sources: MetricsSources = {
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
@@ -146,7 +146,34 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     },
     accessFailures: () => failures.stats(),
     ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+  };
+  metrics.observe(sources);
+  const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];
+  let syncedAtMs: number | undefined;
+  const sandboxes = new SandboxList({
+    provider,
+    providerType: config.providerType,
+    clock,
+    trafficOf: (record) => proxy.inspection.trafficOf(record),
+    syncedAtMs: () => syncedAtMs,
   });
+  const status: StatusParts = {
+    about: {
+      version: buildInfo.version,
+      commit: buildInfo.commit,
+      instance: seams.instance,
+      mode: config.mode,
+      provider: config.providerType,
+      startedAtMs: clock.now(),
+    },
+    now: () => clock.now(),
+    phase: () => lifecycle.phase,
+    checks,
+    activity: () => metrics.activity(),
+    inFlight: () => proxy.inFlight(),
+    residentBytes: () => readResidentBytes(),
+    sources,
+  };
   const admin =
     config.adminPort === 0
       ? undefined
@@ -154,7 +181,9 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           host: config.adminHost,
           port: config.adminPort,
           metrics,
-          checks: () => [...readinessChecks(lifecycle, provider), faultCheck(faults)],
+          checks,
+          gate: createAdminGate({ token: adminToken, clock, logger }),
+          debugPages: createDebugPages({ clock, status, sandboxes, proxy: proxy.inspection }),
           logger,
         });
 
@@ -166,17 +195,18 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
-    // The admin port first and last: it tells what the rest is doing.
-    const listen = createListening(config, logger);
-    const adminPort = (await listen("admin", async (host) => await admin?.start(host)))?.port ?? 0;
+    await adminToken.start();
+    // The admin port opens first and closes last, because it reports on the rest.
+    const listen = createListening(logger);
+    const adminPort = (await listen(adminPlace(config), async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
     await renew.start();
     if (isDraining()) return { port: 0, adminPort };
-    const port = await listen("traffic", (host) => proxy.start(host));
+    const port = await listen(trafficPlace(config), (host) => proxy.start(host));
     descriptors.start();
     logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
     await provider.start();
-    void announceSync(provider, lifecycle, logger);
+    void announceSync(provider, lifecycle, logger).then(() => (syncedAtMs = clock.now()));
     return { port, adminPort };
   };
 
@@ -187,6 +217,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await proxy.drain(config.drainTimeoutMs);
     descriptors.stop();
     keys.stop();
+    adminToken.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
     lifecycle.advance("stopped");
     logger.info("stopped");
@@ -199,7 +230,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     reportFault(what, thrown) {
       faults += 1;
       if (faults > FAULTS_LOGGED_MAX) return;
-      // Not the message: it can hold what a client sent.
+      // Not the message: it may contain a client's data.
       logger.error(what, { error: nameFault(thrown), at: listPlaces(thrown, FAULT_PLACES_MAX).join(" ") });
     },
     drain: () => {
@@ -211,88 +242,12 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   };
 }
 
-/**
- * Opens ports. Whatever the system says when that fails, the error names the flags that chose the address. An address that
- * nobody chose, `::`, gives way to `0.0.0.0` where the kernel has no IPv6; that is said once.
- */
-function createListening(config: Config, logger: Logger) {
-  let hasWarned = false;
-  const flagsOf = {
-    admin: { host: config.adminHost, isDefault: config.isDefaultAdminHost, port: config.adminPort },
-    traffic: { host: config.host, isDefault: config.isDefaultHost, port: config.port },
-  };
-  return async <T>(which: "admin" | "traffic", open: (host: string) => T | Promise<T>): Promise<T> => {
-    const { host, isDefault, port } = flagsOf[which];
-    const flags = which === "admin" ? "--admin-host, --admin-port" : "--host, --port";
-    const attempt = async (address: string): Promise<T> => {
-      try {
-        return await open(address);
-      } catch (error) {
-        const place = `${formatUrlHost(address)}:${port}`;
-        throw new Error(`Cannot listen on ${place} (${flags}): ${messageOf(error)}`, { cause: error });
-      }
-    };
-    try {
-      return await attempt(host);
-    } catch (error) {
-      if (!isDefault || !NO_IPV6.test(messageOf(error))) throw error;
-      const listening = await attempt(ANY_IPV4);
-      if (!hasWarned) logger.warn(`no IPv6 here: listening on ${ANY_IPV4}, every IPv4 address, instead of ::`);
-      hasWarned = true;
-      return listening;
-    }
-  };
+function adminPlace({ adminHost: host, isDefaultAdminHost: isDefault, adminPort: port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--admin-host, --admin-port" };
 }
 
-/** With the system's code, which not every message repeats. */
-function messageOf(error: unknown): string {
-  if (!(error instanceof Error)) return String(error);
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
-  return error.message.includes(code) ? error.message : `${error.message} (${code})`;
-}
-
-function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: IngressSeams): EndpointRules {
-  return createEndpointRules({
-    clock,
-    environment,
-    clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
-    allowLoopback: config.allowLoopbackEndpoints,
-    ranges: config.endpointRanges,
-    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
-    ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
-  });
-}
-
-const NO_ADDRESSES: ReadonlySet<string> = new Set();
-
-async function createProvider(
-  config: Config,
-  parts: Pick<IngressSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
-): Promise<SandboxProvider> {
-  const { providerType, namespaces } = config;
-  const { clock, logger, environment, endpoints } = parts;
-  if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
-  }
-  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
-    import("./kube/client.ts"),
-    import("./sandbox/kubernetes/provider.ts"),
-  ]);
-  const { allNamespaces } = config;
-  const client = createKubeClient(
-    { kubeconfig: config.kubeconfig, environment },
-    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
-  );
-  return createKubernetesProvider({
-    client,
-    providerType,
-    namespaces,
-    allNamespaces,
-    endpoints,
-    logger,
-    clock,
-  });
+function trafficPlace({ host, isDefaultHost: isDefault, port }: Config): ListenPlace {
+  return { host, isDefault, port, flags: "--host, --port" };
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {
@@ -317,14 +272,14 @@ function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): reado
 
 function faultCheck(faults: number): HealthCheck {
   const ok = faults === 0;
-  return { name: "no-internal-fault", ok, detail: ok ? "" : "a bug was hit, the process is about to end" };
+  return { name: "no-internal-fault", ok, detail: ok ? "" : "an internal fault occurred, the process is about to end" };
 }
 
-/** Milliseconds between two looks at a provider that is not synced; it logs its own faults. */
-const SYNC_LOOK_MS = 60_000;
+/** Milliseconds between two checks of a provider that is not synced. The provider logs its own faults. */
+const SYNC_CHECK_MS = 60_000;
 
 async function announceSync(provider: SandboxProvider, lifecycle: Lifecycle, logger: Logger): Promise<void> {
-  while (!(await provider.whenSynced(SYNC_LOOK_MS))) {
+  while (!(await provider.whenSynced(SYNC_CHECK_MS))) {
     if (lifecycle.phase !== "starting") return;
   }
   const { ready, notReady, ambiguous } = provider.counts();

@@ -1,15 +1,17 @@
 /**
- * Where the program is in its life. `starting`: not ready, may serve. `ready`: send traffic. `draining`: not ready any more, what
- * is open ends. `stopped`: nothing is left to do.
+ * The program's phase. `starting`: not ready, may serve. `ready`: gets traffic. `draining`: not ready any more; open
+ * requests end. `stopped`: finished.
  */
 export type LifecyclePhase = "starting" | "ready" | "draining" | "stopped";
 
-/** A latch: phases follow each other in order, may be skipped, and never come back. */
+/** A latch: phases follow each other in order. They may be skipped, and never come back. */
 export interface Lifecycle {
   readonly phase: LifecyclePhase;
-  /** Goes to a later phase and tells the listeners; false, and nothing happens, where the program is there already or beyond. */
+  /** Enters a later phase and calls the listeners. Returns false and does nothing if the phase is already reached. */
   advance(to: LifecyclePhase): boolean;
-  /** Registers a listener for the program's life; it is called after the change, in the order of registration. */
+  /**
+   * Registers a listener for the program's life. Listeners are called after the change, in the order of registration.
+   */
   onChange(listener: (phase: LifecyclePhase) => void): void;
 }
 

@@ -1,15 +1,16 @@
-// The process edge: the only file that touches `process`. What it needs before anything else is loaded stands first.
+// The process edge: the only file that uses `process`. Signal handling comes before all other imports.
 import { replaceProcess } from "./process/replace-process.ts";
 import { planRestart, RESTART_MARKER } from "./process/runtime-settings.ts";
 import { setSignalMask } from "./process/signal-mask.ts";
 import { StopSignals } from "./process/stop-signals.ts";
+import { messageOf } from "./values.ts";
 
 /** Exit codes: 0 clean, 1 failure, 2 usage. */
 type ExitCode = 0 | 1 | 2;
 
 /**
- * As process 1 of a container, SIGTERM is ignored until somebody handles it: so before anything that takes time.
- * A second signal ends the program at once.
+ * As process 1 of a container, the program ignores SIGTERM until it has a handler, so handlers come before any slow
+ * work. A second signal ends the program at once.
  */
 let onStopSignal: () => void = () => process.exit(0);
 const stopSignals = new StopSignals();
@@ -22,10 +23,10 @@ for (const signal of ["SIGTERM", "SIGINT"] as const) {
 }
 const isRestarted = process.env[RESTART_MARKER] !== undefined;
 delete process.env[RESTART_MARKER];
-// What was sent while the program started itself again comes now.
+// Signals that arrived during the restart are delivered now.
 if (isRestarted) setSignalMask("release");
 
-/** Turns of the event loop after which the handler of a signal that has come has been called. */
+/** Turns of the event loop after which the handler of a received signal has run. */
 const SIGNAL_TURNS = 2;
 
 await main();
@@ -73,7 +74,7 @@ async function runIngress(config: import("./config/parse-config.ts").Config): Pr
   const stop = () => void ingress.drain().then(stopped.resolve, stopped.reject);
   onStopSignal = stop;
   let exitCode: ExitCode = 0;
-  // It belongs to no request, so nobody knows what is still right: what is open ends in order, and another process begins.
+  // The fault belongs to no request, so any state may be wrong. Open requests end in order, and a new process starts.
   const onFault = (what: string, thrown: unknown) => {
     exitCode = 1;
     ingress.reportFault(what, thrown);
@@ -83,23 +84,28 @@ async function runIngress(config: import("./config/parse-config.ts").Config): Pr
   process.on("unhandledRejection", (error) => onFault("unhandled rejection", error));
 
   try {
-    // A drain that is over ends the program even where the start hangs, on a file system that does not answer say.
+    // The end of a drain ends the program even if the start hangs, for example on a file system that does not answer.
     await Promise.race([ingress.start().then(() => stopped.promise), stopped.promise]);
   } catch (error) {
-    logger.error("cannot go on", { error: error instanceof Error ? error.message : String(error) });
+    logger.error("cannot start", { error: messageOf(error) });
     await logger.flush();
     return finish(1);
   }
   return finish(exitCode);
 }
 
-/** Empty where there is no such file: names are then those of an ordinary cluster. */
+/** Empty if the file is missing. The names are then those of an ordinary cluster. */
 async function readResolverConfig(): Promise<string> {
   const { readFile } = await import("node:fs/promises");
   return readFile("/etc/resolv.conf", "utf8").catch(() => "");
 }
 
-async function runCommand(name: "sign" | "verify", args: readonly string[]): Promise<void> {
+async function runCommand(
+  name: import("./config/parse-config.ts").CommandName,
+  args: readonly string[],
+): Promise<void> {
+  if (name === "explain" || name === "sandboxes") return runLookCommand(name, args);
+  if (name === "doctor") return runDoctor(args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -110,15 +116,45 @@ async function runCommand(name: "sign" | "verify", args: readonly string[]): Pro
   return finish(result.exitCode, result);
 }
 
-/** Starts the program again, once, where the environment is not what the runtime needs; see `planRestart`. */
+async function runLookCommand(name: "explain" | "sandboxes", args: readonly string[]): Promise<void> {
+  const [{ runExplainCommand }, { runSandboxesCommand }, { systemClock }, { readFileSync }] = await Promise.all([
+    import("./commands/explain-command.ts"),
+    import("./commands/sandboxes-command.ts"),
+    import("./clock.ts"),
+    import("node:fs"),
+  ]);
+  const run = name === "explain" ? runExplainCommand : runSandboxesCommand;
+  const result = await run(args, {
+    readFile: (path) => readFileSync(path, "utf8"),
+    nowMs: Date.now(),
+    clock: systemClock,
+    environment: process.env,
+    resolverConfig: await readResolverConfig(),
+  });
+  return finish(result.exitCode, result);
+}
+
+async function runDoctor(args: readonly string[]): Promise<void> {
+  const [{ runDoctorCommand }, { examineHere }] = await Promise.all([
+    import("./commands/doctor-command.ts"),
+    import("./doctor/here.ts"),
+  ]);
+  const environment = process.env;
+  // Interrupted is not "all fine".
+  onStopSignal = () => process.exit(1);
+  const result = await runDoctorCommand(args, { environment, examine: (config) => examineHere(config, environment) });
+  return finish(result.exitCode, result);
+}
+
+/** Starts the program again, once, if the runtime needs another environment; see `planRestart`. */
 async function restartWithRuntimeSettings(args: readonly string[], maxHeaderBytes: number): Promise<void> {
   const plan = planRestart(process.env, { maxHeaderBytes, isRestarted });
-  if (plan.kind === "go-on") return;
+  if (plan.kind === "continue") return;
   if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
   const script = isCompiled() ? [] : [Bun.main];
   const argv = [process.argv0, ...script, ...args];
   setSignalMask("hold");
-  // What came before is handled first: its handler is called when the event loop turns, and ends the program.
+  // Handle earlier signals first: their handlers run when the event loop turns, and end the program.
   for (let turn = 0; turn < SIGNAL_TURNS; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
   replaceProcess({ path: process.execPath, argv, env: plan.env });
   setSignalMask("release");
@@ -127,13 +163,13 @@ async function restartWithRuntimeSettings(args: readonly string[], maxHeaderByte
   try {
     execve(process.execPath, argv, plan.env);
   } catch (error) {
-    warnAboutSettings(error instanceof Error ? error.message : String(error));
+    warnAboutSettings(messageOf(error));
   }
 }
 
 function warnAboutSettings(reason: string): void {
   process.stderr.write(
-    `Cannot set the runtime's limits (${reason}): at most 256 requests at a time may be forwarded.\n`,
+    `Cannot set the runtime's limits (${reason}): the ingress forwards at most 256 requests at a time.\n`,
   );
 }
 
@@ -142,7 +178,7 @@ function readArguments(): readonly string[] {
   return process.argv.slice(2);
 }
 
-/** A compiled program finds its own files in a file system of Bun's. */
+/** A compiled program finds its own files in Bun's virtual file system. */
 function isCompiled(): boolean {
   return Bun.main.startsWith("/$bunfs/");
 }
@@ -156,7 +192,7 @@ async function finish(
   process.exit(code);
 }
 
-/** Not `Bun.write`, which truncates a file that standard output was redirected to when there is nothing to write. */
+/** Not `Bun.write`: with nothing to write, it truncates a file that standard output is redirected to. */
 function writeWhole(stream: NodeJS.WriteStream, text: string | undefined): Promise<void> {
   if (text === undefined || text === "") return Promise.resolve();
   return new Promise((resolve) => stream.write(text, () => resolve()));

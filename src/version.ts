@@ -1,18 +1,21 @@
-/** Where a binary comes from; `scripts/build` defines the values, a run from source has the fallbacks. */
+/** Where a binary comes from. `scripts/build` defines the values; a run from source has the fallbacks. */
 export interface BuildInfo {
   /** The release, as in package.json or the tag; `dev` from source. */
   readonly version: string;
-  /** Abbreviated commit, with `-dirty` when the tree had changes; `unknown` from source or without git. */
+  /** Abbreviated commit, with `-dirty` if the tree had changes; `unknown` from source or without git. */
   readonly commit: string;
-  /** ISO 8601, UTC; SOURCE_DATE_EPOCH when it was set at build time; `unknown` from source. */
+  /** ISO 8601, UTC; SOURCE_DATE_EPOCH if set at build time; `unknown` from source. */
   readonly buildTime: string;
-  /** The Bun that is compiled in. */
+  /** The version of Bun that is compiled in. */
   readonly bunVersion: string;
-  /** `<os>-<architecture>` as container platforms are named (`linux-amd64`); `unknown` from source. */
+  /** `<os>-<architecture>` as in container platforms (`linux-amd64`); `unknown` from source. */
   readonly platform: string;
 }
 
-// Replaced by the bundler's `define`; `typeof` keeps a run from source, where they do not exist, from throwing.
+/** The address of OpenSandbox, the project that the ingress belongs to. package.json has the same one. */
+export const PROJECT_URL = "https://github.com/alibaba/OpenSandbox";
+
+// The bundler's `define` replaces these. They do not exist in a run from source; `typeof` does not throw then.
 declare const INGRESS_BUILD_VERSION: string | undefined;
 declare const INGRESS_BUILD_COMMIT: string | undefined;
 declare const INGRESS_BUILD_TIME: string | undefined;
@@ -28,7 +31,9 @@ export const buildInfo: BuildInfo = Object.freeze({
   platform: typeof INGRESS_BUILD_PLATFORM === "string" ? INGRESS_BUILD_PLATFORM : "unknown",
 });
 
-/** One line for `--version` and the log: `0.1.0 (commit 1a2b3c4, built 2026-01-01T00:00:00Z, bun 1.4.5, linux-amd64)`. */
+/**
+ * One line for `--version` and the log: `0.1.0 (commit 1a2b3c4, built 2026-01-01T00:00:00Z, bun 1.4.5, linux-amd64)`.
+ */
 export function formatBuildInfo(info: BuildInfo = buildInfo): string {
   return `${info.version} (commit ${info.commit}, built ${info.buildTime}, bun ${info.bunVersion}, ${info.platform})`;
 }

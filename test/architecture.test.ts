@@ -20,6 +20,8 @@ interface RoomRule {
  */
 const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
+  values: { uses: [] },
+  duration: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -27,49 +29,59 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   lifecycle: { uses: [] },
   process: { uses: [] },
   log: { uses: ["clock"] },
-  host: { uses: ["address"], types: ["clock", "log"] },
-  files: { uses: ["clock"], types: ["log"] },
+  host: { uses: ["address", "values"], types: ["clock", "log"] },
+  files: { uses: ["clock", "values"], types: ["log"] },
 
   // Pure: text and headers in, values out. Only access/keys-file.ts reads a file.
-  route: { uses: ["errors"] },
-  access: { uses: ["errors", "route", "address", "files"], types: ["clock", "log"] },
+  route: { uses: ["errors", "values"] },
+  access: { uses: ["errors", "route", "address", "files", "values"], types: ["clock", "log"] },
 
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
-  kube: { uses: ["clock"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube"] },
-  renew: { uses: ["clock"], types: ["log", "sandbox"] },
+  kube: { uses: ["clock", "values"], types: ["log"] },
+  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
+  renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
-  admin: { uses: ["address"], types: ["log"] },
+  admin: { uses: ["access", "address", "clock", "proxy", "sandbox"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
-  config: { uses: ["address", "access", "log", "renew"], types: ["host", "metrics", "proxy", "route", "sandbox"] },
-  commands: { uses: ["access", "config", "route"] },
+  config: {
+    uses: ["address", "access", "duration", "log", "renew", "values"],
+    types: ["host", "metrics", "proxy", "route", "sandbox"],
+  },
+  source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
+  look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
+  doctor: {
+    uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
+  },
+  commands: {
+    uses: ["access", "admin", "config", "log", "look", "proxy", "route", "values"],
+    types: ["doctor", "source"],
+  },
 
   // The whole.
   ingress: {
     uses: [
       "access",
-      "address",
       "admin",
       "clock",
       "config",
       "host",
-      "kube",
       "lifecycle",
       "log",
       "metrics",
       "process",
       "proxy",
       "renew",
-      "sandbox",
+      "source",
       "version",
     ],
+    types: ["sandbox"],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "process", "version"] },
+  main: { uses: ["clock", "commands", "config", "doctor", "ingress", "process", "version", "values"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */
@@ -161,7 +173,7 @@ describe("src", () => {
     expect(broken).toEqual([]);
   });
 
-  test("rooms: each uses only rooms that stand before it, of whose types it knows, too", () => {
+  test("rooms: each uses only rooms before it in the table, also for types", () => {
     const order = Object.keys(ROOMS);
     const upwards = Object.entries(ROOMS).flatMap(([room, { uses, types = [] }]) =>
       [...uses, ...types]
@@ -171,12 +183,22 @@ describe("src", () => {
     expect(upwards).toEqual([]);
   });
 
+  test("rooms: docs/architecture.md shows this table", () => {
+    const text = readFileSync(join(SRC, "../docs/architecture.md"), "utf8").replaceAll(/\n {2}/g, " ");
+    const shown = /<!-- rooms -->\n([\s\S]*)<!-- \/rooms -->/.exec(text)?.[1]?.trim().split("\n");
+    const rows = Object.entries(ROOMS).map(([room, { uses, types = [] }]) => {
+      const ofTypes = types.length === 0 ? "" : `; types of ${types.join(", ")}`;
+      return `- \`${room}\`: uses ${uses.join(", ") || "nothing"}${ofTypes}.`;
+    });
+    expect(shown).toEqual(rows);
+  });
+
   test("rooms: no file stands beside a folder of its name", () => {
     const folders = new Set(files.map((file) => dirname(file)));
     expect(files.filter((file) => folders.has(file.slice(0, -".ts".length)))).toEqual([]);
   });
 
-  test("imports: there is no cycle, of types either", () => {
+  test("imports: there is no cycle, not even of types", () => {
     const next = new Map(files.map((file) => [file, imports.filter((i) => i.from === file && isOwn(i.to))]));
     const done = new Set<string>();
     const visit = (file: string, path: readonly string[]): void => {

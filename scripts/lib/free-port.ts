@@ -1,17 +1,18 @@
 import { readFileSync } from "node:fs";
 
 const LOOPBACK = "127.0.0.1";
-/** Below it are ports of well-known services. */
+/** Lower ports belong to well-known services. */
 const FIRST_PORT = 10_000;
-/** Where Linux begins by default to hand out ports to outgoing connections. */
+/** The first port that Linux gives to outgoing connections by default. */
 const FIRST_OUTGOING_PORT = 32_768;
-/** Fewer ports than these are not worth a choice. */
+/** A smaller range of ports is not worth a choice. */
 const CHOICE_MIN = 1_000;
 const ATTEMPTS_MAX = 50;
 
 /**
- * A port of 127.0.0.1 that nobody listens on now. It is below those that the kernel gives to outgoing connections, any of
- * which could else take it before a server does, also one that tries to reach just this server while that is away.
+ * Finds a port of 127.0.0.1 that nobody listens on now. It is below the ports that the kernel gives to outgoing
+ * connections. One of those could otherwise take it before a server does, even a connection that tries to reach this
+ * very server.
  */
 export function findFreePort(): number {
   const choice = readFirstOutgoingPort() - FIRST_PORT;

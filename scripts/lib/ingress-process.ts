@@ -8,7 +8,7 @@ export interface IngressProcess extends AsyncDisposable {
   /** Resolves with the exit code, or the signal's name. */
   readonly exited: Promise<number | string>;
   kill(signal: NodeJS.Signals): void;
-  /** Everything it wrote so far, both streams. */
+  /** Its output so far, both streams. */
   readOutput(): string;
 }
 
@@ -19,9 +19,9 @@ export interface IngressProcessOptions {
 }
 
 export interface IngressStartOptions extends IngressProcessOptions {
-  /** The binary is Bun, and this is what it runs. */
+  /** The binary is Bun, and this is the script that it runs. */
   readonly script?: string;
-  /** No flag names an address to listen on; default: 127.0.0.1. */
+  /** Passes no flag with an address to listen on. Default: 127.0.0.1. */
   readonly defaultHosts?: true;
 }
 
@@ -39,8 +39,8 @@ export async function runToEnd(command: readonly string[], options: IngressProce
 }
 
 /**
- * Starts an ingress on free ports and resolves when `/status.ok` answers; disposing of it kills it. Flags come after the ports',
- * so that they win. Throws, with its output, when it ends before it answers.
+ * Starts an ingress on free ports and resolves when `/status.ok` answers. Disposing of it kills it. The given flags
+ * come last, so they override. Throws with its output if it ends before it answers.
  */
 export async function startIngressProcess(
   binary: string,

@@ -1,54 +1,56 @@
 import { findFreePort } from "./free-port.ts";
 
-/** How long a server may take to be ready, in milliseconds: machines that build something else meanwhile are slow. */
+/** How long a server may take to be ready, in milliseconds: machines that also build something else are slow. */
 const START_MAX_MS = 60_000;
-/** Short, since the benchmark measures how long a start takes. */
+/** Short, because the benchmark measures how long a start takes. */
 const POLL_INTERVAL_MS = 2;
-/** A port can be taken between the moment it was found free and the server's start; five times in a row is no chance. */
+/**
+ * A port can be taken after it was found free and before the server starts. That does not happen five times in a row.
+ */
 const ATTEMPTS_MAX = 5;
-/** Before the same port is tried again, in milliseconds: whoever has it may let it go. */
+/** Pause before the same port is tried again, in milliseconds: its owner may release it. */
 const SAME_PORT_PAUSE_MS = 200;
-/** How much of a server's output is kept, in characters: the last of it. */
+/** Maximum number of characters of a server's output that are kept: its end. */
 const OUTPUT_MAX_CHARS = 16 * 1024 * 1024;
-/** What servers say of a port that somebody else has. */
+/** Messages of servers whose port is taken. */
 const PORT_TAKEN = /EADDRINUSE|address (?:is )?already in use|address in use|port \d+ (?:is taken|in use)/i;
 
 export interface ServerProcessOptions {
   /** For error messages. */
   readonly name: string;
-  /** What to run when these are its ports. It may write a configuration file. */
+  /** The command for these ports. It may write a configuration file. */
   readonly command: (ports: readonly number[]) => readonly string[];
-  /** How many ports it gets, free ones; or the ports that it has to have. Default: none. */
+  /** How many free ports it gets, or the ports that it must have. Default: none. */
   readonly ports?: number | readonly number[];
-  /** Whether it serves; asked again and again. A throw means no. */
+  /** Whether it serves. It is called repeatedly; an exception means no. */
   readonly isReady: (server: ServerProcess) => boolean | Promise<boolean>;
   /** Its whole environment. Default: this process's. */
   readonly env?: Readonly<Record<string, string | undefined>>;
   readonly cwd?: string;
-  /** It starts processes of its own: all of them are killed with it. */
+  /** It starts its own processes, which are all killed with it. */
   readonly hasChildren?: true;
   /** In milliseconds. Default: a minute. */
   readonly startMaxMs?: number;
 }
 
-/** A server that runs; disposing of it kills it. */
+/** A running server. Disposing of it kills it. */
 export interface ServerProcess extends AsyncDisposable {
   readonly pid: number;
   readonly ports: readonly number[];
-  /** Resolves when it has ended and all its output is read, with the exit code or the signal's name. */
+  /** Resolves with the exit code or the signal's name, after all its output has been read. */
   readonly exited: Promise<number | string>;
   /** Whether it has ended, by itself or not. */
   hasEnded(): boolean;
   readonly kill: (signal: NodeJS.Signals) => void;
-  /** What it wrote so far, both streams; the last 16 million characters. */
+  /** Its output so far, both streams; the last 16 million characters. */
   readonly readOutput: () => string;
   /** Sends SIGKILL and resolves when it is gone. */
   stop(): Promise<void>;
 }
 
 /**
- * Starts a server and resolves when it is ready. One that ends early makes this throw at once, with its output; where it says
- * that a port is taken, it is started again with other ports, or with the same if these were given.
+ * Starts a server and resolves when it is ready. Throws at once, with its output, if it ends early. If it reports that
+ * a port is taken, it is started again with other ports, or with the same ones if they were given.
  */
 export async function startServerProcess(options: ServerProcessOptions): Promise<ServerProcess> {
   const { ports = 0 } = options;
@@ -79,7 +81,7 @@ async function waitUntilReady(server: ServerProcess, options: ServerProcessOptio
     } catch (error) {
       lastFault = error;
     }
-    // Asked last: whoever has answered may be another server, which has the port that this one wanted.
+    // Checked last: the answer may come from another server that has the wanted port.
     if (server.hasEnded()) throw new Error(`it ended early: ${await server.exited}`, { cause: lastFault });
     if (ready) return;
     if (performance.now() > deadline)

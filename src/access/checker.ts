@@ -9,23 +9,24 @@ import { isExpired, keyIdOf, verifySignature } from "./signature.ts";
 import { type Link, VerifiedLinks } from "./verified-links.ts";
 
 export interface AccessCheckerOptions {
-  /** The keys of the moment; undefined where none are configured. Asked at each check, so that keys can rotate. */
+  /** The current keys; undefined if none are configured. Read at each check, so that keys can rotate. */
   readonly keys: () => AccessKeys | undefined;
   readonly failures: FailureLimiter;
   /** Only its monotonic time is used. */
   readonly clock: Clock;
-  /** `--end-at-expiry`. Default: false, what a signed route admitted goes on after its expiry. */
+  /** `--end-at-expiry`. Default: false; an open connection may continue after its signed route expires. */
   readonly endAtExpiry?: boolean;
-  /** Default: one of its own, with the default limits. */
+  /** Default: a new store with the default limits. */
   readonly links?: VerifiedLinks;
 }
 
 /**
- * Creates the checker of the access table (contract §3, OSEP-0011).
+ * Creates the checker of the access table (docs/contract.md §3,
+ * [OSEP-0011](https://github.com/alibaba/OpenSandbox/blob/main/oseps/0011-secure-access-endpoint.md)).
  *
- * Only the signature is guarded by the limiter, since it has 32 bits only: a token is as long as its maker wants, and
- * a client that shows the right one must get through whatever was tried before. A link that has verified before gets
- * through as well. An expired route is refused before it is compared, so it cannot be a guess and does not count as one.
+ * The limiter guards only signatures, because they have only 32 bits. A token is as long as its maker wants, and a
+ * client with the right token must always pass. A link that has verified before passes, too. An expired route is
+ * refused before its signature is compared, so it cannot be a guess and does not count as one.
  */
 export function createAccessChecker(options: AccessCheckerOptions): AccessChecker {
   return new TableChecker(options);
@@ -40,7 +41,7 @@ class TableChecker implements AccessChecker {
   readonly #links: VerifiedLinks;
   readonly #digester = createSecretDigester();
   #keys: AccessKeys | undefined;
-  /** Of `#keys`, by key id. */
+  /** The digests of `#keys`, by key id. */
   #keyDigests: ReadonlyMap<string, SecretDigest> = new Map();
 
   constructor(options: AccessCheckerOptions) {
@@ -93,7 +94,7 @@ class TableChecker implements AccessChecker {
     throw new IngressError("signature_invalid");
   }
 
-  /** The keys of the moment. What was verified with a key that is gone is forgotten. */
+  /** Returns the current keys. Forgets what was verified with keys that are gone. */
   #takeKeys(): AccessKeys | undefined {
     const keys = this.#options.keys();
     if (keys === this.#keys) return keys;
@@ -111,8 +112,8 @@ class TableChecker implements AccessChecker {
 }
 
 /**
- * The path to forward for a client that showed the token: what looks signed in the URI form is a credential, and goes,
- * only if it verifies (contract §2). Nothing is at stake here, so failures are not counted.
+ * The path to forward for a client that showed the token. In the URI form, a part that looks signed is removed only if
+ * it verifies (docs/contract.md §2). The client already has access, so failures are not counted.
  */
 function settlePath(route: Route, now: { readonly keys: AccessKeys | undefined; readonly nowMs: number }): string {
   if (route.path === route.signedPath || now.keys === undefined || !isSigned(route)) return route.path;

@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 
-/** Groups into which the buckets of a table are sorted by the time at which they are empty: a full bucket passes all of them. */
+/** Groups of a table's buckets, sorted by the time at which they are empty. A full bucket passes through all groups. */
 const SLOTS_PER_BUCKET = 64;
 
 export interface LeakyBucketsOptions {
@@ -8,25 +8,25 @@ export interface LeakyBucketsOptions {
   readonly clock: Clock;
   /** Drops that fill an empty bucket. At least 1. */
   readonly burst: number;
-  /** Milliseconds after which one drop has leaked. At least 1. */
+  /** Milliseconds in which one drop leaks. At least 1. */
   readonly leakMs: number;
-  /** Buckets remembered. At least 1. */
+  /** Maximum number of buckets remembered. At least 1. */
   readonly maxBuckets: number;
 }
 
 /**
- * A leaky bucket for each key, in bounded memory: each is kept as the time at which it will have leaked empty.
+ * A leaky bucket for each key, in bounded memory. A bucket is stored as the time at which it will be empty.
  *
- * When the table is full, a bucket of those that are closest to empty makes room. So no bucket is full of what others
- * did, a new drop always counts, and who wants a bucket forgotten early must bring all others of the table above it.
- * Synchronous; never throws.
+ * When the table is full, one of the buckets closest to empty is removed. So no bucket fills because of other keys, and
+ * a new drop always counts. To remove a given bucket early, an attacker must fill all others above it. Synchronous;
+ * never throws.
  */
 export class LeakyBuckets {
   readonly #options: LeakyBucketsOptions;
   readonly #slotMs: number;
   /** Key → monotonic time at which the bucket is empty. */
   readonly #emptyAtMs = new Map<string, number>();
-  /** The same keys by that time in units of `#slotMs`: at most `SLOTS_PER_BUCKET + 2` slots are in use. */
+  /** The same keys, grouped by that time in units of `#slotMs`. At most `SLOTS_PER_BUCKET + 2` slots are in use. */
   readonly #slots = new Map<number, Set<string>>();
 
   constructor(options: LeakyBucketsOptions) {
@@ -39,13 +39,13 @@ export class LeakyBuckets {
     return this.#emptyAtMs.size;
   }
 
-  /** Whether another drop would overflow the bucket. */
+  /** Whether one more drop would overflow the bucket. */
   isFull(key: string): boolean {
     const emptyAtMs = this.#emptyAtMs.get(key);
     return emptyAtMs !== undefined && this.#isFullAt(emptyAtMs);
   }
 
-  /** Adds a drop; what overflows is lost. */
+  /** Adds a drop. An overflow is lost. */
   add(key: string): void {
     const { clock, burst, leakMs } = this.#options;
     const nowMs = clock.monotonic();
@@ -60,7 +60,7 @@ export class LeakyBuckets {
     else slot.add(key);
   }
 
-  /** How many buckets are full now. Takes a look at each bucket. */
+  /** How many buckets are full now. Inspects each bucket. */
   countFull(): number {
     let count = 0;
     for (const emptyAtMs of this.#emptyAtMs.values()) if (this.#isFullAt(emptyAtMs)) count++;

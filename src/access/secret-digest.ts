@@ -1,17 +1,17 @@
 import { hash, randomBytes, timingSafeEqual } from "node:crypto";
 
-/** Bytes of the salt: enough that a digest, wherever it leaks to, cannot be compared with those of guessed secrets. */
+/** Bytes of the salt: enough that a leaked digest cannot be compared with digests of guessed secrets. */
 const SALT_BYTES = 16;
 
-/** A digest of a secret: stands for it wherever it is to be compared later. */
+/** A digest of a secret. It stands for the secret in later comparisons. */
 export type SecretDigest = Uint8Array;
 
-/** Makes digests that can be compared with each other, and with those of no other digester. */
+/** Makes digests that can be compared only with digests of the same digester. */
 export interface SecretDigester {
   digest(secret: string | Uint8Array): SecretDigest;
 }
 
-/** Creates a digester with a salt of its own: SHA-256 of salt and secret. */
+/** Creates a digester with its own salt: SHA-256 of salt and secret. */
 export function createSecretDigester(): SecretDigester {
   const salt = randomBytes(SALT_BYTES);
   return {
@@ -26,11 +26,11 @@ export function createSecretDigester(): SecretDigester {
 }
 
 /**
- * Whether two digests are equal, in a time that tells nothing of how much of them is.
+ * Whether two digests are equal, in a time that does not depend on how much of them is equal.
  *
- * Digests are equally long whatever the secrets' lengths, so a wrong length takes the path that a wrong character does.
- * Hashing takes longer for longer secrets: for a presented one that is the client's own knowledge, for ours it is the same
- * at every call, whatever is presented.
+ * All digests have the same length, so a wrong length and a wrong character take the same path. Hashing a longer secret
+ * takes longer. For the presented secret this tells the client only what it knows; for the stored secret it is the same
+ * at every call.
  */
 export function isEqualDigest(one: SecretDigest, other: SecretDigest): boolean {
   return timingSafeEqual(one, other);

@@ -4,7 +4,7 @@ import type { AccessKeys } from "./keys.ts";
 
 /** What a signature covers (OSEP-0011). */
 export interface SignedFields {
-  /** As it stands in the route; the host form's is lower-cased. */
+  /** As in the route; lower case in the host form. */
   readonly sandboxId: string;
   /** 1–65535. */
   readonly port: number;
@@ -15,24 +15,24 @@ export interface SignedFields {
 /** How many hex digits of the digest a signature keeps. */
 const SIGNATURE_HEX_LENGTH = 8;
 
-/** Result of checking a signature; expiry is a question of its own (`isExpired`). */
+/** Result of checking a signature. `isExpired` checks the expiry. */
 export type SignatureVerdict = "valid" | "unknown-key" | "mismatch";
 
-/** The id of the key that a signature names: what follows the digits. */
+/** The id of the key that a signature names: the text after the digits. */
 export function keyIdOf(signature: RouteSignature): string {
   return signature.signature.slice(SIGNATURE_HEX_LENGTH);
 }
 
-/** Signs a route with one of the keys. Throws an Error where there is no key of that id. */
+/** Signs a route with one of the keys. Throws an Error if the key is unknown. */
 export function signRoute(keys: AccessKeys, keyId: string, fields: SignedFields): RouteSignature {
   const secret = keys.secretOf(keyId);
-  if (secret === undefined) throw new Error(`Cannot sign a route: there is no key "${keyId}"`);
+  if (secret === undefined) throw new Error(`Cannot sign a route: key "${keyId}" is missing`);
   return { expiresB36: fields.expiresB36, signature: computeDigits(secret, fields) + keyId };
 }
 
 /**
- * Checks the signature of a route against the key that it names. Compares in constant time, and does the same work for
- * a key id that does not exist as for one that does. Does not look at the time. Never throws.
+ * Checks a route's signature with the key that it names. Compares in constant time and does the same work for an
+ * unknown key id. Does not check the expiry. Never throws.
  */
 export function verifySignature(
   keys: AccessKeys,
@@ -44,16 +44,16 @@ export function verifySignature(
   const fields = { sandboxId, port, expiresB36: signature.expiresB36 };
   const presented = Buffer.from(signature.signature, "utf8");
   const expected = Buffer.from(computeDigits(secret ?? keys.decoySecret(), fields) + keyId, "utf8");
-  // A signature's length is no secret, and the parser lets only one length through.
+  // A signature's length is not secret; the parser accepts only one length.
   const isEqual = presented.length === expected.length && timingSafeEqual(presented, expected);
   if (secret === undefined) return "unknown-key";
   return isEqual ? "valid" : "mismatch";
 }
 
 /**
- * Whether a signed route is over: it is valid up to and including the second that it names (contract §3).
+ * Whether a signed route has expired. It is valid up to and including the second that it names (docs/contract.md §3).
  *
- * Exact for every uint64, without BigInt: numbers in base 36 without leading zeros compare by length, then as texts.
+ * Exact for every uint64, without BigInt: base-36 numbers without leading zeros compare by length, then as texts.
  */
 export function isExpired(expiresB36: string, nowMs: number): boolean {
   const now = Math.floor(nowMs / 1000).toString(36);

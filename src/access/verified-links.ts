@@ -1,29 +1,33 @@
 import type { Clock } from "../clock.ts";
 
-/** Links remembered in all: 12 MB of heap when full, 38 MB where each is of a sandbox of its own. */
+/** Maximum number of links remembered in all: 12 MB of heap, or 38 MB if each is of a different sandbox. */
 export const VERIFIED_LINKS_MAX = 65_536;
 
-/** Links remembered of one sandbox; the one that was used longest ago makes room. More ports and expiries than one reader has open. */
+/**
+ * Maximum number of links remembered for one sandbox: more ports and expiries than one reader has open. The one that
+ * was used longest ago makes room.
+ */
 export const VERIFIED_LINKS_PER_SANDBOX_MAX = 256;
 
 /**
- * Milliseconds after which a sandbox whose links nobody used makes room for others, when there is none: sandboxes come
- * and go, and each that went would otherwise keep a place for ever.
+ * Milliseconds without use after which a sandbox's links may make room for others: sandboxes come and go, and each
+ * deleted one would otherwise keep its place for ever.
  */
 export const VERIFIED_IDLE_MS = 24 * 60 * 60 * 1_000;
 
-/** Milliseconds between two notes of a link's use: a link that is used all the time costs one look-up. */
+/** Milliseconds between two updates of a link's last use: a link in constant use costs one look-up. */
 const TOUCH_MS = 60_000;
 
 /**
- * Wrong signatures that are compared with one known link at once while its sandbox or client is throttled, and the
- * milliseconds after which one more is. Who knows id, port, exact expiry and key id of a link that is in use can guess
- * its signature at this rate beside the budgets: one half of 2^32 takes 68 years. Above it the link counts as new.
+ * Wrong signatures that are compared with one known link while its sandbox or client is throttled: the burst, and the
+ * milliseconds until one more is allowed. An attacker who knows the id, port, exact expiry and key id of a link in use
+ * can guess its signature at this rate, beside the budgets: half of 2^32 takes 68 years. Above this rate the link
+ * counts as unknown.
  */
 export const LINK_MISS_BURST = 100;
 export const LINK_MISS_LEAK_MS = 1_000;
 
-/** What a signature signs, and with which key. */
+/** What a signature covers, and the key that made it. */
 export interface Link {
   /** The sandbox's `metadata.uid`. */
   readonly sandboxUid: string;
@@ -49,7 +53,7 @@ interface Known {
   missesGoneAtMs: number;
 }
 
-/** The links of one sandbox, those used longest ago first. */
+/** The links of one sandbox, the least recently used first. */
 interface SandboxLinks {
   readonly uid: string;
   readonly links: Map<string, Known>;
@@ -57,19 +61,19 @@ interface SandboxLinks {
 }
 
 /**
- * Remembers which links have verified, so that their readers get through while others guess. It only says which
- * signatures may be compared: they are then verified like any other, so a place in here is no credential.
+ * Remembers which links have verified, so that their readers pass while others guess. It only says which signatures may
+ * be compared. Each is still verified, so an entry here is not a credential.
  *
- * When there is no room, a sandbox that was not used for `VERIFIED_IDLE_MS` makes some; else one of those with the most
- * links does. So a sandbox with many links takes no place of one with few. Synchronous; never throws.
+ * When there is no room, a sandbox that was not used for `VERIFIED_IDLE_MS` loses a link; else one of the sandboxes
+ * with the most links does. So a sandbox with many links cannot displace one with few. Synchronous; never throws.
  */
 export class VerifiedLinks {
   readonly #clock: Clock;
   readonly #maxLinks: number;
   readonly #maxPerSandbox: number;
-  /** By uid, those used longest ago first. */
+  /** By uid, the least recently used first. */
   readonly #sandboxes = new Map<string, SandboxLinks>();
-  /** The same by how many links they have: at most `maxLinksPerSandbox` sizes. */
+  /** The same, by their number of links: at most `maxLinksPerSandbox` sizes. */
   readonly #bySize = new Map<number, Set<SandboxLinks>>();
   #size = 0;
 
@@ -105,7 +109,7 @@ export class VerifiedLinks {
     return known.missesGoneAtMs - this.#clock.monotonic() <= (LINK_MISS_BURST - 1) * LINK_MISS_LEAK_MS;
   }
 
-  /** Counts a signature that was compared because `mayCompare` said so, and is wrong. */
+  /** Counts a wrong signature that `mayCompare` allowed to be compared. */
   recordMiss(link: Link): void {
     const known = this.#find(link);
     if (known === undefined) return;
@@ -113,7 +117,7 @@ export class VerifiedLinks {
     known.missesGoneAtMs = Math.max(known.missesGoneAtMs, nowMs) + LINK_MISS_LEAK_MS;
   }
 
-  /** Forgets all links of the keys for which `isGone` says so. Takes a look at each link. */
+  /** Forgets all links whose key `isGone` names. Inspects each link. */
   forgetKeys(isGone: (keyId: string) => boolean): void {
     for (const sandbox of this.#sandboxes.values()) {
       for (const [key, { keyId }] of sandbox.links) if (isGone(keyId)) this.#remove(sandbox, key);
@@ -162,7 +166,7 @@ export class VerifiedLinks {
     if (sandbox.links.size === 0) this.#sandboxes.delete(sandbox.uid);
   }
 
-  /** Changes how many links a sandbox has, and keeps the counts true. */
+  /** Changes the number of a sandbox's links and keeps the counts correct. */
   #resize(sandbox: SandboxLinks, change: () => void): void {
     const { links } = sandbox;
     const before = links.size;

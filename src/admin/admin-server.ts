@@ -2,47 +2,51 @@ import type { Server } from "bun";
 
 import { formatUrlHost } from "../address.ts";
 import type { Logger } from "../log/logger.ts";
+import { buildGateRefusal, buildOperatorText, buildText, OPERATOR_HEADERS } from "./admin-answers.ts";
+import type { AdminPage, AdminQuery } from "./admin-page.ts";
+import type { AdminGate } from "./gate.ts";
 import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
 
 /** Seconds without a byte before a connection is closed: longer than the 15 to 60 s between two scrapes or probes. */
 const IDLE_TIMEOUT_SECONDS = 90;
-/** Nothing is ever sent here. */
-const BODY_MAX_BYTES = 1024;
+/** The longest body: a question to `/debug/explain`, which holds a URL and headers of at most 64 KiB by default. */
+export const ADMIN_BODY_MAX_BYTES = 160 * 1024;
 
 /** Prometheus exposition format 0.0.4. */
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
-const TEXT_TYPE = "text/plain; charset=utf-8";
+
+/** All below it is for operators, whether or not there is such a page. */
+const DEBUG_PREFIX = "/debug/";
+/** Here a browser is asked for the token. A page at the root makes it send the token to all others (RFC 7617 §2.2). */
+const LOGIN_PATH = "/login";
 
 export interface AdminServerOptions {
   /** `--admin-host`. */
   readonly host: string;
-  /** `--admin-port`; here 0 takes a free one. */
+  /** `--admin-port`; 0 takes a free port. */
   readonly port: number;
   readonly metrics: { scrape(): Promise<string> };
-  /** What readiness consists of, asked at every probe. */
+  /** The readiness checks, run at every probe. */
   readonly checks: () => readonly HealthCheck[];
+  readonly gate: AdminGate;
+  /** Pages below `/debug/`, which name sandboxes: for whom the gate admits. */
+  readonly debugPages: readonly AdminPage[];
+  /** Further pages for whom the gate admits; one with the path `/` takes the index's place for them. Default: none. */
+  readonly operatorPages?: readonly AdminPage[];
   readonly logger: Logger;
 }
 
-/** The operator's port: probes and metrics, for kubelet and Prometheus. It shows no sandbox by name. */
+/** The operator's port: probes and metrics, for kubelet and Prometheus, and pages that name sandboxes, for operators. */
 export interface AdminServer {
-  /** Listens, on `host` instead of the option's where it is given. Rejects when the address cannot be had. */
+  /** Listens on `host`, by default the option's. Rejects if the address is not available. */
   start(host?: string): Promise<{ readonly port: number }>;
-  /** Stops at once, also what is being answered. Idempotent. */
+  /** Stops at once and cuts open answers. Idempotent. */
   stop(): Promise<void>;
-}
-
-/** One page: a path and what it answers to GET; HEAD is the same without the body. */
-interface AdminPage {
-  readonly path: string;
-  /** For the index. */
-  readonly title: string;
-  readonly answer: (url: URL) => Response | Promise<Response>;
 }
 
 export function createAdminServer(options: AdminServerOptions): AdminServer {
   const { port, logger } = options;
-  const pages = listPages(options);
+  const answer = createAnswer(options);
   let server: Server<undefined> | undefined;
   return {
     start(host = options.host) {
@@ -51,11 +55,11 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
           hostname: host,
           port,
           idleTimeout: IDLE_TIMEOUT_SECONDS,
-          maxRequestBodySize: BODY_MAX_BYTES,
+          maxRequestBodySize: ADMIN_BODY_MAX_BYTES,
           development: false,
-          // Without this a server that is not in development shares its port with whoever else listens there.
+          // The default would share the port with any other process that listens there.
           reusePort: false,
-          fetch: (request) => answer(pages, request),
+          fetch: (request, bun) => answer(request, bun.requestIP(request)?.address ?? ""),
           error(error) {
             logger.error("cannot answer on the admin port", { cause: error.message });
             return buildText("internal error\n", 500);
@@ -73,47 +77,84 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
   };
 }
 
-/** The pages there are. One that shows more than numbers must look at the client's address first. */
-function listPages({ checks, metrics }: AdminServerOptions): readonly AdminPage[] {
-  const pages: readonly AdminPage[] = [
+type Answer = (request: Request, peer: string) => Response | Promise<Response>;
+
+function createAnswer(options: AdminServerOptions): Answer {
+  const { gate, debugPages, operatorPages = [] } = options;
+  const probes = listProbes(options);
+  const index = `OpenSandbox Ingress\n\n${formatIndex(probes)}`;
+  const operatorIndex = `${index}\n${formatIndex(debugPages)}`;
+  const forOperators: readonly AdminPage[] = [
+    ...operatorPages,
+    ...debugPages,
+    { path: "/", title: "this page", method: "GET", answer: () => buildOperatorText(operatorIndex) },
+  ];
+  const forAll: readonly AdminPage[] = [
+    ...probes,
+    { path: "/", title: "this page", method: "GET", answer: () => buildText(index, 200) },
+  ];
+  return (request, peer) => {
+    // Relative without a Host header (HTTP/1.0); no URL at all with an odd one.
+    const url = URL.parse(request.url, "http://admin");
+    if (url === null) return buildText("invalid request\n", 400);
+    const query: AdminQuery = { request, url, peer };
+    const { pathname } = url;
+    const probe = probes.find(({ path }) => path === pathname);
+    if (probe !== undefined) return answerPage(probe, query);
+    const verdict = gate.judge(request, peer);
+    const page = forOperators.find(({ path }) => path === pathname);
+    if (pathname === LOGIN_PATH && gate.hasToken) {
+      if (verdict.kind === "refused") return buildGateRefusal(verdict);
+      return new Response(null, { status: 303, headers: { ...OPERATOR_HEADERS, Location: "/" } });
+    }
+    if (verdict.kind === "admitted" && page !== undefined) return answerPage(page, query);
+    if (verdict.kind === "refused") {
+      const open = forAll.find(({ path }) => path === pathname);
+      if (open !== undefined) return answerPage(open, query);
+      if (page !== undefined || pathname.startsWith(DEBUG_PREFIX)) return buildGateRefusal(verdict);
+    }
+    return buildText("not found\n", 404);
+  };
+}
+
+function answerPage(page: AdminPage, query: AdminQuery): Response | Promise<Response> {
+  const { method } = query.request;
+  if (method === page.method || (method === "HEAD" && page.method === "GET")) return page.answer(query);
+  const refusal = buildText("method not allowed\n", 405);
+  refusal.headers.set("Allow", page.method === "GET" ? "GET, HEAD" : page.method); // RFC 9110 §15.5.6
+  return refusal;
+}
+
+/** The pages that everybody sees. They show no sandbox by name. */
+function listProbes({ checks, metrics }: AdminServerOptions): readonly AdminPage[] {
+  return [
     {
       path: "/livez",
       title: "the process runs",
-      answer: (url) => buildHealth("livez", [{ name: "ping", ok: true, detail: "" }], url),
+      method: "GET",
+      answer: ({ url }) => buildHealth("livez", [{ name: "ping", ok: true, detail: "" }], url),
     },
     {
       path: "/readyz",
       title: "send traffic; ?verbose names the checks",
-      answer: (url) => buildHealth("readyz", checks(), url),
+      method: "GET",
+      answer: ({ url }) => buildHealth("readyz", checks(), url),
     },
     {
       path: "/metrics",
       title: "for Prometheus",
+      method: "GET",
       answer: async () => buildText(await metrics.scrape(), 200, METRICS_TYPE),
     },
   ];
-  const index = `OpenSandbox Ingress\n\n${pages.map(({ path, title }) => `${path.padEnd(10)}${title}`).join("\n")}\n`;
-  return [...pages, { path: "/", title: "this page", answer: () => buildText(index, 200) }];
 }
 
-function answer(pages: readonly AdminPage[], request: Request): Response | Promise<Response> {
-  // Relative without a Host header (HTTP/1.0); no URL at all with an odd one.
-  const url = URL.parse(request.url, "http://admin");
-  if (url === null) return buildText("invalid request\n", 400);
-  const page = pages.find(({ path }) => path === url.pathname);
-  if (page === undefined) return buildText("not found\n", 404);
-  if (request.method === "GET" || request.method === "HEAD") return page.answer(url);
-  const refusal = buildText("method not allowed\n", 405);
-  refusal.headers.set("Allow", "GET, HEAD"); // RFC 9110 §15.5.6
-  return refusal;
+function formatIndex(pages: readonly AdminPage[]): string {
+  const width = Math.max(10, ...pages.map(({ path }) => path.length + 2));
+  return pages.map(({ path, title }) => `${path.padEnd(width)}${title}\n`).join("");
 }
 
 function buildHealth(probe: "livez" | "readyz", checks: readonly HealthCheck[], url: URL): Response {
   const text = formatHealth(probe, checks, { verbose: url.searchParams.has("verbose") });
   return buildText(text, isHealthy(checks) ? 200 : 503);
-}
-
-function buildText(text: string, status: number, type = TEXT_TYPE): Response {
-  const headers = { "Content-Type": type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store" };
-  return new Response(text, { status, headers });
 }

@@ -1,15 +1,15 @@
-/** One thing that must be in order for the ingress to get traffic. Kubelet and everyone on the pod network can read it. */
+/** One condition for getting traffic. The kubelet and everyone on the pod network can read it. */
 export interface HealthCheck {
   /** A word or two in kebab-case. */
   readonly name: string;
   readonly ok: boolean;
-  /** Why not, in one line; empty when ok. Names no sandbox and no secret. */
+  /** Why not, in one line; empty if ok. Names no sandbox and no secret. */
   readonly detail: string;
 }
 
 /**
- * The text of a probe in the form of Kubernetes' own components: `ok`, or with `verbose`, and whenever a check fails, a line
- * for each check and the verdict.
+ * The text of a probe, in the format of Kubernetes' own components: `ok`; or, with `verbose` and if a check fails, a
+ * line for each check and the verdict.
  */
 export function formatHealth(
   probe: "livez" | "readyz",

@@ -1,23 +1,23 @@
 import { type AccessKeys, parseAccessKeys } from "../access/keys.ts";
 import { splitFlag } from "../config/arguments.ts";
-import { messageOf } from "../config/text.ts";
+import { faultTextOf } from "../config/text.ts";
 
-/** What a sub-command says and how it ends: 0 done, 1 refused or failed, 2 the command line is wrong. */
+/** Output and exit code of a sub-command: 0 done, 1 refused or failed, 2 invalid command line. */
 export interface CommandResult {
   readonly stdout: string;
   readonly stderr: string;
   readonly exitCode: 0 | 1 | 2;
 }
 
-/** What a sub-command needs of the world. */
+/** What a sub-command needs from the world. */
 export interface CommandSeams {
-  /** Reads a small text file; throws an Error that says why not. */
+  /** Reads a small text file. Throws an Error that says why it cannot. */
   readonly readFile: (path: string) => string;
   /** Wall-clock milliseconds. */
   readonly nowMs: number;
 }
 
-/** A sub-command's arguments, split; what they mean is checked later. */
+/** A sub-command's arguments, split but not yet checked. */
 export interface CommandArguments<Name extends string> {
   readonly flags: ReadonlyMap<Name, string>;
   readonly positionals: readonly string[];
@@ -26,9 +26,9 @@ export interface CommandArguments<Name extends string> {
 }
 
 /**
- * Splits a sub-command's arguments by the rules of Go's package `flag`: `-x` and `--x` are the same, values come as
- * `-x=v` or `-x v`, the last occurrence wins. Every flag has a value. Flags may stand before and after other arguments.
- * Faults repeat neither a value nor a misspelt flag's.
+ * Splits a sub-command's arguments by the rules of Go's package `flag`: `-x` and `--x` are the same, values are given
+ * as `-x=v` or `-x v`, the last occurrence wins. Every flag has a value. Unlike in Go, flags may stand before and after
+ * other arguments. Faults repeat neither values nor misspelt flags, which may contain a secret.
  */
 export function readCommandArguments<Name extends string>(
   args: readonly string[],
@@ -53,7 +53,7 @@ export function readCommandArguments<Name extends string>(
     if (split.name === "h" || split.name === "help") {
       wantsHelp = true;
     } else if (name === undefined) {
-      faults.push(`there is no such flag; the flags are ${names.map((each) => `--${each}`).join(", ")}`);
+      faults.push(`unknown flag; expected one of ${names.map((each) => `--${each}`).join(", ")}`);
     } else {
       const value = split.value ?? args[++at];
       if (value === undefined) faults.push(`--${name}: a value is missing`);
@@ -63,17 +63,17 @@ export function readCommandArguments<Name extends string>(
   return { flags, positionals, faults, wantsHelp };
 }
 
-/** The value that `parse` makes of a text, or undefined after its complaint has gone to `faults`. */
+/** The value that `parse` makes of a text. If `parse` throws, adds its message to `faults` and returns undefined. */
 export function collectFault<T>(faults: string[], flag: string, parse: () => T): T | undefined {
   try {
     return parse();
   } catch (thrown) {
-    faults.push(`${flag}: ${messageOf(thrown)}`);
+    faults.push(`${flag}: ${faultTextOf(thrown)}`);
     return undefined;
   }
 }
 
-/** Ends a sub-command whose command line is wrong. */
+/** The result for an invalid command line. */
 export function usageResult(name: string, usage: string, faults: readonly string[]): CommandResult {
   return {
     stdout: "",
@@ -82,31 +82,15 @@ export function usageResult(name: string, usage: string, faults: readonly string
   };
 }
 
-/** Rows of label and value, the values below each other. */
+/** Rows of label and value. The values are aligned. */
 export function formatRows(rows: readonly (readonly [label: string, value: string])[]): string {
   const width = Math.max(...rows.map(([label]) => label.length));
   return rows.map(([label, value]) => `${label.padEnd(width)}  ${value}\n`).join("");
 }
 
-/** The last second that `Date` can tell (ECMA-262 §21.4.1.1: 8.64e15 ms). */
-const DATE_MAX_SECONDS = 8_640_000_000_000n;
-
-/** A uint64 epoch second as RFC 3339, or as its number where no calendar reaches that far. */
-export function formatEpochSeconds(seconds: bigint): string {
-  if (seconds > DATE_MAX_SECONDS) return `epoch second ${seconds}`;
-  return new Date(Number(seconds) * 1000).toISOString().replace(".000Z", "Z");
-}
-
-/** The number that lower-case base 36 says, whatever its size. */
-export function parseBase36(text: string): bigint {
-  let value = 0n;
-  for (const digit of text) value = value * 36n + BigInt(Number.parseInt(digit, 36));
-  return value;
-}
-
 /**
- * Parses `--key`: `<id>=@<file>`, the file holding the base64, or what `parseAccessKeys` takes. Throws an Error that
- * carries nothing of the secret.
+ * Parses `--key`: `<id>=@<file>` with the base64 in the file, or the format of `parseAccessKeys`. Throws an Error that
+ * contains no part of the secret.
  */
 export function parseKeyFlag(text: string, readFile: CommandSeams["readFile"]): AccessKeys {
   const [, id, path] = /^([0-9a-z])=@(.*)$/s.exec(text) ?? [];

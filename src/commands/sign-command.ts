@@ -5,19 +5,19 @@ import {
   collectFault,
   type CommandResult,
   type CommandSeams,
-  formatEpochSeconds,
   formatRows,
-  parseBase36,
   parseKeyFlag,
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
 import { parseDurationMs } from "../config/values.ts";
+import { formatEpochSeconds, parseBase36 } from "../route/expiry.ts";
 import { formatLabelRoute, formatUriRoute } from "../route/format-route.ts";
 import { ROUTE_HEADER } from "../route/parse-route.ts";
-import { isLabelSandboxId, isSandboxId, parsePort, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";
+import { parsePort } from "../values.ts";
+import { isLabelSandboxId, isSandboxId, SANDBOX_ID_MAX_LENGTH } from "../route/route-syntax.ts";
 
-/** A century: longer is a mistake, and a time can be given instead. */
+/** A century. A longer duration is a mistake; a time can be given instead. */
 const EXPIRES_DURATION_MAX_MS = 100 * 365 * 24 * 3_600_000;
 
 /** Expiries are uint64 (OSEP-0011). */
@@ -30,11 +30,11 @@ const SIGN_FLAGS = ["key", "id", "port", "expires", "base"] as const;
 
 const SIGN_USAGE = `Usage: ingress sign --key <id>=<base64|@file> --id <sandbox-id> --port <port> --expires <when> [--base <url>]
 
-Prints a signed route to a secured sandbox (OSEP-0011) in header, host and URI form. Whoever has it gets in until it
-expires, without the sandbox's token.
+Prints a signed route to a secured sandbox (OSEP-0011) in header, host and URI form. Anyone who has the route can use the
+sandbox until the route expires, without the sandbox's token.
 
   --key      the key to sign with: its id, and its secret as base64 or in a file that holds the base64.
-             A secret on the command line shows in the list of processes: prefer the file
+             Other users can see a secret on the command line: prefer the file
   --id       the sandbox's id
   --port     the port in the sandbox, 1 to 65535
   --expires  a duration from now (90s, 1h30m, 720h), an RFC 3339 time (2030-01-31T12:00:00Z) or an epoch second
@@ -49,7 +49,10 @@ interface SignRequest {
   readonly base: URL | undefined;
 }
 
-/** `ingress sign`: signed routes for operators to hand out. Pure but for `readFile`. Never throws, never prints a secret. */
+/**
+ * `ingress sign`: makes signed routes for operators to hand out. Pure except for `readFile`. Never throws, never prints
+ * a secret.
+ */
 export function runSignCommand(args: readonly string[], seams: CommandSeams): CommandResult {
   const { flags, positionals, faults: syntaxFaults, wantsHelp } = readCommandArguments(args, SIGN_FLAGS);
   if (wantsHelp) return { stdout: SIGN_USAGE, stderr: "", exitCode: 0 };
@@ -88,7 +91,7 @@ function sign(request: SignRequest, nowMs: number): CommandResult {
   };
   if (isLabelSandboxId(sandboxId)) {
     rows.push(["header", `${ROUTE_HEADER}: ${formatLabelRoute(signFor(sandboxId))}`]);
-    // The ingress lower-cases the host form's id before it checks the signature.
+    // The ingress lower-cases the id of the host form before it checks the signature.
     const hostId = sandboxId.toLowerCase();
     const label = formatLabelRoute(signFor(hostId));
     if (hostId !== sandboxId) notes.push(`the host form names ${hostId}: host names have no upper case`);
@@ -96,16 +99,16 @@ function sign(request: SignRequest, nowMs: number): CommandResult {
     if (host === undefined) notes.push("no host form: --base is an address, not a name");
     else if (label.length > DNS_LABEL_MAX_LENGTH) {
       notes.push(
-        `no host form: ${label.length} characters, and DNS allows ${DNS_LABEL_MAX_LENGTH} before the first dot`,
+        `no host form: the label has ${label.length} characters, and DNS allows at most ${DNS_LABEL_MAX_LENGTH}`,
       );
     } else rows.push(["host", host]);
   } else {
-    notes.push("no header and host form: the id contains a dot, where these forms end it");
+    notes.push("no header and host form: these forms end the id at its dot");
   }
   const path = `${formatUriRoute(signFor(sandboxId))}/`;
   rows.push(["uri", base === undefined ? path : base.origin + base.pathname.replace(/\/$/, "") + path]);
   rows.push(["expires", formatEpochSeconds(parseBase36(expiresB36))]);
-  if (isExpired(expiresB36, nowMs)) notes.push("the route has expired already");
+  if (isExpired(expiresB36, nowMs)) notes.push("the route has already expired");
   return {
     stdout: formatRows(rows),
     stderr: notes.map((note) => `ingress sign: note: ${note}\n`).join(""),
@@ -113,7 +116,7 @@ function sign(request: SignRequest, nowMs: number): CommandResult {
   };
 }
 
-/** The host form, `<domain>` standing for what only the operator knows; undefined where the base has no name. */
+/** The host form. `<domain>` stands for the operator's domain. Undefined if the base is an address. */
 function formatHost(label: string, base: URL | undefined): string | undefined {
   if (base === undefined) return `${label}.<domain>`;
   if (isIP(base.hostname.replace(/^\[|\]$/g, "")) !== 0) return undefined;
@@ -132,16 +135,16 @@ function checkSandboxId(text: string): string {
 }
 
 function checkPort(text: string): number {
-  const port = parsePort(text, 0, text.length);
-  if (port === 0) throw new Error("expected a number from 1 to 65535 without leading zero");
+  const port = parsePort(text);
+  if (port === undefined) throw new Error("expected a number from 1 to 65535 without a leading zero");
   return port;
 }
 
-/** The epoch second that `--expires` means. Durations end in the second that they reach, never before. */
+/** The epoch second of `--expires`. A duration ends in the second that it reaches, never before. */
 function parseExpires(text: string, nowMs: number): bigint {
   if (/^\d{1,20}$/.test(text)) {
     const seconds = BigInt(text);
-    if (seconds > EXPIRES_MAX_SECONDS) throw new Error("is beyond the largest epoch second, 2^64 - 1");
+    if (seconds > EXPIRES_MAX_SECONDS) throw new Error("expected an epoch second of at most 2^64 - 1");
     return seconds;
   }
   if (/^\d{4}-/.test(text)) return BigInt(Math.ceil(parseTimeMs(text) / 1000));

@@ -4,14 +4,13 @@ import {
   collectFault,
   type CommandResult,
   type CommandSeams,
-  formatEpochSeconds,
   formatRows,
-  parseBase36,
   parseKeyFlag,
   readCommandArguments,
   usageResult,
 } from "./command-line.ts";
-import { messageOf } from "../config/text.ts";
+import { formatEpochSeconds, parseBase36 } from "../route/expiry.ts";
+import { faultTextOf } from "../config/text.ts";
 import { parseRoute, ROUTE_HEADER, type RouteInput } from "../route/parse-route.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 
@@ -19,15 +18,18 @@ const VERIFY_FLAGS = ["key", "keys-file"] as const;
 
 const VERIFY_USAGE = `Usage: ingress verify <route> [--key <id>=<base64|@file> | --keys-file <file>]
 
-Says whether the ingress would take a signed route (OSEP-0011) to a secured sandbox, and if not, why. The route is a
-URL, a path, a host name or a value of ${ROUTE_HEADER}. Exit status: 0 it would, 1 it would not, 2 usage.
+Checks whether the ingress would accept a signed route (OSEP-0011) to a secured sandbox. If not, says why. The route is a
+URL, a path, a host name or a value of ${ROUTE_HEADER}. Exit code: 0 accepted, 1 refused, 2 invalid command line.
 
   --key        the key: its id, and its secret as base64 or in a file that holds the base64; or several keys, as in
-               --secure-access-keys. A secret on the command line shows in the list of processes: prefer a file
+               --secure-access-keys. Other users can see a secret on the command line: prefer a file
   --keys-file  the file with the keys, as in --secure-access-keys-file
 `;
 
-/** `ingress verify`: why a signed route is refused. Pure but for `readFile`. Never throws, never prints a secret. */
+/**
+ * `ingress verify`: says why a signed route is refused. Pure except for `readFile`. Never throws, never prints a
+ * secret.
+ */
 export function runVerifyCommand(args: readonly string[], seams: CommandSeams): CommandResult {
   const { flags, positionals, faults: syntaxFaults, wantsHelp } = readCommandArguments(args, VERIFY_FLAGS);
   if (wantsHelp) return { stdout: VERIFY_USAGE, stderr: "", exitCode: 0 };
@@ -36,7 +38,7 @@ export function runVerifyCommand(args: readonly string[], seams: CommandSeams): 
   if (text === undefined || positionals.length > 1) faults.push("expected one route");
   const inline = flags.get("key");
   const file = flags.get("keys-file");
-  if (inline !== undefined && file !== undefined) faults.push("--key and --keys-file: only one of them may be given");
+  if (inline !== undefined && file !== undefined) faults.push("--key and --keys-file: give only one of them");
   const readInline = () => (inline === undefined ? undefined : parseKeyFlag(inline, seams.readFile));
   const readFile = () => (file === undefined ? undefined : parseAccessKeysFile(seams.readFile(file)));
   const keys = collectFault(faults, "--key", readInline) ?? collectFault(faults, "--keys-file", readFile);
@@ -44,7 +46,7 @@ export function runVerifyCommand(args: readonly string[], seams: CommandSeams): 
   try {
     return judge(findRoute(text.trim()), keys, seams.nowMs);
   } catch (thrown) {
-    return { stdout: `refused: ${messageOf(thrown)}\n`, stderr: "", exitCode: 1 };
+    return { stdout: `refused: ${faultTextOf(thrown)}\n`, stderr: "", exitCode: 1 };
   }
 }
 
@@ -57,7 +59,7 @@ function judge(route: Route, keys: AccessKeys | undefined, nowMs: number): Comma
   ];
   const reasons: string[] = [];
   if (signature === undefined) {
-    reasons.push("the route is not signed: it does not carry an expiry and a signature, or they are malformed");
+    reasons.push("the route is not signed: its expiry and signature are missing or malformed");
   } else {
     const expires = formatEpochSeconds(parseBase36(signature.expiresB36));
     const keyId = signature.signature.slice(-1);
@@ -75,14 +77,14 @@ function explainSignature(
   keys: AccessKeys | undefined,
   keyId: string,
 ): string | undefined {
-  if (keys === undefined) return "the signature cannot be checked: neither --key nor --keys-file is given";
+  if (keys === undefined) return "cannot check the signature: --key and --keys-file are missing";
   const verdict = verifySignature(keys, target);
   if (verdict === "valid") return undefined;
-  if (verdict === "unknown-key") return `there is no key "${keyId}": known are ${keys.ids.join(", ")}`;
-  return `the signature does not match: the secret of key "${keyId}" is another, or id, port or expiry were changed`;
+  if (verdict === "unknown-key") return `key "${keyId}" is unknown: the known keys are ${keys.ids.join(", ")}`;
+  return `the signature does not match: key "${keyId}" has a different secret, or the id, port or expiry was changed`;
 }
 
-/** Reads a route in whatever form it was pasted. Throws an Error where it is none. */
+/** Reads a route in any form. Throws an Error if it is not a route. */
 function findRoute(text: string): Route {
   const field = `${ROUTE_HEADER}:`;
   if (text.slice(0, field.length).toLowerCase() === field.toLowerCase())
@@ -92,10 +94,10 @@ function findRoute(text: string): Route {
   return read(/[.:]/.test(text) ? "host" : "header", text);
 }
 
-/** A URL can carry a route in its host or in its path; what is signed is meant. */
+/** A URL can have a route in its host or in its path. The signed one wins. */
 function findRouteInUrl(text: string): Route {
   const absolute = text.includes("://") ? text : `https://${text}`;
-  if (!URL.canParse(absolute)) throw new Error("the text is no URL");
+  if (!URL.canParse(absolute)) throw new Error("the text is not a URL");
   const url = new URL(absolute);
   const candidates = [() => read("host", url.host), () => read("uri", url.pathname)];
   const routes: Route[] = [];

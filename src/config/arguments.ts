@@ -1,28 +1,30 @@
 import { FLAGS, type FlagName, type FlagSpec } from "./flags.ts";
-import { quote } from "./text.ts";
+import { quote } from "../log/quote.ts";
 
-/** One use of a flag, its value still text: a boolean without a value reads `true`, as in Go. */
+/** One use of a flag. The value is still text; a boolean without a value has `true`, as in Go. */
 export interface FlagUse {
   readonly name: FlagName;
   readonly value: string;
 }
 
-/** What a command line says, and every fault of its syntax. */
-export interface ReadArguments {
+/** The flags on a command line, and all of its syntax faults. */
+export interface CommandLine {
   /** In the order of the command line. */
   readonly uses: readonly FlagUse[];
   readonly faults: readonly string[];
 }
 
-/** A stray argument is repeated in a fault only when it looks as harmless as this: it may be a lost part of a secret. */
+/**
+ * A fault repeats an unexpected argument only if it looks as harmless as this: the argument may be a part of a secret.
+ */
 const HARMLESS_ARGUMENT = /^[a-z0-9._-]{1,24}$/i;
 
 /**
- * Splits a command line by the rules of Go's package `flag` (contract §6): `-x` and `--x` are the same, values come as
- * `-x=v` or `-x v`, those of booleans as `-x=v` only, and `--` ends the flags. Where Go stops at the first fault or at
- * the first argument that is no flag, this reads on, so that all faults are known at once.
+ * Splits a command line by the rules of Go's package `flag` (docs/contract.md §6): `-x` and `--x` are the same, values
+ * are given as `-x=v` or `-x v`, those of booleans only as `-x=v`, and `--` ends the flags. Go stops at the first fault
+ * and at the first argument that is not a flag. This function continues, to report all faults at once.
  */
-export function readArguments(argv: readonly string[]): ReadArguments {
+export function splitCommandLine(argv: readonly string[]): CommandLine {
   const uses: FlagUse[] = [];
   const faults: string[] = [];
   let previous: FlagSpec | undefined;
@@ -37,16 +39,17 @@ export function readArguments(argv: readonly string[]): ReadArguments {
       continue;
     }
     const { name, value } = splitFlag(argument);
-    // Go: `-`, `=` cannot begin a name.
+    // In Go, a name cannot begin with `-` or `=`.
     if (name === "" || name.startsWith("-")) {
-      faults.push("bad flag syntax: a flag is written -name or --name");
+      faults.push("invalid flag: write -name or --name");
       continue;
     }
     const spec = findFlag(name);
     const next = argv[at + 1];
     if (spec === undefined) {
       faults.push(`flag provided but not defined: ${quote(name).slice(1, -1)}`);
-      // The value of a flag that does not exist is no fault of its own, and never shown: the flag may be a misspelt secret.
+      // The value of an unknown flag is not another fault. It is never shown, because the flag may be a misspelt
+      // secret.
       if (value === undefined && next !== undefined && !next.startsWith("-")) at += 1;
     } else if (value !== undefined || spec.type === "bool") {
       uses.push({ name: spec.name, value: value ?? "true" });
@@ -61,7 +64,7 @@ export function readArguments(argv: readonly string[]): ReadArguments {
   return { uses, faults };
 }
 
-/** `--name=value` or `-name=value` in two; `value` is undefined where there is no `=`. */
+/** Splits `--name=value` or `-name=value`. `value` is undefined if there is no `=`. */
 export function splitFlag(argument: string): { readonly name: string; readonly value: string | undefined } {
   const start = argument.startsWith("--") ? 2 : 1;
   const equals = argument.indexOf("=", start);
@@ -69,7 +72,7 @@ export function splitFlag(argument: string): { readonly name: string; readonly v
   return { name: argument.slice(start, equals), value: argument.slice(equals + 1) };
 }
 
-/** `-h` is Go's other name for `--help`. */
+/** `-h` is Go's short form of `--help`. */
 function findFlag(name: string): (typeof FLAGS)[number] | undefined {
   return FLAGS.find((flag) => flag.name === (name === "h" ? "help" : name));
 }
@@ -77,6 +80,6 @@ function findFlag(name: string): (typeof FLAGS)[number] | undefined {
 function describeStray(argument: string, after: FlagSpec | undefined): string {
   const what = after?.secret !== true && HARMLESS_ARGUMENT.test(argument) ? ` ${quote(argument)}` : "";
   const where = after === undefined ? "" : ` after --${after.name}`;
-  const hint = after?.type === "bool" ? ` (a boolean's value is written --${after.name}=false)` : "";
+  const hint = after?.type === "bool" ? ` (write --${after.name}=false for a boolean's value)` : "";
   return `unexpected argument${what}${where}${hint}`;
 }

@@ -2,36 +2,45 @@ import { parseAccessKeys } from "../access/keys.ts";
 import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
 import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config } from "./config.ts";
+import { parseCorsOrigins } from "./cors-origins.ts";
 import type { RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
+import { readHold } from "./build-hold.ts";
+import { IGNORED_FLAGS } from "./newer-flags.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
-import { isDnsLabel, messageOf } from "./text.ts";
+import { faultTextOf } from "./text.ts";
 import { formatDuration, formatSize } from "./values.ts";
+import { isDnsLabel } from "../values.ts";
 
 /**
- * Kubernetes kills a pod 30 s after SIGTERM (no chart asks for more). Three of them are for what follows the drain at the
- * worst: 2 s for a collector of metrics that does not answer (Redis has 1 s of the same time), 1 s for a log that nobody reads.
+ * Kubernetes kills a pod 30 s after SIGTERM, and the charts do not change that. At worst, three of these seconds are
+ * needed after the drain: 2 s for a metrics collector that does not answer (Redis gets 1 s of the same time), 1 s for a
+ * log that nobody reads.
  */
 const SHUTDOWN_MAX_MS = 27_000;
 const MS_PER_SECOND = 1_000;
-/** Least `--memory-budget`, in bytes: less could not hold one small answer, and is a forgotten unit. */
+/** Least `--memory-budget`, in bytes. A smaller value cannot hold one small answer, so its unit is probably missing. */
 const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
-/** A reference to a variable that was not set: Kubernetes leaves it in the argument as it stands. */
+/** A reference to an unset variable. Kubernetes leaves it in the argument. */
 const UNSET_REFERENCE = /\$\([^()\s]*\)/;
 
-/** Builds the configuration from what the flags and the environment say. Faults are collected in `reader`. */
+/** Builds the configuration from the flags and the environment. `reader` collects the faults. */
 export function buildConfig(reader: FlagReader, env: Environment): Config {
   const warnings: string[] = [];
   const manifests = reader.optionalText("manifests");
   const allNamespaces = reader.bool("all-namespaces");
   const mode = reader.choice("mode");
   if (mode === "wildcard") warnings.push("--mode=wildcard is the same as --mode=header");
-  if (reader.isGiven("fastpath-endpoint"))
-    warnings.push("--fastpath-endpoint is ignored: this ingress has no fast path");
+  for (const [name, reason] of IGNORED_FLAGS) {
+    if (reader.isGiven(name)) warnings.push(`--${name} is ignored because ${reason}`);
+  }
+  if (reader.bool("audit-enabled")) {
+    reader.faults.push("--audit-enabled: this ingress sends no audit events; remove the flag, or use the Go ingress");
+  }
   if (manifests !== undefined && reader.optionalText("kubeconfig") !== undefined) {
-    warnings.push("--kubeconfig is ignored: --manifests is given");
+    warnings.push("--kubeconfig is ignored because --manifests is given");
   }
   const config: Config = {
     providerType: reader.choice("provider-type"),
@@ -43,13 +52,23 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
     ...readEndpointLimits(reader, warnings),
     ...readListeners(reader),
+    adminTokenFile: reader.optionalText("admin-token-file"),
     logLevel: reader.choice("log-level"),
     logFormat: reader.choice("log-format"),
     accessLog: reader.choice("access-log"),
     trustedProxies: reader.parse("trusted-proxies", parseAddressSet),
+    browser: Object.freeze({
+      hostHeader: reader.choice("host-header"),
+      originHeader: reader.choice("origin-header"),
+      uriPrefix: reader.choice("uri-prefix"),
+      cookieDomain: reader.choice("cookie-domain"),
+      uriRecovery: reader.choice("uri-recovery"),
+      corsOrigins: Object.freeze(reader.parse("cors-origins", parseCorsOrigins)),
+    }),
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),
     streamIdleTimeoutMs: reader.duration("stream-idle-timeout"),
+    streamEarlyNewline: reader.bool("stream-early-newline"),
     clientIdleTimeoutMs: reader.duration("client-idle-timeout"),
     maxRequests: reader.int("max-requests"),
     maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),
@@ -58,6 +77,7 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     memoryBudgetBytes: readMemoryBudget(reader),
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
     websocketFrameRate: reader.int("websocket-frame-rate"),
+    hold: readHold(reader, warnings),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     endAtExpiry: reader.bool("end-at-expiry"),
@@ -75,12 +95,12 @@ function readEndpointLimits(reader: FlagReader, warnings: string[]): Pick<Config
   const clusterDomain = reader.parse("cluster-domain", (text) => (text === "" ? undefined : parseClusterDomain(text)));
   const hasLoopback = ["127.0.0.1", "::1"].some((address) => endpointRanges?.has(address) !== false);
   if (reader.bool("allow-loopback-endpoints") && !hasLoopback) {
-    warnings.push("--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address");
+    warnings.push("--allow-loopback-endpoints has no effect: --endpoint-ranges contains no loopback address");
   }
   return { endpointRanges, clusterDomain };
 }
 
-/** Undefined: derived. */
+/** Undefined if the budget is derived. */
 function readMemoryBudget(reader: FlagReader): number | undefined {
   const bytes = reader.optionalSize("memory-budget") ?? 0;
   if (bytes === 0) return undefined;
@@ -100,7 +120,7 @@ function readNamespaces(reader: FlagReader): readonly string[] {
   }
   const names = [...new Set(text.split(",").map((name) => name.trim()))];
   if (!names.every(isDnsLabel)) {
-    reader.fault("namespace", "expected names of namespaces (lower-case letters, digits and -), separated by commas");
+    reader.fault("namespace", "expected namespaces (lower-case letters, digits and -), separated by commas");
   }
   return names;
 }
@@ -141,7 +161,7 @@ function readStopping(reader: FlagReader, warnings: string[]): Pick<Config, "shu
   if (totalMs > SHUTDOWN_MAX_MS) {
     warnings.push(
       `--shutdown-delay and --drain-timeout: together ${formatDuration(totalMs)}, but Kubernetes kills a pod 30s ` +
-        "after SIGTERM unless its terminationGracePeriodSeconds is raised",
+        "after SIGTERM: raise its terminationGracePeriodSeconds",
     );
   }
   return { shutdownDelayMs, drainTimeoutMs };
@@ -154,7 +174,7 @@ function readAccessKeys(reader: FlagReader): Pick<Config, "secureAccessKeys" | "
     checkAccessKeys(reader, secureAccessKeys);
   }
   if (secureAccessKeys !== undefined && secureAccessKeysFile !== undefined) {
-    reader.faults.push("--secure-access-keys and --secure-access-keys-file: only one of them may be given");
+    reader.faults.push("--secure-access-keys and --secure-access-keys-file: give only one of them");
   }
   return { secureAccessKeys, secureAccessKeysFile };
 }
@@ -163,7 +183,7 @@ function checkAccessKeys(reader: FlagReader, secureAccessKeys: string): void {
   try {
     parseAccessKeys(secureAccessKeys);
   } catch (error) {
-    reader.fault("secure-access-keys", messageOf(error));
+    reader.fault("secure-access-keys", faultTextOf(error));
   }
 }
 
@@ -172,7 +192,7 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   const { redisDsn, redisDsnFile, mayBeTls } = readRedisDsn(reader, warnings, enabled);
   const redisCaFile = reader.optionalText("renew-intent-redis-ca-file");
   if (redisCaFile !== undefined && !mayBeTls) {
-    warnings.push("--renew-intent-redis-ca-file is ignored: --renew-intent-redis-dsn is not rediss://");
+    warnings.push("--renew-intent-redis-ca-file is ignored because --renew-intent-redis-dsn is not rediss://");
   }
   const queueKey = reader.text("renew-intent-queue-key");
   if (queueKey === "") reader.fault("renew-intent-queue-key", "must not be empty");
@@ -187,38 +207,38 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   };
 }
 
-/** Where the address of Redis comes from, and whether it can be one of a server with TLS. */
+/** Reads where the address of Redis comes from, and whether it can be a server with TLS. */
 function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) {
   const redisDsn = reader.text("renew-intent-redis-dsn");
   const redisDsnFile = reader.optionalText("renew-intent-redis-dsn-file");
   if (redisDsnFile !== undefined) {
     if (reader.isGiven("renew-intent-redis-dsn") && redisDsn !== "") {
-      reader.faults.push("--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them may be given");
+      reader.faults.push("--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: give only one of them");
     }
     return { redisDsn, redisDsnFile, mayBeTls: true };
   }
   if (!enabled && UNSET_REFERENCE.test(redisDsn)) {
-    // A chart passes the flag always, and the variable only where it turns renewing on.
-    warnings.push("--renew-intent-redis-dsn is ignored: it holds a literal $(NAME), and renewing is off");
+    // A chart always passes the flag, but sets the variable only if renewing is on.
+    warnings.push("--renew-intent-redis-dsn is ignored: it contains a literal $(NAME), and renewing is off");
     return { redisDsn: "", redisDsnFile, mayBeTls: false };
   }
   const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
   return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, redisDsn) };
 }
 
-/** Whether the address is one of a server with TLS; false, and a fault, where it is none at all. */
+/** Whether the address is a server with TLS. Returns false and adds a fault if the address is invalid. */
 function checkRedisDsn(reader: FlagReader, redisDsn: string): boolean {
   try {
     return parseRedisDsn(redisDsn).tls;
   } catch (error) {
-    reader.fault("renew-intent-redis-dsn", messageOf(error));
+    reader.fault("renew-intent-redis-dsn", faultTextOf(error));
     return false;
   }
 }
 
-/** Whether no unset variable was left in the flag's value. */
+/** Whether the flag's value has no reference to an unset variable. */
 function checkReference(reader: FlagReader, name: FlagNameOf<"string">): boolean {
   if (!UNSET_REFERENCE.test(reader.text(name))) return true;
-  reader.fault(name, "holds a literal $(NAME): the environment variable is not set");
+  reader.fault(name, "contains a literal $(NAME): the environment variable is not set");
   return false;
 }

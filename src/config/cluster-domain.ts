@@ -1,13 +1,13 @@
-import { isDnsLabel } from "./text.ts";
+import { isDnsLabel } from "../values.ts";
 
-/** What Kubernetes calls its domain unless it is told otherwise. */
+/** The domain of a Kubernetes cluster by default. */
 const DEFAULT_DOMAIN = "cluster.local";
 /** RFC 1035 §2.3.4, without the final dot. */
 const DNS_NAME_MAX_CHARS = 253;
 
 /**
- * Whether a text can be the domain of a cluster: lower case, and nothing that resolvers answer by themselves (`localhost`,
- * RFC 6761 §6.3) or that URL parsers take for an IPv4 address (WHATWG URL, "ends in a number").
+ * Whether a text can be the domain of a cluster: lower case, not a name that resolvers answer themselves (`localhost`,
+ * RFC 6761 §6.3), and not a name that URL parsers take for an IPv4 address (WHATWG URL, "ends in a number").
  */
 function isClusterDomain(text: string): boolean {
   if (text.length > DNS_NAME_MAX_CHARS) return false;
@@ -16,7 +16,7 @@ function isClusterDomain(text: string): boolean {
   return labels.every(isDnsLabel) && !/^\d/.test(top) && top !== "localhost";
 }
 
-/** Reads `--cluster-domain`. Throws for what cannot be a cluster's domain. */
+/** Parses `--cluster-domain`. Throws an Error if the text cannot be a cluster's domain. */
 export function parseClusterDomain(text: string): string {
   const domain = text.toLowerCase().replace(/\.$/, "");
   if (!isClusterDomain(domain)) throw new Error("expected the domain of a cluster, such as cluster.local");
@@ -24,10 +24,10 @@ export function parseClusterDomain(text: string): string {
 }
 
 /**
- * The cluster's domain by the resolver's search list, where the kubelet writes `svc.<domain>` (Kubernetes, "DNS for
- * Services and Pods"); `cluster.local` where there is no such entry.
+ * The cluster's domain from the resolver's search list, where the kubelet writes `svc.<domain>` (Kubernetes, "DNS for
+ * Services and Pods"); `cluster.local` if there is no such entry.
  *
- * @param resolverConfig The text of `/etc/resolv.conf` (resolv.conf(5)): of several search lists the last one counts.
+ * @param resolverConfig The text of `/etc/resolv.conf`. The last of several search lists counts (resolv.conf(5)).
  */
 export function readClusterDomain(resolverConfig: string): string {
   let domains: readonly string[] = [];

@@ -1,21 +1,22 @@
 import { FLAGS, type FlagChoice, type FlagName, type FlagNameOf, type FlagSpec } from "./flags.ts";
-import { messageOf, quote } from "./text.ts";
+import { faultTextOf } from "./text.ts";
 import { formatDuration, formatSize, parseBoolean, parseDurationMs, parseInteger, parseSizeBytes } from "./values.ts";
+import { quote } from "../log/quote.ts";
 
 /**
- * Reads the texts of flags as values of their declared types. What is wrong is added to `faults`, and the flag's
- * default stands in, so that reading goes on and every fault is found.
+ * Converts the texts of flags to their declared types. A fault is added to `faults` and the flag's default is used, so
+ * that reading continues and finds every fault.
  */
 export class FlagReader {
   readonly faults: string[] = [];
   readonly #texts: ReadonlyMap<FlagName, string>;
 
-  /** @param texts What the command line gave; what is not there has its default. */
+  /** @param texts The flags on the command line. A missing flag has its default. */
   constructor(texts: ReadonlyMap<FlagName, string>) {
     this.#texts = texts;
   }
 
-  /** Whether the command line gave the flag, with whatever value. */
+  /** Whether the flag is on the command line, with any value. */
   isGiven(name: FlagName): boolean {
     return this.#texts.has(name);
   }
@@ -24,7 +25,7 @@ export class FlagReader {
     return this.#texts.get(name) ?? specOf(name).default;
   }
 
-  /** Like `text`, with undefined for an empty value: charts pass `--flag=` for what is not set. */
+  /** Like `text`, but undefined for an empty value: charts pass `--flag=` for unset values. */
   optionalText(name: FlagNameOf<"string">): string | undefined {
     const text = this.text(name);
     return text === "" ? undefined : text;
@@ -48,7 +49,7 @@ export class FlagReader {
     return this.parse(name, parseSize);
   }
 
-  /** Like `size`, with undefined for an empty value. */
+  /** Like `size`, but undefined for an empty value. */
   optionalSize(name: FlagNameOf<"size">): number | undefined {
     return this.parse(name, (text, spec) => (text === "" ? undefined : parseSize(text, spec)));
   }
@@ -56,23 +57,23 @@ export class FlagReader {
   choice<N extends FlagNameOf<"choice">>(name: N): FlagChoice<N> {
     return this.parse(name, (text, spec) => {
       if (isChoice<N>(text, spec)) return text;
-      throw new Error(`expected ${spec.choices?.join(", ")}`);
+      throw new Error(spec.refused?.[text] ?? `expected ${spec.choices?.join(", ")}`);
     });
   }
 
-  /** Parses any flag with a function that throws an Error whose message does not repeat the text. */
+  /** Parses any flag. `parse` throws an Error whose message does not repeat the text. */
   parse<T>(name: FlagName, parse: (text: string, spec: FlagSpec) => T): T {
     const spec = specOf(name);
     try {
       const text = this.#texts.get(name);
       if (text !== undefined) return parse(text, spec);
     } catch (error) {
-      this.fault(name, messageOf(error));
+      this.fault(name, faultTextOf(error));
     }
     return parse(spec.default, spec);
   }
 
-  /** Adds a fault, with the flag's text where that is no secret. */
+  /** Adds a fault. It repeats the flag's text unless that is secret. */
   fault(name: FlagName, message: string): void {
     const text = this.#texts.get(name);
     const shown = text === undefined || specOf(name).secret === true ? "" : ` ${quote(text)}`;

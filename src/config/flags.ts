@@ -1,61 +1,25 @@
-import { DURATION_MAX_MS } from "./values.ts";
+import { COUNT, DURATION, type FlagSpec, type FlagType } from "./flag-spec.ts";
+import { HOLD_FLAGS } from "./hold-flags.ts";
+import { ACTIVITY_FLAGS, OTHER_FLAGS, READINESS_FLAGS } from "./newer-flags.ts";
 
-/** What a flag's value is; decides how it is parsed and how help names it. */
-export type FlagType = "string" | "bool" | "int" | "duration" | "size" | "choice";
-
-/** The groups of `--help`, in its order. */
-export const FLAG_GROUPS = [
-  "Sandboxes",
-  "Traffic",
-  "Limits and times",
-  "Stopping",
-  "Secure access",
-  "Renew intents",
-  "Operation",
-  "Other",
-] as const;
-export type FlagGroup = (typeof FLAG_GROUPS)[number];
-
-/** One row of the table of flags: what parsing, `--help` and the README's table are made from. */
-export interface FlagSpec {
-  /** Without hyphens. */
-  readonly name: string;
-  readonly type: FlagType;
-  /** As it would be written on the command line; empty: not set. Booleans: `false`. */
-  readonly default: string;
-  /** What help and the README say of the default where it depends on the machine; absent: `default` itself. */
-  readonly defaultText?: string;
-  readonly group: FlagGroup;
-  /** One sentence without its full stop. */
-  readonly help: string;
-  /** Shown in help in place of the value; absent for booleans. */
-  readonly valueName?: string;
-  /** Type `choice`: the values that may be given. */
-  readonly choices?: readonly string[];
-  /** Types `int` (a number), `duration` (milliseconds), `size` (bytes): the least and greatest value, both allowed. */
-  readonly min?: number;
-  readonly max?: number;
-  /** The value is or holds a secret: no fault, warning or log line repeats it. */
-  readonly secret?: true;
-}
+export { FLAG_GROUPS, type FlagGroup, type FlagSpec, type FlagType } from "./flag-spec.ts";
 
 const PORT_MAX = 65_535;
-/** Counts of requests: above what the machine could hold, below what a number could not count. */
-const COUNT_MAX = 1_000_000_000;
 const KIB = 1024;
-/** Least header size: an ordinary browser's request must fit. Greatest: one per connection is held in memory. */
+/** Least header size: an ordinary browser's request must fit. Greatest: memory holds one for each connection. */
 const HEADER_MIN_BYTES = 4 * KIB;
 const HEADER_MAX_BYTES = 16 * KIB * KIB;
-/** A WebSocket message is held whole in memory; 125 bytes is the longest control frame (RFC 6455 §5.5). */
+/** Memory holds a whole WebSocket message. The longest control frame has 125 bytes (RFC 6455 §5.5). */
 const MESSAGE_MIN_BYTES = 125;
 const MESSAGE_MAX_BYTES = 1024 * KIB * KIB;
 const DAY_SECONDS = 86_400;
 
 const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
-const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
-const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
 
-/** Every flag there is (contract §6 for those that existing charts pass). */
+/**
+ * All flags, in one table: it is long, but a reader looks up one row at a time. docs/contract.md §6 lists the flags
+ * that existing charts pass.
+ */
 export const FLAGS = [
   {
     name: "namespace",
@@ -70,7 +34,7 @@ export const FLAGS = [
     type: "bool",
     default: "false",
     group: "Sandboxes",
-    help: "Watch every namespace, whatever --namespace says",
+    help: "Watch every namespace; overrides --namespace",
   },
   {
     name: "provider-type",
@@ -79,6 +43,7 @@ export const FLAGS = [
     group: "Sandboxes",
     valueName: "type",
     choices: ["batchsandbox", "agent-sandbox"],
+    refused: { "fast-sandbox": "this ingress does not serve fast sandboxes; use the Go ingress for them" },
     help: "Kind of sandbox resource: batchsandbox or agent-sandbox",
   },
   {
@@ -95,14 +60,14 @@ export const FLAGS = [
     default: "",
     group: "Sandboxes",
     valueName: "file",
-    help: "How to reach Kubernetes; without it KUBECONFIG, the pod's service account or ~/.kube/config",
+    help: "How to reach Kubernetes; else KUBECONFIG, the pod's service account or ~/.kube/config",
   },
   {
     name: "allow-loopback-endpoints",
     type: "bool",
     default: "false",
     group: "Sandboxes",
-    help: "Allow sandboxes on loopback addresses, for tests and demos; always so with --manifests",
+    help: "Allow sandboxes on loopback addresses, for tests and demos; --manifests implies it",
   },
   {
     name: "endpoint-ranges",
@@ -110,7 +75,7 @@ export const FLAGS = [
     default: "",
     group: "Sandboxes",
     valueName: "ranges",
-    help: "Addresses and CIDR ranges, separated by commas, where every sandbox must be: the pods' ranges; empty is no limit",
+    help: "Allowed addresses and CIDR ranges of sandboxes, separated by commas: the pods' ranges; empty is no limit",
   },
   {
     name: "cluster-domain",
@@ -118,7 +83,7 @@ export const FLAGS = [
     default: "",
     group: "Sandboxes",
     valueName: "domain",
-    help: "Domain of the cluster in names of Services; without it that of /etc/resolv.conf, else cluster.local",
+    help: "Domain of the cluster in names of Services; else the one in /etc/resolv.conf, or cluster.local",
   },
   {
     name: "mode",
@@ -135,14 +100,14 @@ export const FLAGS = [
     default: "::",
     group: "Traffic",
     valueName: "address",
-    help: "Address to listen on; :: is every address, IPv6 and IPv4",
+    help: "Address to listen on; :: means all IPv6 and IPv4 addresses",
   },
   {
     name: "port",
     ...PORT,
     default: "28888",
     group: "Traffic",
-    help: "Port to listen on; 0 takes a free one",
+    help: "Port to listen on; 0 takes a free port",
   },
   {
     name: "trusted-proxies",
@@ -150,7 +115,60 @@ export const FLAGS = [
     default: "private",
     group: "Traffic",
     valueName: "ranges",
-    help: "Whose X-Forwarded-* headers are believed: private, none, or addresses and CIDR ranges",
+    help: "Peers whose X-Forwarded-* headers are trusted: private, none, or addresses and CIDR ranges",
+  },
+  {
+    name: "host-header",
+    type: "choice",
+    default: "upstream",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["upstream", "preserve", "localhost"],
+    help: "Host that a sandbox gets: upstream (its own address), preserve (the client's) or localhost",
+  },
+  {
+    name: "origin-header",
+    type: "choice",
+    default: "preserve",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["preserve", "upstream"],
+    help: "Origin and Referer that a sandbox gets for its own pages: preserve (the client's) or upstream (like its Host)",
+  },
+  {
+    name: "uri-prefix",
+    type: "choice",
+    default: "strip",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["strip", "keep"],
+    help: "Prefix of the URI form in the path that a sandbox gets: strip or keep",
+  },
+  {
+    name: "uri-recovery",
+    type: "choice",
+    default: "referer",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["referer", "off"],
+    help: "Absolute paths of pages in the URI form: referer (redirect to the prefix of the page) or off",
+  },
+  {
+    name: "cookie-domain",
+    type: "choice",
+    default: "drop",
+    group: "Traffic",
+    valueName: "mode",
+    choices: ["drop", "keep"],
+    help: "Domain of a cookie that covers other sandboxes, too: drop or keep",
+  },
+  {
+    name: "cors-origins",
+    type: "string",
+    default: "",
+    group: "Traffic",
+    valueName: "origins",
+    help: "Origins, separated by commas, whose pages may read answers: https://a.example.com, https://*.example.com",
   },
   {
     name: "connect-timeout",
@@ -158,7 +176,7 @@ export const FLAGS = [
     default: "5s",
     group: "Limits and times",
     min: 1,
-    help: "Time to connect to a sandbox",
+    help: "Longest time to connect to a sandbox",
   },
   {
     name: "response-timeout",
@@ -166,7 +184,7 @@ export const FLAGS = [
     default: "0",
     group: "Limits and times",
     min: 0,
-    help: "Time for a sandbox to begin its answer; 0 is no limit",
+    help: "Longest time for a sandbox to begin its answer; 0 is no limit",
   },
   {
     name: "stream-idle-timeout",
@@ -174,7 +192,14 @@ export const FLAGS = [
     default: "0",
     group: "Limits and times",
     min: 0,
-    help: "Cut a body or WebSocket that moves no byte for this time; 0 is never",
+    help: "Cut a body or WebSocket without a byte for this time; 0 is no limit",
+  },
+  {
+    name: "stream-early-newline",
+    type: "bool",
+    default: "false",
+    group: "Limits and times",
+    help: "Send a line feed first if an event stream is silent for 100 ms, so that its client gets the head",
   },
   {
     name: "client-idle-timeout",
@@ -182,21 +207,21 @@ export const FLAGS = [
     default: "60s",
     group: "Limits and times",
     min: 0,
-    help: "408 for a client that sends no byte of its request's body for this time; 0 is never",
+    help: "Answer 408 if no byte of a request's body arrives for this time; 0 is no limit",
   },
   {
     name: "max-requests",
     ...COUNT,
     default: "10000",
     group: "Limits and times",
-    help: "Requests and WebSockets open at a time; 0 is no limit",
+    help: "Maximum number of open requests and WebSockets; 0 is no limit",
   },
   {
     name: "max-requests-per-sandbox",
     ...COUNT,
     default: "1000",
     group: "Limits and times",
-    help: "The same for each sandbox; 0 is no limit",
+    help: "Maximum number of open requests and WebSockets for each sandbox; 0 is no limit",
   },
   {
     name: "max-header-size",
@@ -206,7 +231,7 @@ export const FLAGS = [
     valueName: "size",
     min: HEADER_MIN_BYTES,
     max: HEADER_MAX_BYTES,
-    help: "Request line and headers of a request; 431 above",
+    help: "Largest request line with headers; above it, 431",
   },
   {
     name: "max-body-size",
@@ -216,7 +241,7 @@ export const FLAGS = [
     valueName: "size",
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
-    help: "Body of a request; 413 above; 0 is no limit",
+    help: "Largest body of a request; above it, 413; 0 is no limit",
   },
   {
     name: "memory-budget",
@@ -226,25 +251,25 @@ export const FLAGS = [
     valueName: "size",
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
-    help: "Memory that all requests together may hold; 0 derives it from the memory limit",
+    help: "Maximum memory for all requests together; 0 derives it from the memory limit",
   },
   {
     name: "websocket-max-message",
     type: "size",
     default: "",
-    defaultText: "64MiB, or 1/16 of the memory limit where that is less",
+    defaultText: "64MiB, or 1/16 of the memory limit if that is less",
     group: "Limits and times",
     valueName: "size",
     min: MESSAGE_MIN_BYTES,
     max: MESSAGE_MAX_BYTES,
-    help: "Longest WebSocket message; a longer one closes the WebSocket with code 1009",
+    help: "Largest WebSocket message; a larger one closes the WebSocket with code 1009",
   },
   {
     name: "websocket-frame-rate",
     ...COUNT,
     default: "4000",
     group: "Limits and times",
-    help: "Frames a second in each direction of a WebSocket, 64 times that for all of a sandbox or client; 0 is no limit",
+    help: "Maximum number of frames per second in each direction of a WebSocket, times 64 for a sandbox or client; 0 is no limit",
   },
   {
     name: "shutdown-delay",
@@ -252,7 +277,7 @@ export const FLAGS = [
     default: "5s",
     group: "Stopping",
     min: 0,
-    help: "After SIGTERM: time to go on serving, not ready, until load balancers have noticed",
+    help: "After SIGTERM: time to keep serving, not ready, so that load balancers can react",
   },
   {
     name: "drain-timeout",
@@ -260,7 +285,7 @@ export const FLAGS = [
     default: "20s",
     group: "Stopping",
     min: 0,
-    help: "Then: time for what is open to end by itself before it is cut",
+    help: "After the delay: longest time for open requests to end before they are cut",
   },
   {
     name: "secure-access-keys",
@@ -269,7 +294,7 @@ export const FLAGS = [
     group: "Secure access",
     valueName: "keys",
     secret: true,
-    help: "Keys of signed routes, as a=<base64>,b=<base64>; prefer the file, a flag shows in the pod's spec",
+    help: "Keys of signed routes, as a=<base64>,b=<base64>; prefer the file, because the pod's spec shows flags",
   },
   {
     name: "secure-access-keys-file",
@@ -277,15 +302,16 @@ export const FLAGS = [
     default: "",
     group: "Secure access",
     valueName: "file",
-    help: "File with these keys, one in a line or separated by commas; read again when it changes",
+    help: "File with these keys, one per line or separated by commas; read again when it changes",
   },
   {
     name: "end-at-expiry",
     type: "bool",
     default: "false",
     group: "Secure access",
-    help: "End streams and WebSockets of a signed route when it expires; without it they go on",
+    help: "End streams and WebSockets of a signed route when it expires; by default they continue",
   },
+  ...HOLD_FLAGS,
   {
     name: "renew-intent-enabled",
     type: "bool",
@@ -300,7 +326,7 @@ export const FLAGS = [
     group: "Renew intents",
     valueName: "url",
     secret: true,
-    help: "Redis to publish to: redis://, rediss:// or unix://, with user:password@ and /database",
+    help: "Address of Redis: redis://, rediss:// or unix://, with user:password@ and /database",
   },
   {
     name: "renew-intent-redis-dsn-file",
@@ -308,7 +334,7 @@ export const FLAGS = [
     default: "",
     group: "Renew intents",
     valueName: "file",
-    help: "File with this url instead, read at the start: a flag shows in the pod's spec",
+    help: "File with this address instead, read at the start, because the pod's spec shows flags",
   },
   {
     name: "renew-intent-redis-ca-file",
@@ -316,7 +342,7 @@ export const FLAGS = [
     default: "",
     group: "Renew intents",
     valueName: "file",
-    help: "Certificate authority of a rediss:// server; without it the system's",
+    help: "Certificate authority of a rediss:// server; else the system's",
   },
   {
     name: "renew-intent-queue-key",
@@ -331,7 +357,7 @@ export const FLAGS = [
     ...COUNT,
     default: "0",
     group: "Renew intents",
-    help: "Length to which the list is cut; 0 is no limit",
+    help: "Maximum length of the list; older intents are removed; 0 is no limit",
   },
   {
     name: "renew-intent-min-interval",
@@ -341,22 +367,31 @@ export const FLAGS = [
     valueName: "seconds",
     min: 0,
     max: DAY_SECONDS,
-    help: "Least time between two intents of a sandbox, in seconds; 0 is no limit",
+    help: "Least time between two intents for a sandbox, in seconds; 0 is no limit",
   },
+  ...ACTIVITY_FLAGS,
   {
     name: "admin-host",
     type: "string",
     default: "::",
     group: "Operation",
     valueName: "address",
-    help: "Address for probes and metrics",
+    help: "Address for probes, metrics and the pages for operators",
   },
   {
     name: "admin-port",
     ...PORT,
     default: "28889",
     group: "Operation",
-    help: "Port for /livez, /readyz and /metrics; 0 turns it off",
+    help: "Port for /livez, /readyz, /metrics and the pages for operators; 0 turns it off",
+  },
+  {
+    name: "admin-token-file",
+    type: "string",
+    default: "",
+    group: "Operation",
+    valueName: "file",
+    help: "File with the token that opens the pages for operators to other machines; read again when it changes; without it this machine only",
   },
   {
     name: "log-level",
@@ -365,7 +400,7 @@ export const FLAGS = [
     group: "Operation",
     valueName: "level",
     choices: ["debug", "info", "warn", "error"],
-    help: "Least level of log lines: debug, info, warn or error",
+    help: "Lowest level of log lines: debug, info, warn or error",
   },
   {
     name: "log-format",
@@ -374,7 +409,7 @@ export const FLAGS = [
     group: "Operation",
     valueName: "format",
     choices: ["text", "json"],
-    help: "Form of log lines: text or json",
+    help: "Format of log lines: text or json",
   },
   {
     name: "access-log",
@@ -385,14 +420,8 @@ export const FLAGS = [
     choices: ["off", "errors", "all"],
     help: "Which requests are logged: off, errors or all",
   },
-  {
-    name: "fastpath-endpoint",
-    type: "string",
-    default: "",
-    group: "Other",
-    valueName: "url",
-    help: "Accepted for charts that pass it, and ignored",
-  },
+  ...READINESS_FLAGS,
+  ...OTHER_FLAGS,
   { name: "version", type: "bool", default: "false", group: "Other", help: "Print version and build, then exit" },
   { name: "help", type: "bool", default: "false", group: "Other", help: "Print this text, then exit; also -h" },
 ] as const satisfies readonly FlagSpec[];
@@ -401,7 +430,7 @@ type Flag = (typeof FLAGS)[number];
 export type FlagName = Flag["name"];
 /** The names of the flags of one type. */
 export type FlagNameOf<T extends FlagType> = Extract<Flag, { readonly type: T }>["name"];
-/** What may be given to a flag of type `choice`. */
+/** The allowed values of a flag of type `choice`. */
 export type FlagChoice<N extends FlagNameOf<"choice">> = Extract<
   Flag,
   { readonly name: N; readonly choices: readonly string[] }

@@ -1,10 +1,10 @@
 import { FLAG_GROUPS, FLAGS, type FlagSpec } from "./flags.ts";
 
-/** Column at which descriptions begin, and the longest line. */
+/** Column at which descriptions begin, and the longest line, in characters. */
 const TEXT_COLUMN = 41;
 const LINE_MAX_CHARS = 100;
 
-/** Keeps two words on one line until all lines are broken. */
+/** Keeps two words on one line while lines are broken. */
 const HARD_SPACE = "\u00a0";
 
 const INTRODUCTION = `OpenSandbox Ingress: routes HTTP and WebSocket requests to sandboxes.
@@ -12,6 +12,9 @@ const INTRODUCTION = `OpenSandbox Ingress: routes HTTP and WebSocket requests to
 Usage:
   ingress [flags]
   ingress sign|verify [flags]     make or check a signed route; see ingress sign --help
+  ingress explain <url> [flags]   say what would become of a request; see ingress explain --help
+  ingress sandboxes [flags]       list the sandboxes that are seen; see ingress sandboxes --help
+  ingress doctor [flags]          check what an ingress with these flags needs; see doctor --help
 
 Examples:
   ingress --namespace=opensandbox
@@ -21,17 +24,17 @@ Examples:
   ingress --manifests=./sandboxes --port=8080
       Run without Kubernetes, on the custom resources in a folder.`;
 
-const NOTES = `Flags are written -name or --name, values -name=value or -name value (of booleans with = only); the
-last one counts. Durations are Go's: 300ms, 5s, 1m30s. Sizes: 65536, 64KiB, 64MiB, 10MB.
+const NOTES = `Write flags as -name or --name, values as -name=value or -name value (booleans only with =). The
+last use of a flag counts. Durations are Go's: 300ms, 5s, 1m30s. Sizes: 65536, 64KiB, 64MiB, 10MB.
 
 Environment:
   KUBECONFIG                             See --kubeconfig
-  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,   Push metrics there over OTLP/HTTP; without them to port
+  OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,   Where to push metrics over OTLP/HTTP; by default to port
   OTEL_EXPORTER_OTLP_ENDPOINT            4318 of HOST_IP, if set; off with OTEL_SDK_DISABLED=true
 
-Exit status: 0 stopped, 1 failed, 2 the command line is wrong.`;
+Exit code: 0 stopped, 1 failed, 2 invalid command line.`;
 
-/** What `--help` prints: every flag of the table once, by group. */
+/** The text of `--help`: all flags of the table, by group. */
 export function formatHelp(): string {
   const groups = FLAG_GROUPS.map((group) => {
     const flags: readonly FlagSpec[] = FLAGS.filter((flag) => flag.group === group);
@@ -40,7 +43,7 @@ export function formatHelp(): string {
   return `${[INTRODUCTION, ...groups, NOTES].join("\n\n")}\n`;
 }
 
-/** What stands below the faults of a command line. */
+/** The text below the faults of a command line. */
 export function formatUsage(): string {
   return "Usage: ingress [flags]\nRun ingress --help for every flag.\n";
 }
@@ -52,6 +55,8 @@ function formatFlag(spec: FlagSpec): string[] {
     `${spec.help}${shown === "" ? "" : ` (default${HARD_SPACE}${shown})`}`,
     LINE_MAX_CHARS - TEXT_COLUMN,
   );
+  // A long name has a line of its own.
+  if (head.length >= TEXT_COLUMN) return [head, ...lines.map((line) => `${"".padEnd(TEXT_COLUMN)}${line}`)];
   return lines.map((line, index) => `${(index === 0 ? head : "").padEnd(TEXT_COLUMN)}${line}`);
 }
 

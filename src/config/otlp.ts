@@ -1,20 +1,23 @@
 import { formatUrlHost, parseAddress } from "../address.ts";
 import type { OtlpConfig } from "../metrics/otlp-config.ts";
-import { quote } from "./text.ts";
+import { quote } from "../log/quote.ts";
 
 /** The program's environment. */
 export type Environment = Readonly<Record<string, string | undefined>>;
 
 /** The port of OTLP over HTTP (OpenTelemetry Protocol specification). */
 const OTLP_HTTP_PORT = 4318;
-/** Export interval: OpenTelemetry's default, and bounds that keep a mistake from flooding the collector or stopping the export. */
+/**
+ * Export interval: OpenTelemetry's default, and bounds against mistakes that would flood the collector or stop the
+ * export.
+ */
 const INTERVAL_DEFAULT_MS = 60_000;
 const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 86_400_000;
 
 /**
- * Where metrics are pushed, by the rules of contract §8; undefined: nowhere. What cannot be used is said in `warnings`
- * and left out: metrics are no reason not to start. No warning repeats a header's value or a URL's password.
+ * Where metrics are pushed, by the rules of docs/contract.md §8; undefined: nowhere. An invalid setting adds a warning
+ * and is ignored: the ingress must start without metrics. No warning repeats a header's value or a URL's password.
  */
 export function readOtlp(env: Environment, warnings: string[]): OtlpConfig | undefined {
   if (read(env, "OTEL_SDK_DISABLED").toLowerCase() === "true") return undefined;
@@ -40,7 +43,7 @@ export function readOtlp(env: Environment, warnings: string[]): OtlpConfig | und
   });
 }
 
-/** An empty variable is one that is not set (OpenTelemetry environment variable specification). */
+/** An empty variable counts as unset (OpenTelemetry environment variable specification). */
 function read(env: Environment, name: string): string {
   return env[name]?.trim() ?? "";
 }
@@ -80,7 +83,7 @@ function checkUrl(name: string, text: string, warnings: string[]): URL | undefin
   ) {
     return url;
   }
-  // The text is not repeated: a URL is where people put passwords.
+  // The warning does not repeat the text: a URL may contain a password.
   warnings.push(`${name} is ignored: expected http://host:port or https://host:port; metrics are not pushed`);
   return undefined;
 }
@@ -113,11 +116,11 @@ function readHeaders(env: Environment, variable: string, warnings: string[]): Re
     const name = pair.slice(0, Math.max(equals, 0)).trim().toLowerCase();
     try {
       const value = decodeURIComponent(pair.slice(equals + 1).trim());
-      // Throws for what no header can carry.
+      // Throws for a name or value that a header cannot have.
       new Headers().set(name, value);
       headers[name] = value;
     } catch {
-      warnings.push(`${variable}: a part of it is ignored: expected name=value, separated by commas`);
+      warnings.push(`${variable}: ignored an invalid part: expected name=value, separated by commas`);
     }
   }
   return headers;

@@ -1,6 +1,6 @@
 import { cac } from "cac";
 
-import { readArguments, type FlagUse } from "./arguments.ts";
+import { splitCommandLine, type FlagUse } from "./arguments.ts";
 import { buildConfig } from "./build.ts";
 import type { Config } from "./config.ts";
 import { FlagReader } from "./flag-reader.ts";
@@ -13,28 +13,31 @@ export type { Config } from "./config.ts";
 export { FLAGS, type FlagSpec } from "./flags.ts";
 export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
 
-/** The first words that make the program something else than an ingress (OSEP-0011 tools for operators). */
-export type CommandName = "sign" | "verify";
+/** The first words that run a tool for operators instead of the ingress. */
+export type CommandName = "sign" | "verify" | "explain" | "sandboxes" | "doctor";
 
-/** What a command line asks for. */
+const COMMAND_NAMES: readonly CommandName[] = ["sign", "verify", "explain", "sandboxes", "doctor"];
+
+/** The result of reading a command line. */
 export type ParsedConfig =
   | { readonly kind: "run"; readonly config: Config }
-  /** For standard output, exit 0. */
+  /** For standard output, with exit code 0. */
   | { readonly kind: "help"; readonly text: string }
   | { readonly kind: "version" }
-  /** A sub-command; its arguments are its own business. */
+  /** A sub-command, which reads its own arguments. */
   | { readonly kind: "command"; readonly name: CommandName; readonly args: readonly string[] }
-  /** Each fault is one line; for standard error with the usage below, exit 2. */
+  /** Each fault is one line. For standard error, with the usage below, and exit code 2. */
   | { readonly kind: "faults"; readonly faults: readonly string[]; readonly usage: string };
 
 /**
- * Reads the command line (without the program's name) and the environment: pure, never throws, and finds all faults at
- * once. `--help` counts even beside faults, then `--version`. No fault repeats a secret.
+ * Reads the command line (without the program's name) and the environment. Pure; never throws; finds all faults at
+ * once. `--help` wins over faults, then `--version`. No fault repeats a secret.
  */
 export function parseConfig(argv: readonly string[], env: Environment): ParsedConfig {
   const [first] = argv;
-  if (first === "sign" || first === "verify") return { kind: "command", name: first, args: argv.slice(1) };
-  const { uses, faults } = readArguments(argv);
+  const command = COMMAND_NAMES.find((name) => name === first);
+  if (command !== undefined) return { kind: "command", name: command, args: argv.slice(1) };
+  const { uses, faults } = splitCommandLine(argv);
   const reader = new FlagReader(lastTexts(uses));
   const wantsHelp = reader.bool("help");
   const wantsVersion = reader.bool("version");
@@ -45,10 +48,14 @@ export function parseConfig(argv: readonly string[], env: Environment): ParsedCo
   return all.length === 0 ? { kind: "run", config } : { kind: "faults", faults: all, usage: formatUsage() };
 }
 
-/** In front of each value, so that cac takes none for a number, a boolean or missing. */
+/** Stands before each value, so that cac does not take it for a number, a boolean or missing. */
 const TEXT_MARK = ":";
 
-/** Flag → the text of its last use. */
+/**
+ * Flag → the text of its last use. cac only sees flags that `splitCommandLine` has already split and checked, because
+ * charts rely on the rules of Go's package `flag`, which cac's own splitting does not follow: `-name`, values such as
+ * `-1` and `010`, all faults at once.
+ */
 function lastTexts(uses: readonly FlagUse[]): ReadonlyMap<FlagName, string> {
   const cli = cac("ingress");
   for (const flag of FLAGS) cli.option(`--${flag.name} <value>`, flag.help);

@@ -1,5 +1,5 @@
-/** What one look saw of a file. */
-export interface FileSight {
+/** What `stat` says about a file. */
+export interface FileStamp {
   /** Changes with content, inode and times. */
   readonly signature: string;
   readonly inode: bigint;
@@ -9,94 +9,89 @@ export interface FileSight {
   readonly modifiedMs: number;
 }
 
-/** A look at all the files that there are. */
-export interface FilesLook<State> {
-  /** What the files are in: a folder, nothing, … */
+/** All watched files at one moment. */
+export interface FilesView<State> {
+  /** What is at the watched path: a file, a folder, nothing, … */
   readonly state: State;
-  /** Path → what was seen; undefined: it is there, but nothing can be said of it. */
-  readonly files: ReadonlyMap<string, FileSight | undefined>;
-  /** Whether what is not in `files` is known to be gone. */
+  /** Path → stamp. Undefined: the file exists, but `stat` failed. */
+  readonly files: ReadonlyMap<string, FileStamp | undefined>;
+  /** Whether a file that is missing from `files` no longer exists. */
   readonly isComplete: boolean;
 }
 
-/** A file is taken after it has rested for so long: files are written in pieces. Well under a second in all. */
+/** A changed file is reported after this long without another change, because files are written in pieces. */
 const QUIET_MS = 400;
-/** The same for one that is empty, or became shorter in place: it was cut and is being written again. */
+/** The same for a file that is empty or became shorter in place: its writer has truncated it and writes again. */
 const QUIET_SHRUNK_MS = 600;
-/**
- * At least so many looks must have found a file unchanged: when this program was stopped for a while, time alone says
- * nothing of how long a file has rested.
- */
-const QUIET_LOOKS = 2;
-/** A file that never rests is taken as it is after so long, so that it does not wait for ever. */
+/** Views that must find a file unchanged. After a pause of this process the clock alone does not prove rest. */
+const QUIET_VIEWS = 2;
+/** A file that keeps changing is reported as it is after this long. */
 const UNREST_MAX_MS = 10_000;
 
 interface Watched {
-  /** The last look's; undefined: it was not there. */
-  seen: FileSight | undefined;
-  /** As it is reported; undefined: it is not, it is new. */
-  settled: FileSight | undefined;
-  /** When `seen` came to be, and when it first differed from `settled`; monotonic milliseconds. */
+  /** From the latest view. Undefined: the file was missing. */
+  latest: FileStamp | undefined;
+  /** As reported. Undefined: the file is new and not reported yet. */
+  settled: FileStamp | undefined;
+  /** When `latest` last changed; monotonic milliseconds. */
   changedAt: number;
+  /** When `latest` began to differ from `settled`; monotonic milliseconds. */
   restlessSince: number;
-  /** How many looks since `changedAt` found it the same. */
-  quietLooks: number;
+  /** Views since `changedAt` that found the file unchanged. */
+  quietViews: number;
 }
 
-/**
- * Tells files that have come to rest from those that are being written, from looks at them alone. Pure: time comes with
- * each look.
- */
+/** Separates files at rest from files that are being written. Pure: each view brings its time. */
 export class FileSettler<State> {
   readonly #files = new Map<string, Watched>();
-  #seenState: State | undefined;
+  #latestState: State | undefined;
   #settledState: State | undefined;
   #stateChangedAt = 0;
-  #hasLooked = false;
+  #hasView = false;
 
-  /** Takes a look in, and says whether what `files` or `state` give has changed. */
-  note(look: FilesLook<State>, time: { readonly nowMs: number; readonly wallMs: number }): boolean {
-    let hasChanged = this.#noteState(look.state, time.nowMs);
-    for (const [path, sight] of look.files) {
-      if (sight !== undefined && this.#noteFile(path, sight, time)) hasChanged = true;
+  /** Adds a view. Returns whether the result of `files` or `state` has changed. */
+  note(view: FilesView<State>, time: { readonly nowMs: number; readonly wallMs: number }): boolean {
+    let hasChanged = this.#noteState(view.state, time.nowMs);
+    for (const [path, stamp] of view.files) {
+      if (stamp !== undefined && this.#noteFile(path, stamp, time)) hasChanged = true;
     }
-    if (look.isComplete) {
+    if (view.isComplete) {
       for (const [path, file] of this.#files) {
-        if (!look.files.has(path) && this.#noteGone(path, file, time.nowMs)) hasChanged = true;
+        if (!view.files.has(path) && this.#noteGone(path, file, time.nowMs)) hasChanged = true;
       }
     }
-    this.#hasLooked = true;
+    this.#hasView = true;
     return hasChanged;
   }
 
-  /** Whether nothing is waiting to settle. */
+  /** Whether every change has settled. */
   isAtRest(): boolean {
-    if (this.#seenState !== this.#settledState) return false;
-    for (const file of this.#files.values()) if (file.seen !== file.settled) return false;
+    if (this.#latestState !== this.#settledState) return false;
+    for (const file of this.#files.values()) if (file.latest !== file.settled) return false;
     return true;
   }
 
-  /** Path → signature of every file, as it was when it last rested. */
+  /** Path → signature of every file when it last rested. */
   files(): ReadonlyMap<string, string> {
     const settled = new Map<string, string>();
     for (const [path, file] of this.#files) if (file.settled !== undefined) settled.set(path, file.settled.signature);
     return settled;
   }
 
-  /** The state, as it was when it last rested. Throws before the first look. */
+  /** The state, as it was when it last rested. Throws before the first view. */
   state(): State {
-    if (this.#settledState === undefined) throw new Error("Cannot tell the state: nothing has been looked at");
+    if (this.#settledState === undefined) throw new Error("The files have no state before the first view");
     return this.#settledState;
   }
 
   #noteState(state: State, nowMs: number): boolean {
-    if (!this.#hasLooked) {
-      this.#seenState = state;
+    if (!this.#hasView) {
+      this.#latestState = state;
       this.#settledState = state;
       return true;
     }
-    if (state !== this.#seenState) {
-      this.#seenState = state;
+    if (state !== this.#latestState) {
+      this.#latestState = state;
       this.#stateChangedAt = nowMs;
     }
     if (state === this.#settledState || nowMs - this.#stateChangedAt < QUIET_MS) return false;
@@ -104,48 +99,48 @@ export class FileSettler<State> {
     return true;
   }
 
-  #noteFile(path: string, sight: FileSight, time: { readonly nowMs: number; readonly wallMs: number }): boolean {
+  #noteFile(path: string, stamp: FileStamp, time: { readonly nowMs: number; readonly wallMs: number }): boolean {
     const file = this.#files.get(path);
     if (file === undefined) {
-      // Nobody saw what went before: only a file that was written long enough ago is known to be whole.
-      const isWhole = !this.#hasLooked && Math.abs(time.wallMs - sight.modifiedMs) > QUIET_SHRUNK_MS;
-      const settled = isWhole ? sight : undefined;
-      const since = { changedAt: time.nowMs, restlessSince: time.nowMs, quietLooks: 0 };
-      this.#files.set(path, { seen: sight, settled, ...since });
+      // The first view has nothing to compare with. Only a file with an old write time is known to be whole.
+      const isWhole = !this.#hasView && Math.abs(time.wallMs - stamp.modifiedMs) > QUIET_SHRUNK_MS;
+      const settled = isWhole ? stamp : undefined;
+      const since = { changedAt: time.nowMs, restlessSince: time.nowMs, quietViews: 0 };
+      this.#files.set(path, { latest: stamp, settled, ...since });
       return isWhole;
     }
-    if (file.seen?.signature !== sight.signature) {
-      if (file.seen === file.settled) file.restlessSince = time.nowMs;
-      file.seen = sight;
+    if (file.latest?.signature !== stamp.signature) {
+      if (file.latest === file.settled) file.restlessSince = time.nowMs;
+      file.latest = stamp;
       file.changedAt = time.nowMs;
-      file.quietLooks = 0;
+      file.quietViews = 0;
     } else {
-      file.quietLooks += 1;
+      file.quietViews += 1;
     }
-    if (file.seen === file.settled) return false;
-    const isQuiet = file.quietLooks >= QUIET_LOOKS && time.nowMs - file.changedAt >= quietOf(sight, file.settled);
+    if (file.latest === file.settled) return false;
+    const isQuiet = file.quietViews >= QUIET_VIEWS && time.nowMs - file.changedAt >= quietOf(stamp, file.settled);
     if (!isQuiet && time.nowMs - file.restlessSince < UNREST_MAX_MS) return false;
-    file.settled = file.seen;
+    file.settled = file.latest;
     return true;
   }
 
-  /** Files also go for a moment only, when they are replaced. */
+  /** A file that is being replaced can be missing for a moment. */
   #noteGone(path: string, file: Watched, nowMs: number): boolean {
-    if (file.seen !== undefined) {
-      if (file.seen === file.settled) file.restlessSince = nowMs;
-      file.seen = undefined;
+    if (file.latest !== undefined) {
+      if (file.latest === file.settled) file.restlessSince = nowMs;
+      file.latest = undefined;
       file.changedAt = nowMs;
-      file.quietLooks = 0;
+      file.quietViews = 0;
       return false;
     }
-    file.quietLooks += 1;
-    if (file.quietLooks < QUIET_LOOKS || nowMs - file.changedAt < QUIET_MS) return false;
+    file.quietViews += 1;
+    if (file.quietViews < QUIET_VIEWS || nowMs - file.changedAt < QUIET_MS) return false;
     this.#files.delete(path);
     return file.settled !== undefined;
   }
 }
 
-function quietOf(sight: FileSight, settled: FileSight | undefined): number {
-  const isShrunk = settled !== undefined && settled.inode === sight.inode && sight.size < settled.size;
-  return isShrunk || sight.size === 0n ? QUIET_SHRUNK_MS : QUIET_MS;
+function quietOf(stamp: FileStamp, settled: FileStamp | undefined): number {
+  const isShrunk = settled !== undefined && settled.inode === stamp.inode && stamp.size < settled.size;
+  return isShrunk || stamp.size === 0n ? QUIET_SHRUNK_MS : QUIET_MS;
 }

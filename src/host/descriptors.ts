@@ -1,73 +1,58 @@
 import type { Clock, Timer } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 import { descriptorFiles, type DescriptorFiles } from "./descriptor-files.ts";
+import { messageOf } from "../values.ts";
 
 /**
- * How often descriptors are counted, in milliseconds: what a flood of connections takes until somebody looks is what the
- * process has left.
+ * How often descriptors are counted, in milliseconds. Between two counts, a flood of connections must not use up all
+ * free descriptors.
  */
-export const DESCRIPTOR_LOOK_MS = 100;
+export const DESCRIPTOR_COUNT_MS = 100;
 
-/** Part of the time that counting may take: where it is slow, it is done less often. */
-const LOOK_TIME_SHARE = 1 / 50;
+/** Share of the time that counting may take. Slow counting is done less often. */
+const COUNT_TIME_SHARE = 1 / 50;
 
-/** Descriptors that are to stay free: a tenth of the limit within these bounds, and at most a half. */
+/** Descriptors that should stay free: a tenth of the limit within these bounds, and at most half of it. */
 const MARGIN_SHARE = 1 / 10;
 const MARGIN_MIN = 64;
 const MARGIN_MAX = 4_096;
 
 /**
- * Descriptors that are held in reserve at most, for nobody: let go when they are exhausted, once no client can take them, so
- * that probes, the watch and requests in flight have some. The Kubernetes client takes one for each namespace, a scrape and
- * a probe one each.
+ * Maximum number of descriptors held in reserve. They are released when descriptors are exhausted, after the listener
+ * has stopped accepting, so that only probes, the watch and requests in flight can use them. The Kubernetes client
+ * needs one for each namespace; a scrape and a probe need one each.
  */
 const RESERVE_MAX = 64;
 
-/** Least time between two log lines about the same, in milliseconds: who can cause shortage must not fill the log. */
+/**
+ * Least time between two log lines about the same state, in milliseconds: a client that can cause shortage must not
+ * fill the log.
+ */
 const LOG_INTERVAL_MS = 60_000;
 
 /**
- * `none`: enough are free. `short`: less than the margin is; idle connections are to be closed. `exhausted`: less than half of it
- * is; no new connection may be accepted.
+ * `none`: enough are free. `short`: fewer than the margin are free; close idle connections. `exhausted`: fewer than
+ * half the margin are free; accept no new connection.
  */
 export type DescriptorPressure = "none" | "short" | "exhausted";
 
-/** What is told of descriptors. */
+/** Counts of descriptors. */
 export interface DescriptorStats {
-  /** Open now, the reserve among them. */
+  /** Open now, including the reserve. */
   readonly open: number;
   readonly limit: number;
-  /** How often they became short, and how often exhausted. */
+  /** How often descriptors became short, and how often exhausted. */
   readonly shortages: number;
   readonly exhaustions: number;
 }
 
-/** Watches over the process's file descriptors. Where the system does not tell, the pressure is always `none`. */
-export interface Descriptors {
-  pressure(): DescriptorPressure;
-  /** Undefined: the system does not tell. */
-  stats(): DescriptorStats | undefined;
-  /** Registers the one who acts on it; called after each look, with the reserve still held. What it throws is logged. */
-  onLook(act: (pressure: DescriptorPressure) => void): void;
-  /** Takes the reserve and begins to look. */
-  start(): void;
-  stop(): void;
-}
-
-export function createDescriptors(options: {
-  readonly clock: Clock;
-  readonly logger: Logger;
-  readonly files?: DescriptorFiles;
-}): Descriptors {
-  return new DescriptorWatch(options.clock, options.logger, options.files ?? descriptorFiles);
-}
-
-/** How many of `limit` are to stay free. */
+/** How many of `limit` should stay free. */
 function marginOf(limit: number): number {
   return Math.floor(Math.min(limit / 2, MARGIN_MAX, Math.max(MARGIN_MIN, limit * MARGIN_SHARE)));
 }
 
-class DescriptorWatch implements Descriptors {
+/** Observes the process's file descriptors. If the system does not tell, the pressure is always `none`. */
+export class Descriptors {
   readonly #clock: Clock;
   readonly #files: DescriptorFiles;
   readonly #log: ShortageLog;
@@ -77,19 +62,21 @@ class DescriptorWatch implements Descriptors {
   #exhaustions = 0;
   #act: (pressure: DescriptorPressure) => void = () => {};
   #timer: Timer | undefined;
-  /** Lets the reserve go; undefined: it has been. */
-  #letGo: (() => void) | undefined;
+  /** Releases the reserve; undefined if it is released. */
+  #releaseReserve: (() => void) | undefined;
 
-  constructor(clock: Clock, logger: Logger, files: DescriptorFiles) {
-    this.#clock = clock;
-    this.#files = files;
-    this.#log = new ShortageLog(clock, logger);
+  /** @param options `files`: default, the process's own descriptors. */
+  constructor(options: { readonly clock: Clock; readonly logger: Logger; readonly files?: DescriptorFiles }) {
+    this.#clock = options.clock;
+    this.#files = options.files ?? descriptorFiles;
+    this.#log = new ShortageLog(options.clock, options.logger);
   }
 
   pressure(): DescriptorPressure {
     return this.#pressure;
   }
 
+  /** Undefined if the system does not tell. */
   stats(): DescriptorStats | undefined {
     const open = this.#files.count();
     const limit = this.#limit;
@@ -97,55 +84,60 @@ class DescriptorWatch implements Descriptors {
     return { open, limit, shortages: this.#shortages, exhaustions: this.#exhaustions };
   }
 
-  onLook(act: (pressure: DescriptorPressure) => void): void {
+  /**
+   * Registers the function that acts on the pressure. It is called after each count, before the reserve is released.
+   * Its exceptions are logged.
+   */
+  onCount(act: (pressure: DescriptorPressure) => void): void {
     this.#act = act;
   }
 
+  /** Takes the reserve and starts counting. */
   start(): void {
     this.#limit = this.#files.readLimit();
     if (this.#timer !== undefined || this.#limit === undefined) return;
-    this.#letGo = this.#files.hold(this.#reserve(this.#limit));
-    this.#look(this.#limit);
+    this.#releaseReserve = this.#files.hold(this.#reserve(this.#limit));
+    this.#count(this.#limit);
   }
 
   stop(): void {
     this.#timer?.cancel();
     this.#timer = undefined;
-    this.#letGo?.();
-    this.#letGo = undefined;
+    this.#releaseReserve?.();
+    this.#releaseReserve = undefined;
   }
 
-  #look(limit: number): void {
+  #count(limit: number): void {
     const startedAt = this.#clock.monotonic();
     const open = this.#files.count();
     const tookMs = this.#clock.monotonic() - startedAt;
     if (open !== undefined) this.#judge(open, limit);
-    const waitMs = Math.max(DESCRIPTOR_LOOK_MS, tookMs / LOOK_TIME_SHARE);
-    this.#timer = this.#clock.setTimer(waitMs, () => this.#look(limit));
+    const waitMs = Math.max(DESCRIPTOR_COUNT_MS, tookMs / COUNT_TIME_SHARE);
+    this.#timer = this.#clock.setTimer(waitMs, () => this.#count(limit));
   }
 
   #judge(open: number, limit: number): void {
-    // As if the reserve were held, or letting it go would look like an end of the shortage.
-    const missing = this.#letGo === undefined ? this.#reserve(limit) : 0;
+    // Counts as if the reserve were held; otherwise its release would look like the end of the shortage.
+    const missing = this.#releaseReserve === undefined ? this.#reserve(limit) : 0;
     const before = this.#pressure;
     const pressure = this.#next(limit - open - missing, marginOf(limit));
     this.#pressure = pressure;
     if (before === "none" && pressure !== "none") this.#shortages++;
     if (before !== "exhausted" && pressure === "exhausted") this.#exhaustions++;
-    if (before === "exhausted" && pressure !== "exhausted") this.#letGo ??= this.#files.hold(missing);
+    if (before === "exhausted" && pressure !== "exhausted") this.#releaseReserve ??= this.#files.hold(missing);
     try {
       this.#act(pressure);
     } catch (error) {
       this.#log.fault(error);
     }
     if (pressure === "exhausted") {
-      this.#letGo?.();
-      this.#letGo = undefined;
+      this.#releaseReserve?.();
+      this.#releaseReserve = undefined;
     }
     if (pressure !== before) this.#log.tell(pressure, { open, limit });
   }
 
-  /** Pressure ends later than it begins, or it would come and go with each connection. */
+  /** Pressure ends at a higher count than it begins, so that it does not change with each connection. */
   #next(free: number, margin: number): DescriptorPressure {
     if (free < margin / 2) return "exhausted";
     if (free < margin) return this.#pressure === "exhausted" ? "exhausted" : "short";
@@ -158,12 +150,16 @@ class DescriptorWatch implements Descriptors {
 }
 
 const MESSAGES: Readonly<Record<DescriptorPressure, string>> = {
-  short: "file descriptors are short: idle client connections are closed",
-  exhausted: "file descriptors are exhausted: new client connections are refused",
+  short: "file descriptors are short: closing idle client connections; raise the limit of open files or add replicas",
+  exhausted:
+    "file descriptors are exhausted: refusing new client connections; raise the limit of open files or add replicas",
   none: "file descriptors are free again",
 };
 
-/** Says when the pressure changes, each thing at most once in `LOG_INTERVAL_MS`, and its end only if its begin was said. */
+/**
+ * Logs changes of the pressure, each state at most once in `LOG_INTERVAL_MS`, and the end only if the beginning was
+ * logged.
+ */
 class ShortageLog {
   readonly #clock: Clock;
   readonly #logger: Logger;
@@ -190,7 +186,7 @@ class ShortageLog {
   fault(error: unknown): void {
     if (!this.#isDue("fault")) return;
     this.#logger.error("cannot accept connections again", {
-      cause: error instanceof Error ? error.message : String(error),
+      cause: messageOf(error),
     });
   }
 

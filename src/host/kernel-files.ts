@@ -1,12 +1,13 @@
 import { readFileSync } from "node:fs";
+import { codeOf } from "../values.ts";
 
 /**
- * Reads a small file of the kernel's whole, as text. Undefined: it cannot be read, because this system lacks it or
- * forbids it. Never throws. A seam: tests put files of their own here.
+ * Reads a small kernel file as text. Returns undefined if this system does not have the file or forbids reading it.
+ * Never throws. Tests put their own files here.
  */
 export type ReadTextFile = (path: string) => string | undefined;
 
-/** The real one. Blocks for as long as the kernel takes to write the file: microseconds, so for small files only. */
+/** The real function. It blocks while the kernel writes the file, for microseconds, so use it only for small files. */
 export const readTextFile: ReadTextFile = (path) => {
   try {
     return readFileSync(path, "latin1");
@@ -16,21 +17,18 @@ export const readTextFile: ReadTextFile = (path) => {
 };
 
 /**
- * Reads the beginning of a file that may be large, off the event loop. Empty: there is no such file. Undefined: it cannot
- * be read now, for lack of a descriptor say.
- * @param maxBytes What is longer is cut there; the caller sees it by the length of what it gets.
+ * Reads the beginning of a file that may be large, off the event loop. Resolves with an empty array if the file is
+ * missing, and with undefined if it cannot be read now, for example because no descriptor is free.
+ *
+ * @param maxBytes A longer file is cut at this length; the caller sees this by the length of the result.
  */
 export type ReadBytes = (path: string, maxBytes: number) => Promise<Uint8Array | undefined>;
 
-/** The real one. Never rejects. */
+/** The real function. Never rejects. */
 export const readBytes: ReadBytes = async (path, maxBytes) => {
   try {
     return await Bun.file(path).slice(0, maxBytes).bytes();
   } catch (error) {
-    return isMissing(error) ? new Uint8Array() : undefined;
+    return codeOf(error) === "ENOENT" ? new Uint8Array() : undefined;
   }
 };
-
-function isMissing(error: unknown): boolean {
-  return error instanceof Error && "code" in error && error.code === "ENOENT";
-}

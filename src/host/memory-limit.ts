@@ -2,32 +2,35 @@ import { totalmem } from "node:os";
 
 import { type ReadTextFile, readTextFile } from "./kernel-files.ts";
 
-/** How much memory there is for this process. */
+/** How much memory this process may use. */
 export interface MemoryLimit {
   /** Above zero. */
   readonly bytes: number;
-  /** `container`: a limit of our own, beyond which the kernel kills. `machine`: all of the machine's, which others use, too. */
+  /**
+   * `container`: this process's own limit, above which the kernel kills it. `machine`: the machine's memory, which
+   * others use, too.
+   */
   readonly source: "container" | "machine";
 }
 
-/** Control groups of this process, one a line: `<id>:<controllers>:<path>` (cgroups(7)). */
+/** The control groups of this process, one per line: `<id>:<controllers>:<path>` (cgroups(7)). */
 const GROUPS_FILE = "/proc/self/cgroup";
-/** Where control groups are mounted, among other things (proc_pid_mountinfo(5)). */
+/** The mount points of control groups, among others (proc_pid_mountinfo(5)). */
 const MOUNTS_FILE = "/proc/self/mountinfo";
 const MACHINE_FILE = "/proc/meminfo";
 const STATUS_FILE = "/proc/self/status";
 const KIB = 1024;
 
-/** Groups that are looked at from ours up to the root: Kubernetes nests four, systemd a few more. */
+/** Maximum number of groups from this process's group up to the root. Kubernetes nests four, systemd a few more. */
 const GROUP_DEPTH_MAX = 32;
 
 /**
- * The memory limit of this process: the least of its control group's and of all groups above it, in version 2
- * (`memory.max`) and version 1 (`memory.limit_in_bytes`), else the machine's memory. A limit that the machine's memory
- * cannot reach is no limit: that is how version 1 writes "none".
+ * The memory limit of this process: the least limit of its control group and all groups above it, in version 2
+ * (`memory.max`) and version 1 (`memory.limit_in_bytes`), else the machine's memory. A limit above the machine's memory
+ * is no limit: version 1 writes "none" like this.
  *
- * Limits of groups above those that the container sees count, too, but cannot be read; with Kubernetes these are the
- * pod's and the node's, and the container's own is the least.
+ * Groups above those that the container sees also have limits, but these cannot be read. With Kubernetes they are the
+ * pod's and the node's, and the container's own limit is the least.
  */
 export function readMemoryLimit(read: ReadTextFile = readTextFile, machineBytes = totalmem()): MemoryLimit {
   const machine = parseMachineBytes(read(MACHINE_FILE)) ?? machineBytes;
@@ -37,7 +40,7 @@ export function readMemoryLimit(read: ReadTextFile = readTextFile, machineBytes 
     : { bytes: machine, source: "machine" };
 }
 
-/** Memory of this process that is resident now, in bytes; undefined where the system does not tell. Costs some microseconds. */
+/** Resident memory of this process now, in bytes; undefined if the system does not tell. Takes a few microseconds. */
 export function readResidentBytes(read: ReadTextFile = readTextFile): number | undefined {
   return parseKibibytes(read(STATUS_FILE), "VmRSS");
 }
@@ -46,7 +49,7 @@ function parseMachineBytes(text: string | undefined): number | undefined {
   return parseKibibytes(text, "MemTotal");
 }
 
-/** `<name>:   <number> kB` in a file of such lines. */
+/** Reads `<name>:   <number> kB` in a file of such lines. */
 function parseKibibytes(text: string | undefined, name: string): number | undefined {
   const digits = new RegExp(`^${name}:\\s*(\\d+) kB$`, "m").exec(text ?? "")?.[1];
   return digits === undefined ? undefined : Number(digits) * KIB;
@@ -55,7 +58,7 @@ function parseKibibytes(text: string | undefined, name: string): number | undefi
 /** A tree of control groups that can limit memory. */
 interface GroupMount {
   readonly version: 1 | 2;
-  /** The group whose folder the mount shows as its root; a container may see its own group only. */
+  /** The group whose folder is the root of the mount. A container may see only its own group. */
   readonly root: string;
   readonly folder: string;
 }
@@ -100,12 +103,12 @@ function parseMounts(text: string): readonly GroupMount[] {
   return mounts;
 }
 
-/** Space, tab, line feed and backslash stand as octal numbers. */
+/** The kernel writes space, tab, line feed and backslash as octal numbers. */
 function unescapeMount(text: string): string {
   return text.replaceAll(/\\([0-7]{3})/g, (_, octal: string) => String.fromCharCode(Number.parseInt(octal, 8)));
 }
 
-/** The folders of our group and those above it, as far as the mount shows them. */
+/** The folders of this process's group and of those above it, as far as the mount shows them. */
 function listFolders(mount: GroupMount, group: string): readonly string[] {
   const top = mount.folder === "/" ? "" : mount.folder;
   const folders = [top];
@@ -117,7 +120,10 @@ function listFolders(mount: GroupMount, group: string): readonly string[] {
   return folders;
 }
 
-/** Names from `root` down to `group`. None where the group lies elsewhere: a container's mount then shows our group as its root. */
+/**
+ * Names from `root` down to `group`. Empty if the group is elsewhere: then a container's mount shows this process's
+ * group as its root.
+ */
 function namesBelow(root: string, group: string): readonly string[] {
   const prefix = root.endsWith("/") ? root : `${root}/`;
   if (!group.startsWith(prefix)) return [];
@@ -125,7 +131,7 @@ function namesBelow(root: string, group: string): readonly string[] {
   return names.includes("..") ? [] : names.filter((name) => name !== "");
 }
 
-/** Undefined: no limit, or no such file. Zero cannot be, since we run. */
+/** Undefined: no limit, or the file is missing. Zero is impossible for a running process. */
 function parseLimit(text: string | undefined): number | undefined {
   const digits = /^\d+$/.exec(text?.trim() ?? "")?.[0];
   const bytes = Number(digits ?? 0);

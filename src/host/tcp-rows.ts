@@ -1,57 +1,95 @@
-/** What a table of sockets says, by remote address and port as `toTcpKey` spells them. */
+/** A connection in the kernel's table. */
+export interface TcpRow {
+  /** `established`: both sides may send. `ending`: it stood, and a side has ended it. */
+  readonly kind: "established" | "ending" | "connecting";
+  /**
+   * The socket's inode (proc_pid_net(5)). 0: no process has the socket; the kernel is ending it, or nobody has accepted
+   * it.
+   */
+  readonly inode: number;
+}
+
+/** The content of the socket tables. */
 export interface TcpIndex {
-  readonly remotes: ReadonlyMap<string, "established" | "connecting">;
-  /** Whether nothing is missing: no table, no row. */
+  /** The connections to the requested remotes, by address and port in the form of `toTcpKey`. */
+  readonly remotes: ReadonlyMap<string, readonly TcpRow[]>;
+  /** Whether no table and no row is missing. */
   readonly isWhole: boolean;
-  /** Whether there is any established connection in it. */
+  /** Whether there is any connection that stands or stood. */
   readonly hasConnections: boolean;
+  /** Whether any row, in any state, has one of these inodes. Searches the tables again until it finds one. */
+  hasInodeOf(inodes: ReadonlySet<number>): boolean;
 }
 
 /** States of a socket as the kernel prints them (include/net/tcp_states.h). */
 const ESTABLISHED = 0x01;
 const SYN_SENT = 0x02;
-/** One side has ended. Held by a process, or by the kernel alone, which goes on for minutes where nobody answers. */
+/** One side has closed. A process has the socket, or only the kernel, which keeps it for minutes if nobody answers. */
 const HALF_CLOSED: ReadonlySet<number> = new Set([0x04, 0x05, 0x09, 0x0b]);
-/** The other side has ended, ours has not: its answer may still wait to be read. */
+/** The other side has closed, this side has not: its answer may still be unread. */
 const CLOSE_WAIT = 0x08;
 
 /** Digits of an address and a port: `0100007F:1F90`, `00000000000000000000000001000000:1F90`. */
 const IPV4_DIGITS = 8;
 const IPV6_DIGITS = 32;
 const PORT_DIGITS = 4;
-/** An IPv4-mapped address (RFC 4291 §2.5.5.2): this, and the IPv4 address. */
+/** Prefix of an IPv4-mapped address (RFC 4291 §2.5.5.2), before the IPv4 address. */
 const MAPPED_PREFIX = "0000000000000000FFFF0000";
 
 const LINE_FEED = 10;
 const SPACE = 32;
 const COLON = 58;
+const DIGIT_ZERO = 48;
+
+/** Fields from the state to the inode: queues, timer, retransmits, uid, timeout. */
+const INODE_FIELD = 6;
 
 /**
- * Indexes the tables of IPv4 and of IPv6, in this order; undefined: it cannot be read. An empty one is a system without
- * that family. Rows that are not as the kernel writes them count for nothing.
- * @param maxBytes A table of so many bytes has been cut.
+ * Indexes the tables of IPv4 and IPv6, in this order. Undefined means an unreadable table, an empty table a system
+ * without that family. Rows in another format than the kernel's are ignored.
+ *
+ * @param options.maxBytes A table of this length has been cut.
+ * @param options.asked The remotes whose connections are kept, in the form of `toTcpKey`.
  */
-export function indexTcpTable(tables: readonly (Uint8Array | undefined)[], maxBytes: number): TcpIndex {
-  const remotes = new Map<string, "established" | "connecting">();
-  for (const [at, table] of tables.entries()) {
-    if (table !== undefined) indexRows(toBuffer(table), at === 0 ? IPV4_DIGITS : IPV6_DIGITS, remotes);
-  }
-  const isWhole = tables.every((table) => table !== undefined && table.length < maxBytes);
-  return { remotes, isWhole, hasConnections: new Set(remotes.values()).has("established") };
+export function indexTcpTable(
+  tables: readonly (Uint8Array | undefined)[],
+  options: { readonly maxBytes: number; readonly asked: ReadonlySet<string> },
+): TcpIndex {
+  const { maxBytes, asked } = options;
+  const remotes = new Map<string, TcpRow[]>();
+  let hasConnections = false;
+  findRow(tables, (rows, at) => {
+    const kind = kindOf(rows, at);
+    if (kind === undefined) return false;
+    hasConnections ||= kind !== "connecting";
+    const key = keyOf(rows.toString("latin1", at.remote, at.state - 1));
+    if (!asked.has(key)) return false;
+    const row: TcpRow = { kind, inode: inodeOf(rows, at) };
+    const others = remotes.get(key);
+    if (others === undefined) remotes.set(key, [row]);
+    else others.push(row);
+    return false;
+  });
+  return {
+    remotes,
+    isWhole: tables.every((table) => table !== undefined && table.length < maxBytes),
+    hasConnections,
+    hasInodeOf: (inodes) => findRow(tables, (rows, at) => inodes.has(inodeOf(rows, at))),
+  };
 }
 
-/** The key of a canonical address (as `parseAddress` gives it: a mapped one is the IPv4 address) and a port. */
+/** The key of a port and a canonical address (from `parseAddress`; a mapped address is an IPv4 address). */
 export function toTcpKey(address: string, port: number): string {
   const bytes = address.includes(":") ? toIpv6Bytes(address) : address.split(".").map(Number);
   let key = "";
-  // Words of 32 bits, each printed as a number of a little-endian machine.
+  // 32-bit words, each printed as a number of a little-endian machine.
   for (let word = 0; word < bytes.length; word += 4) {
     for (let byte = 3; byte >= 0; byte--) key += toHex(bytes[word + byte] ?? 0, 2);
   }
   return `${key}:${toHex(port, PORT_DIGITS)}`;
 }
 
-/** Of an RFC 5952 text without dots. */
+/** Expects an RFC 5952 text without dots. */
 function toIpv6Bytes(address: string): number[] {
   const [head = "", tail] = address.split("::");
   const left = head === "" ? [] : head.split(":");
@@ -71,52 +109,73 @@ function toBuffer(bytes: Uint8Array): Buffer {
   return Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength);
 }
 
+/** Where a row's remote address and its state begin, and where the row ends. */
+interface RowOffsets {
+  readonly remote: number;
+  readonly state: number;
+  readonly end: number;
+}
+
+/** Whether `isIt` is true for a row of the tables. Stops at the first one. */
+function findRow(
+  tables: readonly (Uint8Array | undefined)[],
+  isIt: (rows: Buffer, at: RowOffsets) => boolean,
+): boolean {
+  return tables.some((table, at) => {
+    return table !== undefined && findRowIn(toBuffer(table), at === 0 ? IPV4_DIGITS : IPV6_DIGITS, isIt);
+  });
+}
+
 /**
- * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The offsets from
- * the first colon are fixed, so that only the remote address becomes a string.
+ * Rows are `<number>: <local> <remote> <state> <queues> <timer> <retransmits> <uid> <timeout> <inode> …`. The addresses
+ * and the state have fixed offsets from the first colon.
  */
-function indexRows(rows: Buffer, addressDigits: number, remotes: Map<string, "established" | "connecting">): void {
+function findRowIn(rows: Buffer, addressDigits: number, isIt: (rows: Buffer, at: RowOffsets) => boolean): boolean {
   const endpoint = addressDigits + 1 + PORT_DIGITS;
   let start = rows.indexOf(LINE_FEED) + 1;
   while (start > 0 && start < rows.length) {
-    const found = rows.indexOf(LINE_FEED, start);
-    const end = found < 0 ? rows.length : found;
+    const end = rows.indexOf(LINE_FEED, start);
+    // The last row may be cut. Without its line feed it does not count.
+    if (end < 0) return false;
     const remote = rows.indexOf(COLON, start) + 2 + endpoint + 1;
     const state = remote + endpoint + 1;
-    // The last row may have been cut in its midst; without its line feed it does not count.
     const isRow =
-      found >= 0 &&
-      state + 2 < end &&
-      rows[remote - 1] === SPACE &&
-      rows[state - 1] === SPACE &&
-      rows[state + 2] === SPACE;
-    const kind = isRow ? kindOf(rows, state, end) : undefined;
-    if (kind !== undefined) {
-      const key = keyOf(rows.toString("latin1", remote, remote + endpoint));
-      if (kind === "established" || !remotes.has(key)) remotes.set(key, kind);
-    }
+      state + 2 < end && rows[remote - 1] === SPACE && rows[state - 1] === SPACE && rows[state + 2] === SPACE;
+    if (isRow && isIt(rows, { remote, state, end })) return true;
     start = end + 1;
   }
+  return false;
 }
 
 function keyOf(remote: string): string {
   return remote.startsWith(MAPPED_PREFIX) ? remote.slice(MAPPED_PREFIX.length) : remote;
 }
 
-function kindOf(rows: Buffer, state: number, end: number): "established" | "connecting" | undefined {
-  const value = (digitOf(rows[state]) << 4) | digitOf(rows[state + 1]);
-  if (value === ESTABLISHED || value === CLOSE_WAIT) return "established";
+function kindOf(rows: Buffer, at: RowOffsets): TcpRow["kind"] | undefined {
+  const value = (digitOf(rows[at.state]) << 4) | digitOf(rows[at.state + 1]);
+  if (value === ESTABLISHED) return "established";
   if (value === SYN_SENT) return "connecting";
-  return HALF_CLOSED.has(value) && isHeld(rows.toString("latin1", state, end)) ? "established" : undefined;
+  if (value === CLOSE_WAIT) return "ending";
+  return HALF_CLOSED.has(value) && inodeOf(rows, at) !== 0 ? "ending" : undefined;
 }
 
-/** Whether a process has the socket: one that the kernel ends by itself has the inode 0. */
-function isHeld(fromState: string): boolean {
-  const inode = fromState.trim().split(/ +/)[6];
-  return inode !== undefined && inode !== "0";
+/** 0 if the row has no inode. */
+function inodeOf(rows: Buffer, at: RowOffsets): number {
+  let offset = at.state;
+  for (let field = 0; field < INODE_FIELD; field++) {
+    while (offset < at.end && rows[offset] !== SPACE) offset++;
+    while (offset < at.end && rows[offset] === SPACE) offset++;
+  }
+  let inode = 0;
+  for (; offset < at.end; offset++) {
+    const digit = (rows[offset] ?? 0) - DIGIT_ZERO;
+    if (digit < 0 || digit > 9) break;
+    inode = inode * 10 + digit;
+  }
+  return inode;
 }
 
-/** The value of an upper-case hexadecimal digit; what is none gives a state that does not exist. */
+/** The value of an upper-case hexadecimal digit. Other characters give a state that does not exist. */
 function digitOf(code: number | undefined): number {
   if (code === undefined) return 0xff;
   if (code >= 48 && code <= 57) return code - 48;

@@ -4,48 +4,58 @@ import { orAbort } from "./deadline.ts";
 import { buildRequestCredentials, loadCredentials, type Credentials, type RequestCredentials } from "./credentials.ts";
 import type { KubeConfigSource } from "./credentials.ts";
 import { KubeError, toKubeError } from "./errors.ts";
+import { codeOf } from "../values.ts";
 
 export interface KubeGetOptions {
-  /** Called when the credentials are there and the request is about to be sent: a time limit for the answer begins. */
+  /**
+   * Called when the credentials are ready and the request is about to be sent: the time limit for the answer starts
+   * here.
+   */
   readonly onSend?: () => void;
   /** Ends the request and the body of its answer. */
   readonly signal: AbortSignal;
 }
 
-/** Requests to an API server. The seam between the reflector and the network. */
+/** Requests to an API server. Tests replace the network here. */
 export interface KubeClient {
   /**
-   * Sends a GET with the credentials of the moment and gives the answer whatever its status, its body not yet read.
-   * Throws KubeError `credentials` or `unreachable`. The credentials have a time limit of their own, the answer has none.
+   * Sends a GET with the current credentials. Returns the answer with any status, its body unread. Throws KubeError
+   * `credentials` or `unreachable`. Finding the credentials has a time limit; the answer has none.
    */
   get(path: string, options: KubeGetOptions): Promise<Response>;
 }
 
+/** A client that also creates objects: the ingress itself only reads. */
+export interface KubeApi extends KubeClient {
+  /** Sends a POST with a body of JSON; else as `get`. */
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response>;
+}
+
 /**
- * How long finding the credentials may take, in milliseconds. Files take none. An exec plugin asks a cloud for a token,
- * and a plugin that waits for a person's input would wait for ever.
+ * How long finding the credentials may take, in milliseconds. Files take no time. An exec plugin asks a cloud for a
+ * token, and a plugin that waits for a person's input would wait for ever.
  */
 const CREDENTIALS_MAX_MS = 60_000;
-/** Seconds that an idle connection is kept: the pages of a list and quick reconnects share one, nothing else does. */
+/** Seconds that an idle connection is kept. Only the pages of a list and quick reconnects share a connection. */
 const IDLE_TIMEOUT_SECONDS = 30;
 
 export interface KubeClientOptions {
   readonly clock?: Clock;
   /** How long finding the credentials may take, in milliseconds. Default: 60,000. */
   readonly credentialsMaxMs?: number;
-  /** `User-Agent`, by which an API server's audit log and priority rules tell clients apart. */
+  /** `User-Agent`: the API server's audit log and priority rules distinguish clients by it. */
   readonly userAgent?: string;
 }
 
 /**
- * A client that finds its credentials as the source says, when the first request is made: a kubeconfig that is missing
- * or wrong makes requests fail, not the program.
+ * Creates a client that loads its credentials at the first request. A missing or invalid kubeconfig makes requests
+ * fail, not the program.
  */
-export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeClient {
+export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeApi {
   return new FetchKubeClient(source, options);
 }
 
-class FetchKubeClient implements KubeClient {
+class FetchKubeClient implements KubeApi {
   readonly #source: KubeConfigSource;
   readonly #clock: Clock;
   readonly #userAgent: string;
@@ -53,7 +63,7 @@ class FetchKubeClient implements KubeClient {
   #credentials: Credentials | undefined;
   #pending: Promise<RequestCredentials> | undefined;
   #session: Bun.FetchSession | undefined;
-  /** What the session's connections were made with. */
+  /** Digest of the TLS settings and proxy that the session uses. */
   #sessionKey = "";
 
   constructor(source: KubeConfigSource, options: KubeClientOptions) {
@@ -63,34 +73,51 @@ class FetchKubeClient implements KubeClient {
     this.#credentialsMaxMs = options.credentialsMaxMs ?? CREDENTIALS_MAX_MS;
   }
 
-  async get(path: string, { signal, onSend }: KubeGetOptions): Promise<Response> {
+  get(path: string, options: KubeGetOptions): Promise<Response> {
+    return this.#request(path, options);
+  }
+
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response> {
+    return this.#request(path, { ...options, body: JSON.stringify(body) });
+  }
+
+  /** A POST if there is a body. */
+  async #request(path: string, options: KubeGetOptions & { readonly body?: string }): Promise<Response> {
+    const { signal, onSend, body } = options;
     const credentials = await this.#readCredentials(signal);
     const session = this.#sessionFor(credentials);
     onSend?.();
     try {
       const response = await session.fetch(credentials.server + path, {
-        headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...credentials.headers },
+        method: body === undefined ? "GET" : "POST",
+        headers: {
+          Accept: "application/json",
+          "User-Agent": this.#userAgent,
+          ...(body !== undefined && { "Content-Type": "application/json" }),
+          ...credentials.headers,
+        },
+        ...(body !== undefined && { body }),
         signal,
-        // An API server does not redirect; whatever does must not be shown the token.
+        // An API server does not redirect. The target of a redirect must not see the token.
         redirect: "manual",
         timeout: false,
-        // Undefined honours HTTPS_PROXY and NO_PROXY, as client-go and kubectl do.
+        // Undefined obeys HTTPS_PROXY and NO_PROXY, as client-go and kubectl do.
         proxy: credentials.proxyUrl,
       });
-      // Whatever was rotated or revoked: read everything afresh, and let an exec plugin run again, the next time.
+      // Credentials were rotated or revoked: read them again for the next request, and run an exec plugin again.
       if (response.status === 401) this.#credentials = undefined;
       return response;
     } catch (error) {
-      // The idle connections of a server that has gone lead nowhere.
+      // Idle connections to a server that has gone are useless.
       if (this.#session === session) this.#dropSession();
-      // The authorities may have been rotated.
+      // The certificate authorities may have been rotated.
       if (isTlsFailure(error)) this.#credentials = undefined;
       if (signal.aborted && signal.reason instanceof KubeError) throw signal.reason;
       throw new KubeError("unreachable", `${credentials.server}: ${toKubeError(error).message}`, { cause: error });
     }
   }
 
-  /** One at a time, however many ask and however long it takes: a plugin that hangs is one process, not many. */
+  /** Loads credentials only once at a time, so a plugin that hangs is one process and not many. */
   async #readCredentials(signal: AbortSignal): Promise<RequestCredentials> {
     const pending = (this.#pending ??= this.#loadCredentials().finally(() => {
       this.#pending = undefined;
@@ -98,7 +125,7 @@ class FetchKubeClient implements KubeClient {
     const limit = new AbortController();
     const late = new KubeError(
       "credentials",
-      `the exec plugin has not answered for ${this.#credentialsMaxMs / 1000} s`,
+      `the exec plugin did not answer within ${this.#credentialsMaxMs / 1000} s`,
     );
     const timer = this.#clock.setTimer(this.#credentialsMaxMs, () => limit.abort(late));
     try {
@@ -118,7 +145,7 @@ class FetchKubeClient implements KubeClient {
     }
   }
 
-  /** Connections are shared for as long as the certificates stay the same. */
+  /** Connections are shared as long as the certificates stay the same. */
   #sessionFor({ tls, proxyUrl }: RequestCredentials): Bun.FetchSession {
     const key = createHash("sha256")
       .update(JSON.stringify([tls, proxyUrl]))
@@ -130,7 +157,7 @@ class FetchKubeClient implements KubeClient {
     return this.#session;
   }
 
-  /** Requests in flight, such as another namespace's watch, go on to their end. */
+  /** Requests in flight, such as another namespace's watch, continue to their end. */
   #dropSession(): void {
     this.#session?.close();
     this.#session = undefined;
@@ -138,6 +165,5 @@ class FetchKubeClient implements KubeClient {
 }
 
 function isTlsFailure(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? String(error.code) : "";
-  return /CERT|TLS|SSL|SIGNATURE|ISSUER/.test(code);
+  return /CERT|TLS|SSL|SIGNATURE|ISSUER/.test(codeOf(error));
 }

@@ -2,7 +2,7 @@ import { existsSync, readFileSync } from "node:fs";
 import { delimiter, dirname, isAbsolute, join } from "node:path";
 import { KubeConfig, type Cluster, type User } from "@kubernetes/client-node";
 import { KubeError, shorten } from "./errors.ts";
-import { isJsonObject } from "./resource.ts";
+import { codeOf, isObject, messageOf } from "../values.ts";
 
 /** Where to look for credentials. */
 export interface KubeConfigSource {
@@ -10,22 +10,22 @@ export interface KubeConfigSource {
   readonly kubeconfig: string | undefined;
   /** The environment: KUBECONFIG, HOME, KUBERNETES_SERVICE_HOST, KUBERNETES_SERVICE_PORT. */
   readonly environment: Readonly<Record<string, string | undefined>>;
-  /** Where the kubelet mounts the service account; a seam. */
+  /** Where the kubelet mounts the service account. Tests replace it. */
   readonly serviceAccountDir?: string;
 }
 
-/** A loaded kubeconfig, its current context's cluster and user settled. */
+/** A loaded kubeconfig, with the cluster and user of its current context. */
 export interface Credentials {
   readonly config: KubeConfig;
   readonly cluster: Cluster;
   readonly user: User;
-  /** Read again for each request, since bound tokens are replaced every hour; undefined: the config has the token. */
+  /** Read again for each request, because bound tokens are replaced every hour. Undefined: the config has the token. */
   readonly tokenFile: string | undefined;
 }
 
-/** What one request needs. */
+/** Address, headers and TLS settings for one request. */
 export interface RequestCredentials {
-  /** `https://host:port`, perhaps with a path, no slash at the end. */
+  /** `https://host:port`, perhaps with a path; no slash at the end. */
   readonly server: string;
   readonly headers: Readonly<Record<string, string>>;
   readonly tls: Bun.TLSOptions;
@@ -34,10 +34,10 @@ export interface RequestCredentials {
 
 /** Where the kubelet mounts the service account's token and authority (Kubernetes: "Accessing the API from a Pod"). */
 const SERVICE_ACCOUNT_DIR = "/var/run/secrets/kubernetes.io/serviceaccount";
-/** A token is about 1 KiB; a file of more is not one. */
+/** Largest token file, in bytes. A token has about 1 KiB. */
 const TOKEN_MAX_BYTES = 64 * 1024;
 
-/** Finds the credentials. Throws KubeError `credentials` with what to do. */
+/** Finds the credentials. Throws KubeError `credentials`, which says what to do. */
 export function loadCredentials(source: KubeConfigSource): Credentials {
   const { environment } = source;
   if (source.kubeconfig !== undefined) return loadFiles([source.kubeconfig], "--kubeconfig");
@@ -50,13 +50,13 @@ export function loadCredentials(source: KubeConfigSource): Credentials {
   if (home !== "" && existsSync(file)) return loadFiles([file], file);
   throw new KubeError(
     "credentials",
-    "none found: pass --kubeconfig, set KUBECONFIG, run in a pod with a service account, or provide ~/.kube/config",
+    "not found: pass --kubeconfig, set KUBECONFIG, run in a pod with a service account, or provide ~/.kube/config",
   );
 }
 
 /**
- * What to send now. Reads token, certificate and authority files again, and lets an exec plugin run when what it gave
- * last has expired.
+ * Builds what to send now. Reads token, certificate and authority files again, and runs an exec plugin if its last
+ * result has expired.
  */
 export async function buildRequestCredentials(credentials: Credentials): Promise<RequestCredentials> {
   const { config, cluster, user, tokenFile } = credentials;
@@ -65,7 +65,7 @@ export async function buildRequestCredentials(credentials: Credentials): Promise
     await config.applyToHTTPSOptions(options);
   } catch (error) {
     const source = user.exec === undefined || user.exec === null ? "" : "the exec plugin failed: ";
-    throw new KubeError("credentials", source + shorten(error instanceof Error ? error.message : String(error)));
+    throw new KubeError("credentials", source + shorten(messageOf(error)));
   }
   const headers: Record<string, string> = {};
   for (const [name, value] of Object.entries(options.headers ?? {})) headers[name] = String(value).trim();
@@ -77,7 +77,7 @@ export async function buildRequestCredentials(credentials: Credentials): Promise
     server: cluster.server,
     headers,
     tls: {
-      // Never left to NODE_TLS_REJECT_UNAUTHORIZED.
+      // Set explicitly, so that NODE_TLS_REJECT_UNAUTHORIZED has no effect.
       rejectUnauthorized: !cluster.skipTLSVerify,
       ...pick("ca", options.ca),
       ...pick("cert", options.cert),
@@ -88,7 +88,7 @@ export async function buildRequestCredentials(credentials: Credentials): Promise
   };
 }
 
-/** PEM as text, so that equal ones compare equal. */
+/** PEM as text, so that equal values compare equal. */
 function pick(name: "ca" | "cert" | "key", value: unknown): Bun.TLSOptions {
   if (typeof value === "string") return { [name]: value };
   return Buffer.isBuffer(value) ? { [name]: value.toString("utf8") } : {};
@@ -98,7 +98,7 @@ function readToken(file: string): string {
   const text = readText(file);
   const token = text.trim();
   if (token === "" || text.length > TOKEN_MAX_BYTES || /\s/.test(token)) {
-    throw new KubeError("credentials", `the token file ${file} holds no token`);
+    throw new KubeError("credentials", `the token file ${file} has no valid token`);
   }
   return token;
 }
@@ -107,12 +107,12 @@ function readText(file: string): string {
   try {
     return readFileSync(file, "utf8");
   } catch (error) {
-    const code = error instanceof Error && "code" in error ? String(error.code) : String(error);
-    throw new KubeError("credentials", `${file} cannot be read (${code})`);
+    const code = codeOf(error) || String(error);
+    throw new KubeError("credentials", `cannot read ${file} (${code})`);
   }
 }
 
-/** The pod's own: undefined where the program does not run in one. */
+/** The pod's service account; undefined outside a pod. */
 function loadServiceAccount(source: KubeConfigSource): Credentials | undefined {
   const host = source.environment["KUBERNETES_SERVICE_HOST"] ?? "";
   const port = source.environment["KUBERNETES_SERVICE_PORT"] ?? "";
@@ -132,19 +132,19 @@ function loadServiceAccount(source: KubeConfigSource): Credentials | undefined {
   return settle(config, { origin: "the service account", tokenFiles: new Map([["service-account", tokenFile]]) });
 }
 
-/** Merges kubeconfig files as kubectl does: of equal names the first counts, and a listed file may be missing. */
+/** Merges kubeconfig files as kubectl does: the first of equal names wins, and listed files may be missing. */
 function loadFiles(files: readonly string[], origin: string): Credentials {
   const merged = new KubeConfig();
   const tokenFiles = new Map<string, string>();
   const present = files.length === 1 ? files : files.filter((file) => existsSync(file));
-  if (present.length === 0) throw new KubeError("credentials", `${origin}: none of the files exists`);
+  if (present.length === 0) throw new KubeError("credentials", `${origin}: all files are missing`);
   for (const file of present) {
     const text = readText(file);
     const config = new KubeConfig();
     try {
       config.loadFromString(text);
     } catch (error) {
-      throw new KubeError("credentials", `${file} is no kubeconfig: ${shorten(String(error))}`);
+      throw new KubeError("credentials", `${file} is not a kubeconfig: ${shorten(String(error))}`);
     }
     config.makePathsAbsolute(dirname(file));
     const users = config.users.map((user) => placePlugin(user, dirname(file)));
@@ -162,15 +162,15 @@ function addMissing<T extends { name: string }>(into: T[], from: readonly T[]): 
   for (const item of from) if (!into.some((known) => known.name === item.name)) into.push(item);
 }
 
-/** `users[].user.tokenFile`, which `KubeConfig` does not know; it counts for more than `token` (client-go). */
+/** Reads `users[].user.tokenFile`, which `KubeConfig` does not know. It overrides `token`, as in client-go. */
 function readTokenFiles(text: string, dir: string): Map<string, string> {
   const found = new Map<string, string>();
   const file: unknown = Bun.YAML.parse(text);
-  const users: unknown = isJsonObject(file) ? file["users"] : undefined;
+  const users: unknown = isObject(file) ? file["users"] : undefined;
   if (!Array.isArray(users)) return found;
   const entries: readonly unknown[] = users;
   for (const entry of entries) {
-    if (!isJsonObject(entry) || !isJsonObject(entry["user"])) continue;
+    if (!isObject(entry) || !isObject(entry["user"])) continue;
     const { name } = entry;
     const path = entry["user"]["tokenFile"];
     if (typeof name !== "string" || typeof path !== "string" || path === "") continue;
@@ -184,10 +184,12 @@ interface SettleOptions {
   readonly tokenFiles: ReadonlyMap<string, string>;
 }
 
-/** client-go runs a plugin named by a relative path from the kubeconfig's own folder; a bare name comes from PATH. */
+/**
+ * client-go resolves a plugin's relative path from the kubeconfig's folder. A name without a slash is found in PATH.
+ */
 function placePlugin(user: User, dir: string): User {
   const exec: unknown = user.exec;
-  if (!isJsonObject(exec)) return user;
+  if (!isObject(exec)) return user;
   const command = exec["command"];
   if (typeof command !== "string" || !command.includes("/") || isAbsolute(command)) return user;
   return { ...user, exec: { ...exec, command: join(dir, command) } };
@@ -199,26 +201,29 @@ function settle(config: KubeConfig, { origin, tokenFiles }: SettleOptions): Cred
   if (context === undefined) {
     throw new KubeError(
       "credentials",
-      `${origin}: ${name === "" ? "no current-context is set" : `no context "${name}"`}`,
+      `${origin}: ${name === "" ? "current-context is missing" : `context "${name}" is missing`}`,
     );
   }
   const cluster = config.clusters.find((known) => known.name === context.cluster);
-  if (cluster === undefined) throw new KubeError("credentials", `${origin}: no cluster "${context.cluster}"`);
-  if (!URL.canParse(cluster.server)) throw new KubeError("credentials", `${origin}: the server is no URL`);
-  // A context may name no user; without one KubeConfig forgets the cluster's authority as well.
+  if (cluster === undefined) throw new KubeError("credentials", `${origin}: cluster "${context.cluster}" is missing`);
+  if (!URL.canParse(cluster.server)) throw new KubeError("credentials", `${origin}: the server is not a URL`);
+  // A context may name no user. Without a user, KubeConfig would also drop the cluster's authority.
   const found = config.users.find((known) => known.name === context.user) ?? { name: "anonymous" };
   const user = describeCluster(found, cluster);
   const settled = new KubeConfig();
-  // KubeConfig refuses plain HTTP, which `kubectl proxy` speaks, unless the check of certificates is off.
+  // KubeConfig refuses plain HTTP, which `kubectl proxy` uses, unless certificate checks are off.
   const skipTLSVerify = cluster.skipTLSVerify || cluster.server.startsWith("http:");
   settled.loadFromClusterAndUser({ ...cluster, skipTLSVerify }, user);
   return { config: settled, cluster, user, tokenFile: tokenFiles.get(user.name) };
 }
 
-/** client-go tells a plugin its API version, and with `provideClusterInfo` the cluster, in KUBERNETES_EXEC_INFO. */
+/**
+ * client-go passes the API version to a plugin in KUBERNETES_EXEC_INFO, and the cluster, too, with
+ * `provideClusterInfo`.
+ */
 function describeCluster(user: User, cluster: Cluster): User {
   const exec: unknown = user.exec;
-  if (!isJsonObject(exec)) return user;
+  if (!isObject(exec)) return user;
   const info = {
     apiVersion: exec["apiVersion"] ?? "client.authentication.k8s.io/v1",
     kind: "ExecCredential",

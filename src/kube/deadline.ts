@@ -2,15 +2,15 @@ import type { Clock, Timer } from "../clock.ts";
 
 /** Calls back when nothing has happened for too long. */
 export interface Deadline {
-  /** Something happened: the time starts anew. */
+  /** Restarts the time. */
   touch(): void;
   cancel(): void;
 }
 
-/** @param maxMs How long without a `touch` is too long, in milliseconds. */
+/** @param maxMs The longest time without a `touch`, in milliseconds. */
 export function createDeadline(clock: Clock, maxMs: number, options: { readonly onExpire: () => void }): Deadline {
   let touchedMs = clock.monotonic();
-  // One timer for many touches: when it fires early it is set again for what is left.
+  // One timer serves many touches: if it fires early, it is set again for the remaining time.
   const check = () => {
     const leftMs = touchedMs + maxMs - clock.monotonic();
     if (leftMs <= 0) options.onExpire();
@@ -27,7 +27,7 @@ export function createDeadline(clock: Clock, maxMs: number, options: { readonly 
   };
 }
 
-/** Settles as `promise` does, or rejects with the signal's reason as soon as that aborts. */
+/** Settles like `promise`, or rejects with the signal's reason as soon as it aborts. */
 export async function orAbort<T>(promise: Promise<T>, signal: AbortSignal): Promise<T> {
   const { promise: aborted, reject } = Promise.withResolvers<never>();
   const onAbort = () => reject(signal.reason);

@@ -1,14 +1,15 @@
-import { isJsonObject, type KubeResource } from "./resource.ts";
+import type { KubeResource } from "./resource.ts";
+import { codeOf, isObject, messageOf } from "../values.ts";
 
 /**
- * What went wrong between us and the API server, as far as it decides what happens next.
- * - `credentials`: there are none, or they cannot be read
- * - `unreachable`: no connection, no TLS, or a connection that broke
+ * What failed between the ingress and the API server. The kind decides what happens next.
+ * - `credentials`: missing or unreadable
+ * - `unreachable`: no connection, no TLS, or a broken connection
  * - `unauthorized` 401, `forbidden` 403, `missing` 404, `expired` 410, `throttled` 429, `refused` any other 4xx or 3xx
- * - `ahead` 504 with the cause "ResourceVersionTooLarge": the server has not come to the version that was asked for
+ * - `ahead` 504 with the cause "ResourceVersionTooLarge": the server has not reached the requested version
  * - `server`: any other 5xx
- * - `protocol`: an answer that is no answer: not JSON, too large, out of order
- * - `silent`: no byte of an answer for too long, though it had begun
+ * - `protocol`: an invalid answer: not JSON, too large, or out of order
+ * - `silent`: an answer that began and then sent no byte for too long
  */
 export type KubeErrorKind =
   | "credentials"
@@ -24,11 +25,11 @@ export type KubeErrorKind =
   | "protocol"
   | "silent";
 
-/** A failure of a request to the API server. Its message carries no secret. */
+/** A failed request to the API server. Its message contains no secret. */
 export class KubeError extends Error {
   override readonly name = "KubeError";
   readonly kind: KubeErrorKind;
-  /** From `Retry-After`, in milliseconds; undefined: the server named no time. */
+  /** From `Retry-After`, in milliseconds; undefined if the server named no time. */
   readonly retryAfterMs: number | undefined;
 
   constructor(kind: KubeErrorKind, message: string, options: { retryAfterMs?: number; cause?: unknown } = {}) {
@@ -38,30 +39,30 @@ export class KubeError extends Error {
   }
 }
 
-/** What the body of a refusal may have at most, in bytes: a `Status` object is a few hundred. */
+/** Largest body of a refusal, in bytes: a `Status` object has a few hundred. */
 const STATUS_MAX_BYTES = 64 * 1024;
-/** How much of a server's message goes into a log line, in characters. */
+/** Maximum number of characters of a server's message in a log line. */
 const MESSAGE_MAX_LENGTH = 300;
 
-/** The error for an answer other than 2xx. Reads and discards the body. */
+/** The error for an answer that is not 2xx. Reads the body. */
 export async function readKubeError(response: Response): Promise<KubeError> {
   const text = await readStart(response);
   const retryAfterMs = parseRetryAfter(response.headers.get("Retry-After"));
   const status = parseStatus(text);
   const said = shorten(typeof status["message"] === "string" ? status["message"] : text);
-  // Go's own answer to an unknown path already begins with the number.
+  // Go's own answer to an unknown path already begins with the status.
   const message = said.startsWith(`${response.status} `) ? said : `${response.status} ${said}`.trim();
   const kind = isTooLargeVersion(status) ? "ahead" : kindOfStatus(response.status);
   return new KubeError(kind, message, retryAfterMs === undefined ? {} : { retryAfterMs });
 }
 
-/** The error that an ERROR event of a watch carries as its object, a `Status`. */
+/** The error in an ERROR event of a watch, whose object is a `Status`. */
 export function buildStatusError(status: unknown): KubeError {
-  if (!isJsonObject(status) || typeof status["code"] !== "number") {
-    return new KubeError("protocol", "an ERROR event without a status");
+  if (!isObject(status) || typeof status["code"] !== "number") {
+    return new KubeError("protocol", "an ERROR event has no status");
   }
   const message = typeof status["message"] === "string" ? status["message"] : String(status["reason"]);
-  const details = isJsonObject(status["details"]) ? status["details"] : {};
+  const details = isObject(status["details"]) ? status["details"] : {};
   const seconds = details["retryAfterSeconds"];
   return new KubeError(
     isTooLargeVersion(status) ? "ahead" : kindOfStatus(status["code"]),
@@ -70,25 +71,25 @@ export function buildStatusError(status: unknown): KubeError {
   );
 }
 
-/** Any thrown value as a KubeError; what is not one is a connection that failed. */
+/** Converts any thrown value to a KubeError. Other errors are failed connections. */
 export function toKubeError(thrown: unknown): KubeError {
   if (thrown instanceof KubeError) return thrown;
-  const message = (thrown instanceof Error ? thrown.message : String(thrown)).replace(FETCH_ADVICE, "");
-  const code = thrown instanceof Error && "code" in thrown ? String(thrown.code) : "";
+  const message = messageOf(thrown).replace(FETCH_ADVICE, "");
+  const code = codeOf(thrown);
   const isTold = code === "" || message.startsWith(code);
   return new KubeError("unreachable", shorten(isTold ? message : `${code}: ${message}`), { cause: thrown });
 }
 
-/** What Bun's fetch adds to its messages, for programmers. */
+/** Advice for programmers that Bun's fetch adds to its messages. */
 const FETCH_ADVICE = /(\. For more information, pass `verbose: true`.*| Is the computer able to access the url\?)$/;
 
-/** The first line of a text, cut to what a log line should carry. */
+/** The first line of a text, cut to a length that fits a log line. */
 export function shorten(text: string): string {
   const line = text.trim().split("\n", 1)[0] ?? "";
   return line.length > MESSAGE_MAX_LENGTH ? `${line.slice(0, MESSAGE_MAX_LENGTH)}…` : line;
 }
 
-/** A fault in one line: what was tried, what happened, and what to do. */
+/** Describes a fault in one line: what was tried, what happened, and what to do. */
 export function explainFault(error: KubeError, verb: string, resource: KubeResource): string {
   const what = `${resource.plural}.${resource.group}`;
   const where = resource.namespace === undefined ? "in all namespaces" : `in namespace "${resource.namespace}"`;
@@ -98,7 +99,7 @@ export function explainFault(error: KubeError, verb: string, resource: KubeResou
 function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeResource): string {
   switch (error.kind) {
     case "credentials":
-      return `no usable credentials: ${error.message}`;
+      return `the credentials are not usable: ${error.message}`;
     case "unauthorized":
       return `the API server does not accept the credentials (${error.message}): check the token, client certificate or exec plugin in use`;
     case "forbidden": {
@@ -106,7 +107,7 @@ function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeR
       return `permission denied: grant get, list and watch on ${plural} (API group ${group}) by ${role} and its binding (${error.message})`;
     }
     case "missing":
-      return `the API server has no such resource type: install the CustomResourceDefinition ${plural}.${group}${version === "" ? "" : ` with version ${version}`} (${error.message})`;
+      return `the API server does not know this resource type: install the CustomResourceDefinition ${plural}.${group}${version === "" ? "" : ` with version ${version}`} (${error.message})`;
     case "unreachable":
       return `no connection to the API server: ${error.message}`;
     case "silent":
@@ -140,7 +141,7 @@ function kindOfStatus(status: number): KubeErrorKind {
   }
 }
 
-/** RFC 9110 §10.2.3; API servers send seconds, never a date. */
+/** RFC 9110 §10.2.3. API servers send seconds, never a date. */
 function parseRetryAfter(value: string | null): number | undefined {
   return value !== null && /^\d{1,6}$/.test(value.trim()) ? Number(value) * 1000 : undefined;
 }
@@ -154,7 +155,7 @@ async function readStart(response: Response): Promise<string> {
   for await (const chunk of body) {
     text += decoder.decode(chunk, { stream: true });
     bytes += chunk.length;
-    if (bytes > STATUS_MAX_BYTES) break; // leaving the loop cancels the body
+    if (bytes > STATUS_MAX_BYTES) break; // This cancels the body.
   }
   return text;
 }
@@ -163,17 +164,17 @@ async function readStart(response: Response): Promise<string> {
 function parseStatus(text: string): Readonly<Record<string, unknown>> {
   try {
     const status: unknown = JSON.parse(text);
-    return isJsonObject(status) ? status : {};
+    return isObject(status) ? status : {};
   } catch {
     return {};
   }
 }
 
-/** As client-go's `isTooLargeResourceVersionError`; servers before 1.17 name no cause. */
+/** As client-go's `isTooLargeResourceVersionError`. Servers before 1.17 name no cause. */
 function isTooLargeVersion({ code, message, details }: Readonly<Record<string, unknown>>): boolean {
   if (code !== 504) return false;
-  const causes: unknown = isJsonObject(details) ? details["causes"] : undefined;
+  const causes: unknown = isObject(details) ? details["causes"] : undefined;
   const list: readonly unknown[] = Array.isArray(causes) ? causes : [];
-  const isCause = (cause: unknown) => isJsonObject(cause) && cause["reason"] === "ResourceVersionTooLarge";
+  const isCause = (cause: unknown) => isObject(cause) && cause["reason"] === "ResourceVersionTooLarge";
   return list.some(isCause) || (typeof message === "string" && message.includes("Too large resource version"));
 }

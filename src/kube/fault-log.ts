@@ -1,16 +1,16 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 
-/** The first repetition of an unchanged fault comes after this many milliseconds, the next after twice that … */
+/** Milliseconds before an unchanged fault is logged again. The interval doubles each time … */
 const REPEAT_FIRST_MS = 5000;
-/** … up to this: whoever looks at the last minute of a log sees what is wrong. */
+/** … up to this limit, so that the last minute of a log always shows a lasting fault. */
 const REPEAT_MAX_MS = 60_000;
 
-/** Says a fault when it begins, again and again while it lasts, and once that it is over. */
+/** Logs a fault when it begins, repeats it while it lasts, and logs its end. */
 export interface FaultLog {
-  /** @param key What kind of fault it is: another kind is said at once. @param text The whole line. */
+  /** @param key The kind of the fault. A new kind is logged at once. @param text The whole line. */
   report(key: string, text: string): void;
-  /** All is well; said if a fault was. */
+  /** Ends the fault, if there is one, and logs the text. */
   clear(text: string): void;
 }
 

@@ -1,13 +1,13 @@
 import { createTextBuffer } from "./text-buffer.ts";
 
-/** Cuts a stream of bytes into lines of text, wherever the chunks end. */
+/** Splits a stream of bytes into lines of text, for any chunk boundaries. */
 export interface LineSplitter {
   /**
-   * The lines that `chunk` completes, without their newline; empty ones are left out.
-   * Throws a RangeError for a line longer than the bound and a TypeError for bytes that are not UTF-8.
+   * Yields the lines that `chunk` completes, without their newline; skips empty lines. Throws a RangeError for a line
+   * longer than the bound and a TypeError for bytes that are not UTF-8.
    */
   push(chunk: Uint8Array): Generator<string, void, undefined>;
-  /** Bytes of a line that has not ended yet. */
+  /** Bytes of the line that has not ended yet. */
   pendingBytes(): number;
 }
 
@@ -17,7 +17,8 @@ const NEWLINE = 0x0a;
 export function createLineSplitter(lineMaxBytes: number): LineSplitter {
   const buffer = createTextBuffer({ maxBytes: lineMaxBytes, what: "a line" });
   return {
-    // One line at a time: a chunk may hold thousands, and each becomes a few bytes before the next is decoded.
+    // One line at a time: a chunk may contain thousands of lines, and each is reduced to a few bytes before the next is
+    // decoded.
     *push(chunk) {
       let start = 0;
       for (let end = chunk.indexOf(NEWLINE); end >= 0; end = chunk.indexOf(NEWLINE, start)) {

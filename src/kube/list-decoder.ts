@@ -1,17 +1,6 @@
 import { createTextBuffer } from "./text-buffer.ts";
 
-/** Reads the JSON of a Kubernetes list as it arrives, object by object, so that the whole is never in memory. */
-export interface ListDecoder {
-  /**
-   * The objects that `chunk` completes, each as parsed JSON. Throws a RangeError for an object or an envelope longer
-   * than its bound, a TypeError for bytes that are not UTF-8, and a SyntaxError for what is not JSON.
-   */
-  push(chunk: Uint8Array): Generator<unknown, void, undefined>;
-  /** The list without its objects (`items` is empty), once all is there. Throws a SyntaxError for a list cut short. */
-  finish(): unknown;
-}
-
-/** The list without its objects: kind, resource version and continue token are a few hundred bytes. */
+/** Largest list without its objects, in bytes. Kind, resource version and continue token have a few hundred. */
 const ENVELOPE_MAX_BYTES = 1024 * 1024;
 
 const QUOTE = 0x22;
@@ -25,32 +14,33 @@ const SPACES: ReadonlySet<number> = new Set([0x20, 0x09, 0x0a, 0x0d]);
 const NOTHING = new Uint8Array(0);
 
 /**
- * Only strings and brackets are followed byte by byte; `JSON.parse` judges each object and the envelope.
- * @param objectMaxBytes The longest object, in bytes.
+ * Reads the JSON of a Kubernetes list as it arrives, object by object, so that the whole list is never in memory. Only
+ * strings and brackets are followed byte by byte. `JSON.parse` checks each object and the envelope.
  */
-export function createListDecoder(objectMaxBytes: number): ListDecoder {
-  return new JsonListDecoder(objectMaxBytes);
-}
-
-class JsonListDecoder implements ListDecoder {
+export class ListDecoder {
   readonly #object;
   readonly #envelope = createTextBuffer({ maxBytes: ENVELOPE_MAX_BYTES, what: "a list without its objects" });
-  /** Brackets and braces that are open. */
+  /** Open brackets and braces. */
   #depth = 0;
   #inString = false;
   #isEscaped = false;
-  /** Within the array of the list's `items`, and within one of its objects. */
+  /** Inside the list's `items` array, and inside one of its objects. */
   #inItems = false;
   #inObject = false;
-  /** Bytes of the last string at the top level of the list, with its quotes: a key when a bracket follows. */
+  /** Bytes of the last string at the top level of the list, without its quotes. It is a key if a bracket follows. */
   #key: number[] = [];
 
+  /** @param objectMaxBytes The longest object, in bytes. */
   constructor(objectMaxBytes: number) {
     this.#object = createTextBuffer({ maxBytes: objectMaxBytes, what: "an object" });
   }
 
+  /**
+   * Yields the objects that `chunk` completes, as parsed JSON. Throws a RangeError for an object or an envelope longer
+   * than its bound, a TypeError for bytes that are not UTF-8, and a SyntaxError for invalid JSON.
+   */
   *push(chunk: Uint8Array): Generator<unknown, void, undefined> {
-    /** Where what has not been handed on begins: of the object or of the envelope. */
+    /** Where the unprocessed bytes of the object or envelope begin. */
     let start = 0;
     for (let at = 0; at < chunk.length; at++) {
       const byte = chunk[at] ?? 0;
@@ -83,6 +73,9 @@ class JsonListDecoder implements ListDecoder {
     else if (!this.#inItems) this.#envelope.append(chunk.subarray(start));
   }
 
+  /**
+   * Returns the list without its objects (`items` is empty) at its end. Throws a SyntaxError if the list is incomplete.
+   */
   finish(): unknown {
     return JSON.parse(this.#envelope.finish(NOTHING));
   }
@@ -100,7 +93,7 @@ class JsonListDecoder implements ListDecoder {
       this.#inString = false;
       return;
     }
-    // One byte more than the key that is looked for is enough to know another one.
+    // One byte more than the expected key is enough to see a difference.
     if (this.#depth === 1 && this.#key.length <= ITEMS_KEY.length) this.#key.push(byte);
   }
 
@@ -109,5 +102,5 @@ class JsonListDecoder implements ListDecoder {
   }
 }
 
-/** Go writes it without escapes. */
+/** Go writes this key without escapes. */
 const ITEMS_KEY: readonly number[] = [...new TextEncoder().encode("items")];

@@ -4,8 +4,9 @@ import type { KubeClient } from "./client.ts";
 import { KubeError, toKubeError } from "./errors.ts";
 import { readKubeStream } from "./stream.ts";
 import type { ReflectorLimits } from "./reflector-limits.ts";
-import { createListDecoder } from "./list-decoder.ts";
-import { buildResourcePath, isJsonObject, isKubeObject, type KubeObject, type KubeResource } from "./resource.ts";
+import { ListDecoder } from "./list-decoder.ts";
+import { buildResourcePath, isKubeObject, type KubeObject, type KubeResource } from "./resource.ts";
+import { isObject } from "../values.ts";
 
 export interface ListOptions {
   readonly client: KubeClient;
@@ -13,29 +14,29 @@ export interface ListOptions {
   readonly signal: AbortSignal;
   readonly limits: ReflectorLimits;
   /**
-   * The oldest resource version that will do: the server answers from its memory. Undefined: a consistent list, never
-   * older than the request (Kubernetes API concepts, "the resourceVersion parameter"). Not together with `pageSize`:
-   * a limit and a version would send the server to etcd.
+   * The oldest acceptable resource version: the server answers from its memory. Undefined: a consistent list, never
+   * older than the request (Kubernetes API concepts, "the resourceVersion parameter"). Do not combine it with
+   * `pageSize`: with a limit and a version the server reads from etcd.
    */
   readonly notOlderThan?: string;
-  /** Objects in a page; all pages show the moment of the first. Undefined: one answer. */
+  /** Objects in a page. All pages show the same moment. Undefined: one answer. */
   readonly pageSize?: number;
-  /** Called when the server has begun to answer, for each page. */
+  /** Called for each page when the server begins to answer. */
   readonly onOpen?: () => void;
-  /** Takes each object as it arrives, in the order of the list. */
+  /** Receives each object as it arrives, in the order of the list. */
   readonly onObject: (object: KubeObject) => void;
 }
 
 /**
- * Lists a resource and gives the resource version of the whole. Memory holds one object at a time.
- * Throws KubeError: `expired` when the moment of the first page is no longer in the server's history, `ahead` when the
- * server has not come to `notOlderThan`.
+ * Lists a resource and returns the resource version of the list. Only one object at a time is in memory. Throws
+ * KubeError: `expired` if the moment of the first page is no longer in the server's history, `ahead` if the server has
+ * not reached `notOlderThan`.
  */
 export async function listObjects(resource: KubeResource, options: ListOptions): Promise<string> {
   const { clock, limits } = options;
   const own = new AbortController();
   const deadline = createDeadline(clock, limits.listMaxMs, {
-    onExpire: () => own.abort(new KubeError("silent", `the list has not ended after ${limits.listMaxMs / 1000} s`)),
+    onExpire: () => own.abort(new KubeError("silent", `the list did not end within ${limits.listMaxMs / 1000} s`)),
   });
   try {
     return await listPages(resource, { ...options, signal: AbortSignal.any([options.signal, own.signal]) });
@@ -47,8 +48,8 @@ export async function listObjects(resource: KubeResource, options: ListOptions):
 }
 
 /**
- * Gives the resource version that the server is at now: the smallest consistent list.
- * Throws KubeError as `listObjects` does.
+ * Returns the server's current resource version, by the smallest consistent list. Throws KubeError as `listObjects`
+ * does.
  */
 export async function readCurrentVersion(
   resource: KubeResource,
@@ -83,7 +84,7 @@ async function listPages(resource: KubeResource, options: ListOptions): Promise<
     const page = await readPage(query.size === 0 ? path : `${path}?${query.toString()}`, { ...options, onObject });
     if (page.continueToken === "") return page.resourceVersion;
     if (page.continueToken === continueToken) {
-      throw new KubeError("protocol", "the list gives the same continue token again");
+      throw new KubeError("protocol", "the list repeats a continue token");
     }
     continueToken = page.continueToken;
   }
@@ -91,18 +92,18 @@ async function listPages(resource: KubeResource, options: ListOptions): Promise<
 
 interface PageEnd {
   readonly resourceVersion: string;
-  /** Empty: this is the last page. */
+  /** Empty on the last page. */
   readonly continueToken: string;
 }
 
-/** Reads one answer of a list, passing on each object as soon as it is complete. */
+/** Reads one answer of a list. Passes on each object as soon as it is complete. */
 async function readPage(path: string, options: ListOptions): Promise<PageEnd> {
   const { limits, onObject } = options;
-  const decoder = createListDecoder(limits.lineMaxBytes);
+  const decoder = new ListDecoder(limits.lineMaxBytes);
   const stream = readKubeStream(path, { ...options, headMaxMs: limits.headMaxMs, idleMaxMs: limits.pageStallMaxMs });
   for await (const chunk of stream) {
     for (const item of decodeItems(decoder.push(chunk))) {
-      if (!isKubeObject(item)) throw new KubeError("protocol", "the list holds an object without a name");
+      if (!isKubeObject(item)) throw new KubeError("protocol", "the list has an object without a name");
       onObject(item);
     }
   }
@@ -117,7 +118,7 @@ function* decodeItems(items: Generator<unknown, void, undefined>): Generator<unk
   }
 }
 
-/** The text itself is not shown: it may carry a token. */
+/** Errors do not show the text, because it may contain a token. */
 function decode<T>(run: () => T): T {
   try {
     return run();
@@ -129,14 +130,14 @@ function decode<T>(run: () => T): T {
 }
 
 function readPageEnd(page: unknown): PageEnd {
-  const metadata = isJsonObject(page) ? page["metadata"] : undefined;
-  if (!isJsonObject(page) || !isJsonObject(metadata)) throw new KubeError("protocol", "a page of the list is no list");
+  const metadata = isObject(page) ? page["metadata"] : undefined;
+  if (!isObject(page) || !isObject(metadata)) throw new KubeError("protocol", "a page of the list is not a list");
   // Go writes an empty list as null.
   const items: unknown = page["items"] ?? [];
   const { resourceVersion } = metadata;
   const continueToken = metadata["continue"] ?? "";
   if (!Array.isArray(items) || typeof resourceVersion !== "string" || resourceVersion === "") {
-    throw new KubeError("protocol", "a page of the list has no items or no resource version");
+    throw new KubeError("protocol", "a page of the list is missing its items or resource version");
   }
   if (typeof continueToken !== "string") throw new KubeError("protocol", "a continue token is not a string");
   return { resourceVersion, continueToken };

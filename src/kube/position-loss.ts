@@ -1,10 +1,10 @@
 import type { KubeErrorKind } from "./errors.ts";
 
 /**
- * Whether a watch that failed so can be made up for by watching again from the same position.
- * - `lost`: it cannot, all objects have to be listed
- * - `kept`: it can
- * - `doubtful`: it can if it passes; a server that goes on answering so may never accept the position again
+ * Whether a new watch from the same position can repair the store after this failure.
+ * - `lost`: no, all objects must be listed
+ * - `kept`: yes
+ * - `doubtful`: yes if the failure passes; a server that keeps answering like this may never accept the position again
  */
 export function positionAfter(kind: KubeErrorKind): "lost" | "kept" | "doubtful" {
   switch (kind) {

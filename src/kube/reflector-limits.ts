@@ -1,55 +1,68 @@
-/** What a reflector allows an API server, and itself. A seam: tests have no 75 s to wait. */
+/** Limits on the API server and on the reflector itself. Tests use shorter times. */
 export interface ReflectorLimits {
   /**
-   * Objects asked for in one page of a consistent list. client-go's default. Before Kubernetes 1.34 pages come from
-   * etcd, not from the API server's memory, so only a list that has to be consistent is asked for in pages.
+   * Objects in one page of a consistent list; client-go's default. Before Kubernetes 1.34 pages come from etcd and not
+   * from the API server's memory, so only consistent lists are paged.
    */
   readonly pageSize: number;
-  /** The most objects of one list: ten times what one ingress is meant for; more is a server that repeats itself. */
+  /**
+   * Maximum number of objects in one list: ten times the planned size of a cluster. A longer list means that the server
+   * repeats itself.
+   */
   readonly listMaxObjects: number;
   /**
-   * The longest list, all pages together, in milliseconds. API servers compact history every 5 minutes, after which a
-   * `continue` token is refused anyway.
+   * The longest list, all pages together, in milliseconds. API servers compact history every 5 minutes, and then refuse
+   * a `continue` token anyway.
    */
   readonly listMaxMs: number;
   /** From sending a request to the head of its answer, in milliseconds. Finding the credentials is not included. */
   readonly headMaxMs: number;
-  /** Without a byte within a list, in milliseconds. */
+  /** Longest pause without a byte within a list, in milliseconds. */
   readonly pageStallMaxMs: number;
   /**
-   * Without a byte on a stream of objects, before its end is told, in milliseconds. A server that knows streams waits at
-   * most 3 s for its cache; one that ignores the parameter never tells an end, and is to be listed instead.
+   * Longest pause without a byte in a stream of objects, before its end marker, in milliseconds. A server that supports
+   * streams waits at most 3 s for its cache. A server that ignores the parameter never sends an end marker, so it must
+   * be listed instead.
    */
   readonly streamStallMaxMs: number;
-  /** For how long a server that does not serve streams is not asked for one, in milliseconds. It may be upgraded. */
+  /** How long a server without support for streams is not asked for one, in milliseconds. It may be upgraded. */
   readonly streamRetryMs: number;
   /**
-   * Without a byte on a watch, in milliseconds. Bookmarks come every 60 to 62 s where a server sends them. After a
-   * longer silence the connection may be dead, which is to be noticed within 90 s, the new connection included.
+   * Longest pause without a byte in a watch, in milliseconds. Servers that send bookmarks send one every 60 to 62 s.
+   * After a longer pause the connection may be dead; this must be noticed within 90 s, including the new connection.
    */
   readonly silenceMaxMs: number;
   /**
-   * Silent watches in a row after which everything is listed again. With 75 s each it is 10 minutes, the longest that
-   * client-go goes without a list in a quiet namespace whose server sends no bookmarks. The list bounds the age of the
-   * table where a proxy on the way holds back small amounts of data.
+   * Silent watches in a row before everything is listed again. At 75 s each this is 10 minutes, the longest that
+   * client-go goes without a list in a quiet namespace whose server sends no bookmarks. The list bounds the table's age
+   * if a proxy in between holds back small amounts of data.
    */
   readonly silencesBeforeRelist: number;
-  /** The longest line of a watch or object of a list, in bytes. etcd takes 1.5 MiB a request; raised far beyond by few. */
+  /**
+   * The longest line of a watch or object of a list, in bytes. etcd accepts 1.5 MiB per request; few clusters raise
+   * this far.
+   */
   readonly lineMaxBytes: number;
-  /** A watch that ends sooner has failed, events or not, in milliseconds: reconnecting at once would be a flood. */
+  /**
+   * A watch that ends sooner has failed, in milliseconds, with or without events: reconnecting at once would be a
+   * flood.
+   */
   readonly watchMinMs: number;
-  /** The server's time limit for a watch is drawn from here, in seconds, so that watches do not all end together. */
+  /** Range of the server's time limit for a watch, in seconds. A random value keeps watches from ending together. */
   readonly watchTimeoutSeconds: readonly [least: number, most: number];
   /**
-   * A list after lost history begins at random within this time, in milliseconds. Compaction hits the watches of all
-   * replicas and namespaces in the same moment.
+   * A list after lost history begins at a random moment within this time, in milliseconds. A compaction hits the
+   * watches of all replicas and namespaces at the same moment.
    */
   readonly relistSpreadMs: number;
-  /** Lists in a row, none followed by a working watch, after which the next has to wait for `relistPauseMs`. */
+  /** Lists in a row without a working watch, after which the next list waits for `relistPauseMs`. */
   readonly relistsInARow: number;
-  /** How old a table may get that only lists keep right, in milliseconds: a list of 100,000 costs seconds of work. */
+  /**
+   * Pause between lists when only lists keep the table current, in milliseconds. A list of 100,000 objects costs
+   * seconds of work.
+   */
   readonly relistPauseMs: number;
-  /** Refused watches in a row (401, 5xx) after which the position is given up and everything is listed again. */
+  /** Refused watches in a row (401, 5xx) before the position is given up and everything is listed again. */
   readonly refusalsBeforeRelist: number;
 }
 

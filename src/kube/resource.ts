@@ -1,15 +1,17 @@
+import { isObject } from "../values.ts";
+
 /** Which objects a reflector mirrors: one resource type, in one namespace or in all. */
 export interface KubeResource {
   /** API group, never the empty core group. */
   readonly group: string;
   readonly version: string;
-  /** The plural, as in URLs and in RBAC rules. */
+  /** The plural, as in URLs and RBAC rules. */
   readonly plural: string;
   /** Undefined: all namespaces. */
   readonly namespace: string | undefined;
 }
 
-/** What every Kubernetes object carries, as far as a reflector looks. The rest is the store's business. */
+/** The fields of a Kubernetes object that a reflector reads. */
 export interface KubeObject {
   readonly metadata: {
     readonly name: string;
@@ -19,16 +21,11 @@ export interface KubeObject {
   };
 }
 
-/** Whether a value that came out of JSON is an object with a name. */
+/** Whether a JSON value is an object with a name. */
 export function isKubeObject(value: unknown): value is KubeObject {
-  if (!isJsonObject(value) || !isJsonObject(value["metadata"])) return false;
+  if (!isObject(value) || !isObject(value["metadata"])) return false;
   const { name } = value["metadata"];
   return typeof name === "string" && name !== "";
-}
-
-/** Whether a value that came out of JSON is an object (no array, not null). */
-export function isJsonObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }
 
 /** The path of the resource's collection, without a query. */
@@ -48,8 +45,9 @@ function describeScope(namespace: string | undefined): string {
 }
 
 /**
- * Compares two resource versions as API servers since Kubernetes 1.35 promise and all earlier ones do: as decimal
- * numbers of any length (KEP-5504). Undefined where either is none: then they say nothing but equal or different.
+ * Compares two resource versions as decimal numbers of any length. API servers promise this format since Kubernetes
+ * 1.35 and have always used it (KEP-5504). Returns undefined if either is not a decimal number; then only equality
+ * means something.
  */
 export function compareResourceVersions(a: string, b: string): number | undefined {
   if (!DECIMAL.test(a) || !DECIMAL.test(b)) return undefined;
@@ -57,5 +55,5 @@ export function compareResourceVersions(a: string, b: string): number | undefine
   return a === b ? 0 : a < b ? -1 : 1;
 }
 
-/** Without leading zeros, so that the longer one is the larger one. */
+/** Without leading zeros, so that the longer number is the larger one. */
 const DECIMAL = /^(0|[1-9]\d*)$/;

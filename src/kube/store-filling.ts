@@ -1,11 +1,11 @@
 import type { ReflectorStore } from "./reflector-store.ts";
 import type { KubeObject } from "./resource.ts";
 
-/** One replacement of a store's content, which ends once: by `commit` or `abort`. */
+/** One replacement of a store's content. It ends once, by `commit` or `abort`. */
 export interface StoreFilling {
   add(object: KubeObject): void;
   remove(object: KubeObject): void;
-  /** Gives how many objects were added. */
+  /** Returns the number of added objects. */
   commit(): number;
   /** Harmless after `commit`. */
   abort(): void;

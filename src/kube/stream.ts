@@ -7,17 +7,18 @@ export interface KubeStreamOptions {
   readonly client: KubeClient;
   readonly clock: Clock;
   readonly signal: AbortSignal;
-  /** From sending the request, once the credentials are there, to the head of the answer; in milliseconds. */
+  /** From sending the request, after the credentials are ready, to the head of the answer; in milliseconds. */
   readonly headMaxMs: number;
-  /** Without a byte of the body, in milliseconds. */
+  /** Longest pause without a byte of the body, in milliseconds. */
   readonly idleMaxMs: number;
-  /** Called once when the answer's head says 2xx. */
+  /** Called once when the answer's status is 2xx. */
   readonly onOpen?: () => void;
 }
 
 /**
- * Sends a GET and gives the body of its answer, chunk by chunk. Leaving the loop closes the connection.
- * Throws KubeError: for any status but 2xx, for a connection that fails, breaks or is not answered, and `silent` for a body that stops.
+ * Sends a GET and yields the body of its answer, chunk by chunk. Leaving the loop closes the connection. Throws
+ * KubeError for a status that is not 2xx and for a connection that fails, breaks or is not answered; `silent` for a
+ * body that stops.
  */
 export async function* readKubeStream(
   path: string,
@@ -26,7 +27,7 @@ export async function* readKubeStream(
   const { client, clock, headMaxMs, idleMaxMs } = options;
   const own = new AbortController();
   const signal = AbortSignal.any([options.signal, own.signal]);
-  const silent = () => own.abort(new KubeError("silent", `not a byte for ${idleMaxMs / 1000} s`));
+  const silent = () => own.abort(new KubeError("silent", `no byte for ${idleMaxMs / 1000} s`));
   const unanswered = () => own.abort(new KubeError("unreachable", `no answer for ${headMaxMs / 1000} s`));
   let deadline: Deadline | undefined;
   const onSend = () => {
@@ -48,7 +49,7 @@ export async function* readKubeStream(
       yield value;
     }
   } catch (error) {
-    // What made us stop is told, not the aborted read that came of it.
+    // Report the reason for stopping, not the aborted read that followed from it.
     throw toKubeError(own.signal.aborted ? own.signal.reason : error);
   } finally {
     deadline?.cancel();

@@ -1,17 +1,17 @@
-/** Puts a piece of text together from bytes that come in parts, so that a character cut by a part's end is whole. */
+/** Joins bytes that arrive in parts to a text, so that a character split between two parts stays whole. */
 export interface TextBuffer {
-  /** Keeps a part. Throws a RangeError when the whole gets longer than the bound. */
+  /** Adds a part. Throws a RangeError if the text becomes longer than the bound. */
   append(part: Uint8Array): void;
   /**
-   * Gives the text of what was kept and of the last part, and begins anew. Throws a RangeError as `append` does, and a
+   * Returns the text of all parts and this last one, and starts again. Throws a RangeError as `append` does, and a
    * TypeError for bytes that are not UTF-8.
    */
   finish(part: Uint8Array): string;
-  /** How much is kept, in bytes. */
+  /** Bytes added so far. */
   pendingBytes(): number;
 }
 
-/** What the buffer keeps between two texts, in bytes: enough for an ordinary object. */
+/** Bytes that the buffer keeps between two texts: enough for an ordinary object. */
 const BUFFER_KEEP_BYTES = 64 * 1024;
 
 /** @param options `maxBytes`: the longest text, in bytes. `what`: its name in messages, such as "a line". */
@@ -36,12 +36,13 @@ export function createTextBuffer(options: { readonly maxBytes: number; readonly 
   return {
     append,
     finish(part) {
-      // Most texts are whole in one part: these are not copied.
+      // Most texts arrive in one part. They are not copied.
       if (pending === 0 && part.length <= maxBytes) return decoder.decode(part);
       append(part);
       const text = decoder.decode(buffer.subarray(0, pending));
       pending = 0;
-      if (buffer.length > BUFFER_KEEP_BYTES) buffer = new Uint8Array(0); // one huge object must not cost for ever
+      // One huge object must not keep memory for ever.
+      if (buffer.length > BUFFER_KEEP_BYTES) buffer = new Uint8Array(0);
       return text;
     },
     pendingBytes: () => pending,

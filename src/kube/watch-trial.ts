@@ -1,19 +1,24 @@
 import type { Clock, Timer } from "../clock.ts";
 import { KubeError } from "./errors.ts";
 
-/** Finds out whether a watch works: it has lived for a moment, or brought something. To be accepted alone says nothing. */
+/**
+ * Decides whether a watch works: it has lived long enough, or has delivered a change. Acceptance alone proves nothing.
+ */
 export interface WatchTrial {
-  /** The server has accepted the watch. */
+  /** Call it when the server has accepted the watch. */
   begin(): void;
-  /** The watch has brought something. */
+  /** Call it when the watch has delivered a change. */
   pass(): void;
-  /** The watch is over. */
+  /** Call it when the watch is over. */
   end(): void;
-  /** For a watch that ended in order. Throws KubeError `unreachable` where it ended too soon. */
+  /** For a watch that ended in order. Throws KubeError `unreachable` if it ended too soon. */
   checkDuration(): void;
 }
 
-/** @param options `minMs`: how long a watch that works lives, in milliseconds. `onPass`: called once, when it works. */
+/**
+ * @param options `minMs`: how long a working watch lives at least, in milliseconds. `onPass`: called once, when it
+ * works.
+ */
 export function createWatchTrial(
   clock: Clock,
   options: { readonly minMs: number; readonly onPass: () => void },
@@ -33,7 +38,7 @@ export function createWatchTrial(
     end: () => timer?.cancel(),
     checkDuration() {
       if (clock.monotonic() - startedMs >= options.minMs) return;
-      throw new KubeError("unreachable", "the watch ended as soon as it began");
+      throw new KubeError("unreachable", "the watch ended right after it began");
     },
   };
 }

@@ -8,13 +8,13 @@ import { createLineSplitter, type LineSplitter } from "./line-splitter.ts";
 import {
   buildResourcePath,
   compareResourceVersions,
-  isJsonObject,
   isKubeObject,
   type KubeObject,
   type KubeResource,
 } from "./resource.ts";
+import { isObject } from "../values.ts";
 
-/** What an event of a watch changes. A bookmark changes the position only; one of them ends a stream's objects. */
+/** A change from a watch. A bookmark changes only the position. One bookmark marks the end of a stream's objects. */
 export type WatchChange =
   | { readonly type: "set" | "remove"; readonly object: KubeObject; readonly position: string }
   | { readonly type: "bookmark"; readonly position: string; readonly endsObjects: boolean };
@@ -28,14 +28,14 @@ export interface WatchOptions {
   readonly random: () => number;
   /** Called once when the server has accepted the watch. */
   readonly onOpen: () => void;
-  /** Takes each change in order; what it throws ends the watch. */
+  /** Receives each change in order. An exception ends the watch. */
   readonly onChange: (change: WatchChange) => void;
 }
 
 /**
- * Watches a resource from a position on, over one connection, and resolves when the server ends it in order.
- * Throws KubeError: `expired` when the position is no longer in the server's history, `protocol` for a line that cannot be
- * understood or an event older than one before, `silent`, or `unreachable` when the connection breaks, be it in a line.
+ * Watches a resource from a position, over one connection. Resolves when the server ends the watch in order. Throws
+ * KubeError: `expired` if the position is no longer in the server's history, `protocol` for an invalid line or an event
+ * older than an earlier one, `silent`, or `unreachable` if the connection breaks, even within a line.
  */
 export async function watchObjects(resource: KubeResource, position: string, options: WatchOptions): Promise<void> {
   let current = position;
@@ -51,12 +51,12 @@ export async function watchObjects(resource: KubeResource, position: string, opt
 
 /**
  * Watches a resource beginning with all of its objects (Kubernetes API concepts, "Streaming lists"; KEP-3157), over one
- * connection. The objects come as `set`, in no order of versions and mixed with changes; a bookmark with `endsObjects`
- * says that all were there. From then on it is a watch like `watchObjects`.
+ * connection. The objects come as `set`, in any order of versions and mixed with changes. A bookmark with `endsObjects`
+ * marks their end. From then on this is a watch like `watchObjects`.
  *
- * @param notOlderThan The oldest resource version that will do. Undefined: never older than the request.
- * Throws KubeError as `watchObjects` does, and before the objects' end: `refused` or `protocol` by a server that does not
- * serve streams, `silent` when it stalls, `ahead` when it has not come to `notOlderThan`.
+ * @param notOlderThan The oldest acceptable resource version. Undefined: never older than the request.
+ * Throws KubeError as `watchObjects` does. Before the end of the objects: `refused` or `protocol` from a server that
+ * does not support streams, `silent` if it stalls, `ahead` if it has not reached `notOlderThan`.
  */
 export async function streamObjects(
   resource: KubeResource,
@@ -69,7 +69,7 @@ export async function streamObjects(
   const own = new AbortController();
   const giveUp = (what: string) => () => own.abort(new KubeError("silent", `the stream of objects ${what}`));
   const [stallSeconds, seconds] = [limits.streamStallMaxMs / 1000, limits.listMaxMs / 1000];
-  const whole = createDeadline(clock, limits.listMaxMs, { onExpire: giveUp(`has not ended after ${seconds} s`) });
+  const whole = createDeadline(clock, limits.listMaxMs, { onExpire: giveUp(`did not end within ${seconds} s`) });
   let stall: Deadline | undefined;
   let current: string | undefined;
   let count = 0;
@@ -125,7 +125,7 @@ async function readChanges(resource: KubeResource, query: URLSearchParams, optio
   for await (const chunk of stream) {
     for (const line of splitChunk(lines, chunk)) options.onChange(parseWatchLine(line));
   }
-  // What was cut off is sent again, since the position is still before it.
+  // The position is still before the incomplete event, so the server sends it again.
   if (lines.pendingBytes() > 0) throw new KubeError("unreachable", "the watch ended in the middle of a line");
 }
 
@@ -145,38 +145,39 @@ function* splitChunk(lines: LineSplitter, chunk: Uint8Array): Generator<string, 
   }
 }
 
-/** One line of a watch. Throws KubeError: for an ERROR event what its status says, else `protocol`. */
+/** Parses one line of a watch. Throws KubeError: for an ERROR event by its status, else `protocol`. */
 export function parseWatchLine(line: string): WatchChange {
   let event: unknown;
   try {
     event = JSON.parse(line);
   } catch {
-    // The line itself is not shown: it may carry a token.
-    throw new KubeError("protocol", `a line of ${line.length} characters is no JSON`);
+    // The error does not show the line, because it may contain a token.
+    throw new KubeError("protocol", `a line of ${line.length} characters is not JSON`);
   }
-  const { type, object }: Readonly<Record<string, unknown>> = isJsonObject(event) ? event : {};
+  const { type, object }: Readonly<Record<string, unknown>> = isObject(event) ? event : {};
   if (type === "ERROR") throw buildStatusError(object);
-  const metadata = isJsonObject(object) ? object["metadata"] : undefined;
-  const position = isJsonObject(metadata) ? metadata["resourceVersion"] : undefined;
+  const metadata = isObject(object) ? object["metadata"] : undefined;
+  const position = isObject(metadata) ? metadata["resourceVersion"] : undefined;
   if (typeof position !== "string" || position === "") {
-    throw new KubeError("protocol", "an event carries no resource version");
+    throw new KubeError("protocol", "an event has no resource version");
   }
   if (type === "BOOKMARK") return { type: "bookmark", position, endsObjects: hasEndAnnotation(metadata) };
-  if (!isKubeObject(object)) throw new KubeError("protocol", "an event carries no object with a name");
+  if (!isKubeObject(object)) throw new KubeError("protocol", "an event has no object with a name");
   if (type === "ADDED" || type === "MODIFIED") return { type: "set", object, position };
   if (type === "DELETED") return { type: "remove", object, position };
-  throw new KubeError("protocol", "an event is of no known type");
+  throw new KubeError("protocol", "an event has an unknown type");
 }
 
 /** `metav1.InitialEventsAnnotationKey`. */
 function hasEndAnnotation(metadata: unknown): boolean {
-  const annotations = isJsonObject(metadata) ? metadata["annotations"] : undefined;
-  return isJsonObject(annotations) && annotations["k8s.io/initial-events-end"] === "true";
+  const annotations = isObject(metadata) ? metadata["annotations"] : undefined;
+  return isObject(annotations) && annotations["k8s.io/initial-events-end"] === "true";
 }
 
 /**
- * The order of events is their meaning: an old one, applied, would bring back what is gone, and left out might have been
- * the only one of its object. It also shows a history that was rolled back, as by restoring etcd from a backup.
+ * Events must come in order. An old event, if applied, would bring back deleted objects; if ignored, it might be the
+ * only event of its object. Wrong order also reveals a history that was rolled back, for example by restoring etcd from
+ * a backup.
  */
 function checkOrder(current: string, next: string): void {
   const order = compareResourceVersions(next, current);

@@ -1,10 +1,10 @@
 import { printable } from "./printable.ts";
 
-/** How much of a message and of a field's value is written, in characters: one line stays a few kilobytes. */
+/** Maximum number of characters of a message and of a field's value: a line stays at a few kilobytes. */
 const MESSAGE_MAX_CHARS = 4096;
 const VALUE_MAX_CHARS = 1024;
 
-/** One line before it is written. */
+/** One line before it is formatted. */
 export interface Line {
   /** Wall-clock milliseconds. */
   readonly timeMs: number;
@@ -14,8 +14,8 @@ export interface Line {
 }
 
 /**
- * For people: time, level, message, `key=value`, ended by a line feed. Nothing from outside can end a line, begin
- * another field or reach a terminal's controls: values that are not plain words are quoted as in JSON.
+ * For people: time, level, message, `key=value`, ended by a line feed. Text from outside cannot end a line, begin
+ * another field or control a terminal: values that are not plain words are quoted as in JSON.
  */
 export function formatTextLine(line: Line): string {
   let text = `${new Date(line.timeMs).toISOString()} ${LEVEL_TEXTS[line.level]} ${printable(cut(line.message, MESSAGE_MAX_CHARS))}`;
@@ -39,13 +39,14 @@ export function formatJsonLine(line: Line): string {
     if (value === undefined || RESERVED_KEYS.has(key)) continue;
     object[key] = typeof value === "string" ? cut(value, VALUE_MAX_CHARS) : value;
   }
-  // What JSON leaves unescaped but a terminal acts on stands inside of strings only, where \uXXXX means the same.
+  // JSON leaves some characters unescaped that control a terminal. They can only occur in strings, where \uXXXX means
+  // the same.
   return `${printable(JSON.stringify(object))}\n`;
 }
 
 const LEVEL_TEXTS = { debug: "DEBUG", info: "INFO ", warn: "WARN ", error: "ERROR" } as const;
 const RESERVED_KEYS: ReadonlySet<string> = new Set(["time", "level", "msg"]);
-/** A value that cannot be mistaken for anything else, and needs no quotes. */
+/** A value that is unambiguous without quotes. */
 const PLAIN_WORD = /^[\w.:/@%+,~*-]+$/;
 
 function formatWord(value: string): string {

@@ -1,31 +1,35 @@
 import { type Clock, sleep } from "../clock.ts";
 
-/** Lines that wait for a slow reader, in characters: some thousands of lines. Beyond these, lines are dropped. */
+/**
+ * Maximum number of characters of lines that wait for a slow reader: some thousands of lines. More lines are dropped.
+ */
 const PENDING_MAX_CHARS = 1024 * 1024;
-/** One write: what a pipe of Linux holds by default, so that a reader that keeps up takes it at once. */
+/**
+ * Maximum number of characters of one write: the default size of a Linux pipe, so that a fast reader takes it at once.
+ */
 const BATCH_MAX_CHARS = 64 * 1024;
-/** How long `flush` waits for a reader that has stalled. */
+/** How long `flush` waits for a reader that has stalled, in milliseconds. */
 const FLUSH_MAX_MS = 1_000;
 
-/** Writes a chunk of whole lines; resolves when it has been handed over. May reject: the chunk then counts as lost. */
+/** Writes a chunk of whole lines. Resolves when it is handed over. If it rejects, the chunk is lost. */
 export type WriteChunk = (chunk: string) => Promise<void>;
 
 export interface LineWriterOptions {
   readonly write: WriteChunk;
   readonly clock: Clock;
-  /** Makes the line that says how many were dropped; it takes part in no limit. */
+  /** Makes the line that says how many lines were dropped. No limit applies to it. */
   readonly formatDropped: (count: number) => string;
 }
 
 /**
  * Takes lines without ever blocking, and writes them in batches, one at a time. While a reader stalls, a bounded number
- * waits and the rest is dropped and counted; when it reads again, one line says how many are missing.
+ * of lines waits and the rest is dropped and counted. When it reads again, one line says how many are missing.
  */
 export class LineWriter {
   readonly #options: LineWriterOptions;
   #pending: string[] = [];
   #pendingChars = 0;
-  /** Resolves when nothing is pending; undefined while nothing is being written. */
+  /** Resolves when nothing is pending; undefined if nothing is being written. */
   #writing: Promise<void> | undefined;
   #dropped = 0;
   #unreported = 0;
@@ -39,7 +43,7 @@ export class LineWriter {
     return this.#dropped;
   }
 
-  /** Takes one line, with its line feed. */
+  /** Takes one line, including its line feed. */
   push(line: string): void {
     if (this.#pendingChars + line.length > PENDING_MAX_CHARS) {
       this.#countDropped(1);
@@ -49,7 +53,7 @@ export class LineWriter {
     this.#writing ??= this.#writeAll();
   }
 
-  /** Resolves when all lines taken so far have been written, or after a second. */
+  /** Resolves when all lines so far have been written, or after a second. */
   async flush(): Promise<void> {
     if (this.#writing === undefined) return;
     const written = new AbortController();
@@ -60,7 +64,7 @@ export class LineWriter {
   }
 
   async #writeAll(): Promise<void> {
-    // Lines of the same turn of the event loop go together.
+    // Lines of the same turn of the event loop are written together.
     await new Promise<void>((resolve) => setImmediate(resolve));
     while (this.#pending.length > 0) {
       const batch = this.#takeBatch();
@@ -68,7 +72,7 @@ export class LineWriter {
         await this.#options.write(batch.join(""));
         this.#reportDropped();
       } catch {
-        // The reader has gone or the disk is full. There is nowhere to say so but the counter.
+        // The reader has gone or the disk is full. Only the counter can report it.
         this.#countDropped(batch.length);
       }
     }

@@ -9,10 +9,10 @@ export type LogLevel = "debug" | "info" | "warn" | "error";
 /** `--log-format`. */
 export type LogFormat = "text" | "json";
 
-/** What a line carries beside its message. Never a query string, a header value, a body or a secret. */
+/** The fields of a line. They never contain a query string, a header value, a body or a secret. */
 export type LogFields = Readonly<Record<string, string | number | boolean | undefined>>;
 
-/** Where the program says what happens. Never blocks and never throws. */
+/** The program's log. Never blocks and never throws. */
 export interface Logger {
   debug(message: string, fields?: LogFields): void;
   info(message: string, fields?: LogFields): void;
@@ -20,18 +20,18 @@ export interface Logger {
   error(message: string, fields?: LogFields): void;
 }
 
-/** A logger for tests and for parts that have nothing to say. */
+/** A logger that drops everything, for tests and silent parts. */
 export const silentLogger: Logger = { debug() {}, info() {}, warn() {}, error() {} };
 
 /** The logger of the whole program. */
 export interface ProgramLogger extends Logger {
-  /** Writes an info line whatever the level: for what has a mode of its own, such as the access log. */
+  /** Writes an info line at any level: for lines with their own setting, such as the access log. */
   always(message: string, fields?: LogFields): void;
-  /** Called before the last lines are written, so that what was held back is written, too. */
+  /** Registers a listener that is called before the last lines are written, so that it can add its own. */
   onFlush(listener: () => void): void;
-  /** Resolves when all lines so far have been written, at the latest after a second. To be awaited before the exit. */
+  /** Resolves when all lines so far have been written, or after a second. Await it before the exit. */
   flush(): Promise<void>;
-  /** Lines lost since the start because the reader of the log stalled or went. */
+  /** Lines lost since the start because the reader of the log stalled or closed it. */
   droppedLines(): number;
 }
 
@@ -39,11 +39,11 @@ export interface LoggerOptions {
   readonly level: LogLevel;
   readonly format: LogFormat;
   readonly clock: Clock;
-  /** A seam; default: standard output. */
+  /** Tests replace it. Default: standard output. */
   readonly write?: WriteChunk;
 }
 
-/** Creates the program's logger. Lines go to standard output, through a bounded buffer (see LineWriter). */
+/** Creates the program's logger. Lines go to standard output through a bounded buffer (`LineWriter`). */
 export function createLogger(options: LoggerOptions): ProgramLogger {
   const { level, clock } = options;
   const format = options.format === "json" ? formatJsonLine : formatTextLine;
@@ -67,7 +67,7 @@ export function createLogger(options: LoggerOptions): ProgramLogger {
   const consola = createConsola({
     level: CONSOLA_LEVELS[level],
     reporters: [reporter],
-    // No line is like another to an operator who counts them: consola's merging of equal lines is off.
+    // Operators count lines, so consola's merging of equal lines is off.
     throttle: Number.NEGATIVE_INFINITY,
   });
   return {
@@ -95,12 +95,12 @@ function isFields(value: unknown): value is LogFields {
   return typeof value === "object" && value !== null;
 }
 
-/** Standard output. Bun's sink does not block on a pipe that is full: `write` and `flush` then give promises. */
+/** Standard output. Bun's sink does not block on a full pipe: `write` and `flush` then return promises. */
 function createStdoutWrite(): WriteChunk {
   const sink = Bun.stdout.writer();
   return async (chunk) => {
     const written = sink.write(chunk);
-    // Both can reject for the same reason, so both are awaited together.
+    // Both can reject for the same reason, so they are awaited together.
     await Promise.all([written, sink.flush()]);
   };
 }

@@ -1,8 +1,11 @@
-/** Control characters, line separators and bidirectional marks: what a terminal or a line-based reader would act on. */
+/**
+ * Control characters, line separators and bidirectional marks, which change what a terminal or a line-based reader
+ * shows.
+ */
 // oxlint-disable-next-line no-control-regex -- control characters are what this is about
 const UNPRINTABLE = /[\u0000-\u001f\u007f-\u009f\u200e\u200f\u2028-\u202e\u2066-\u2069]/g;
 
-/** A text in one line and harmless to a terminal: what is unprintable is written `\uXXXX`. */
+/** The text in one line that is harmless to a terminal: unprintable characters become `\uXXXX`. */
 export function printable(text: string): string {
   // Nearly all texts are printable, and testing is cheaper than replacing.
   return text.search(UNPRINTABLE) < 0 ? text : text.replace(UNPRINTABLE, escapeChar);

@@ -1,13 +1,15 @@
 /** Labels of a series. Every value is from a bounded set. */
 export type Labels = Readonly<Record<string, string | number>>;
 
-/** One number that is added to; what is exported is read from it. */
+/** One counter. Exports read its value. */
 export interface CounterCell {
   readonly labels: Labels;
   value: number;
 }
 
-/** Counters that differ in labels, by a key that stands for these. Made when first counted; never removed. */
+/**
+ * Counters that differ in labels. A key stands for the labels. They are created at the first count and never removed.
+ */
 export class CounterCells<K> {
   readonly #cells = new Map<K, CounterCell>();
   readonly #labelsOf: (key: K) => Labels;
@@ -32,10 +34,12 @@ export class CounterCells<K> {
   }
 }
 
-/** One series of a histogram: a count for each bucket, upper bounds inclusive as in OpenTelemetry and Prometheus. */
+/**
+ * One series of a histogram: a count for each bucket, with inclusive upper bounds as in OpenTelemetry and Prometheus.
+ */
 export class HistogramCell {
   readonly labels: Labels;
-  /** Upper bounds, ascending; the last bucket of `counts` has none. */
+  /** Upper bounds, ascending. The last bucket of `counts` has no bound. */
   readonly bounds: readonly number[];
   readonly counts: Float64Array;
   sum = 0;
@@ -49,14 +53,14 @@ export class HistogramCell {
   record(value: number): void {
     const { bounds, counts } = this;
     let bucket = 0;
-    // Most values are small and the bounds few: faster than a binary search.
+    // Most values are small and the bounds are few, so this is faster than a binary search.
     while (bucket < bounds.length && value > (bounds[bucket] ?? Number.POSITIVE_INFINITY)) bucket += 1;
     counts[bucket] = (counts[bucket] ?? 0) + 1;
     this.sum += value;
   }
 }
 
-/** What describes a histogram beside its series. */
+/** The description of a histogram. */
 export interface HistogramSpec {
   readonly name: string;
   readonly unit: string;
@@ -64,7 +68,7 @@ export interface HistogramSpec {
   readonly bounds: readonly number[];
 }
 
-/** A histogram as it is exported: what it is, and its series. */
+/** A histogram to export: its description and its series. */
 export interface HistogramSource {
   readonly spec: HistogramSpec;
   values(): Iterable<HistogramCell>;
@@ -81,7 +85,7 @@ export class HistogramCells<K> implements HistogramSource {
     this.#labelsOf = labelsOf;
   }
 
-  /** The series for the key; made when first asked for, never removed. */
+  /** The series for the key. It is created at first use and never removed. */
   at(key: K): HistogramCell {
     let cell = this.#cells.get(key);
     if (cell === undefined) {

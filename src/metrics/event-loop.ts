@@ -1,10 +1,14 @@
 import type { Clock } from "../clock.ts";
 import type { HistogramCell } from "./cells.ts";
 
-/** How often the event loop is asked, in milliseconds: seldom enough to cost nothing, often enough to see a stall. */
+/**
+ * How often the event loop is sampled, in milliseconds: rare enough to cost nothing, frequent enough to see a stall.
+ */
 const SAMPLE_INTERVAL_MS = 100;
 
-/** Records by how many milliseconds timers fire late: the time that every request waits too. Returns how to stop. */
+/**
+ * Records how late timers fire, in milliseconds; every request waits that long, too. Returns a function that stops it.
+ */
 export function watchEventLoop(clock: Clock, delays: HistogramCell): () => void {
   let timer = clock.setTimer(SAMPLE_INTERVAL_MS, () => sample(clock.monotonic()));
   let due = clock.monotonic() + SAMPLE_INTERVAL_MS;

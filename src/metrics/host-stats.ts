@@ -6,17 +6,20 @@ import type { Clock } from "../clock.ts";
 /** TCP statistics of this network namespace, both families (RFC 4022 tcpCurrEstab); Linux only. */
 const TCP_STATISTICS_FILE = "/proc/net/snmp";
 
-/** The machine as the reference measures it (contract §8). */
+/** Statistics of the machine, as the Go ingress measures them (docs/contract.md §8). */
 export interface HostStats {
-  /** Busy part of all processors, 0 to 1, over the last second or more; 0 in the first second. */
+  /** Busy share of all processors, 0 to 1, over the last second or more; 0 in the first second. */
   cpuUsage(): number;
   /** Memory in use, in bytes. */
   memoryBytes(): number;
-  /** TCP connections established in this network namespace (a pod's own), or undefined where Linux does not tell. */
+  /** Established TCP connections in this network namespace (a pod's own); undefined if the system does not tell. */
   connections(): Promise<number | undefined>;
 }
 
-/** Least time between two readings, in milliseconds: scrape and push may come together, and the kernel counts in 10 ms. */
+/**
+ * Least time between two readings, in milliseconds: scrape and push may coincide, and the kernel counts in steps of 10
+ * ms.
+ */
 const CPU_INTERVAL_MIN_MS = 1_000;
 
 export function createHostStats(clock: Clock): HostStats {
@@ -45,7 +48,7 @@ export function createHostStats(clock: Clock): HostStats {
   };
 }
 
-/** `CurrEstab` of the two `Tcp:` lines, names and values, of `/proc/net/snmp`. */
+/** Reads `CurrEstab` from the two `Tcp:` lines of `/proc/net/snmp`, names and values. */
 export function parseEstablished(text: string): number | undefined {
   const [names, values] = text
     .split("\n")

@@ -1,29 +1,24 @@
-import type { Clock } from "../clock.ts";
-import type { BuildInfo } from "../version.ts";
 import type { Labels } from "./cells.ts";
-import { createHostStats } from "./host-stats.ts";
-import type { MetricsSources, ProcessProbe } from "./sources.ts";
+import type { MetricsSources } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
-/** What an instrument reads: one number, numbers by labels, or undefined where there is nothing to tell. */
+/** What an instrument reads: one number, numbers by labels, or undefined if there is no value. */
 export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
 
-/** A counter or gauge whose numbers live elsewhere. Names and units are contract §8's, and its scheme for what it lacks. */
+/** A counter or gauge whose values are stored elsewhere. Names and units follow docs/contract.md §8, or its scheme. */
 export interface InstrumentSpec {
   readonly name: string;
-  /** `sum`: may fall, but adds up over processes. */
+  /** `sum`: may fall, but can be added over processes. */
   readonly kind: "counter" | "gauge" | "sum";
-  /** UCUM; absent: a count of things. */
+  /** UCUM. Missing: a count of things. */
   readonly unit?: string;
   readonly description: string;
   readonly read: () => Reading | Promise<Reading>;
 }
 
-const MS_PER_SECOND = 1_000;
-
-/** What the proxy counted. */
+/** The counts of the proxy. */
 export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
-  const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
+  const { requests, refusals, upstreamFailures, resolutions, connects, wakes, open } = cells;
   return [
     {
       name: "ingress.http.request.count",
@@ -46,13 +41,13 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
     {
       name: "ingress.upstream.failure.count",
       kind: "counter",
-      description: "Requests that a sandbox failed",
+      description: "Requests that failed in a sandbox",
       read: () => upstreamFailures.values(),
     },
     {
       name: "ingress.upstream.connect.count",
       kind: "counter",
-      description: "Connects to sandboxes: all of WebSockets, and failed ones of requests",
+      description: "Connects to sandboxes: all for WebSockets, only failed ones for other requests",
       read: () => connects.values(),
     },
     {
@@ -64,27 +59,50 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
     {
       name: "ingress.memory.ended.count",
       kind: "counter",
-      description: "Requests and WebSockets ended because memory was short",
+      description: "Requests and WebSockets ended because memory was low",
       read: () => open.endedForMemory,
     },
-    { name: "ingress.tunnel.active", kind: "sum", description: "WebSockets open", read: () => open.tunnels },
-    { name: "ingress.tunnel.count", kind: "counter", description: "WebSockets opened", read: () => open.tunnelsInAll },
+    {
+      name: "ingress.wake.flights",
+      kind: "counter",
+      description: "Requests for paused sandboxes that may wake them, by whether they did",
+      read: () => wakes.values(),
+    },
+    {
+      name: "ingress.park.active",
+      kind: "sum",
+      description: "Requests that wait for a paused sandbox to run",
+      read: () => open.parked,
+    },
+    {
+      name: "ingress.park.shed",
+      kind: "counter",
+      description: "Requests for paused sandboxes that found no place to wait",
+      read: () => open.parksShed,
+    },
+    { name: "ingress.tunnel.active", kind: "sum", description: "Open WebSockets", read: () => open.tunnels },
+    {
+      name: "ingress.tunnel.count",
+      kind: "counter",
+      description: "WebSockets opened since the start",
+      read: () => open.tunnelsInAll,
+    },
   ];
 }
 
-/** What other parts count. */
+/** The counts of other parts. */
 export function listSourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
   return [
     {
       name: "ingress.sandbox.count",
       kind: "gauge",
-      description: "Sandboxes known",
+      description: "Known sandboxes",
       read: () => byLabel("state", toStates(current().sandboxCounts?.())),
     },
     {
       name: "ingress.sandbox.namesake.count",
       kind: "counter",
-      description: "Pairs of sandboxes in different namespaces that one id can mean: requests for it are refused",
+      description: "Pairs of sandboxes in different namespaces that share an id: requests for it are refused",
       read: () => current().namesakes?.(),
     },
     {
@@ -106,7 +124,7 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
     {
       name: "ingress.renew.intent.count",
       kind: "counter",
-      description: "Renew intents, by what became of them",
+      description: "Renew intents by result",
       read: () => {
         const intents = current().renewIntents?.();
         if (intents === undefined) return undefined;
@@ -117,13 +135,13 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
     {
       name: "ingress.renew.failure.count",
       kind: "counter",
-      description: "Attempts to reach Redis or to publish to it that failed",
+      description: "Failed attempts to reach Redis or to publish to it",
       read: () => current().renewIntents?.().failed,
     },
     {
       name: "ingress.renew.intent.queued",
       kind: "gauge",
-      description: "Renew intents that wait to be published",
+      description: "Waiting renew intents",
       read: () => current().renewIntents?.().queued,
     },
     {
@@ -138,19 +156,19 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
     {
       name: "ingress.process.fault.count",
       kind: "counter",
-      description: "Exceptions and rejections that belong to no request: bugs, each of which ends the process in order",
+      description: "Exceptions and rejections that belong to no request: each is a bug and ends the process in order",
       read: () => current().internalFaults?.(),
     },
     {
       name: "ingress.log.dropped.count",
       kind: "counter",
-      description: "Log lines lost to a reader that stalled",
+      description: "Log lines lost because the reader stalled",
       read: () => current().droppedLogLines?.(),
     },
     {
       name: "ingress.access.failure.count",
       kind: "counter",
-      description: "Signatures of routes that were compared and are wrong",
+      description: "Wrong signatures of routes",
       read: () => current().accessFailures?.().failures,
     },
     {
@@ -163,7 +181,7 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
   ];
 }
 
-/** What the process may use, and uses. */
+/** The limits and use of resources. */
 function listResourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
   const descriptors = () => current().descriptors?.();
   return [
@@ -178,26 +196,26 @@ function listResourceInstruments(current: () => MetricsSources): readonly Instru
       name: "ingress.memory.budget_bytes",
       kind: "gauge",
       unit: "By",
-      description: "Memory that all requests together may hold",
+      description: "Maximum memory for all requests together",
       read: () => current().memory?.().budget,
     },
     {
       name: "ingress.memory.held_bytes",
       kind: "gauge",
       unit: "By",
-      description: "Memory that all requests together hold",
+      description: "Memory in use for all requests together",
       read: () => current().memory?.().held,
     },
     {
       name: "ingress.process.descriptor.open",
       kind: "gauge",
-      description: "File descriptors open, a reserve of at most 64 among them",
+      description: "Open file descriptors, including a reserve of at most 64",
       read: () => descriptors()?.open,
     },
     {
       name: "ingress.process.descriptor.limit",
       kind: "gauge",
-      description: "File descriptors that may be open",
+      description: "Maximum number of open file descriptors",
       read: () => descriptors()?.limit,
     },
     {
@@ -215,84 +233,8 @@ function listResourceInstruments(current: () => MetricsSources): readonly Instru
     {
       name: "ingress.connections.idle_closed.count",
       kind: "counter",
-      description: "Idle client connections closed for lack of file descriptors",
+      description: "Idle client connections closed because file descriptors were short",
       read: () => descriptors()?.idleClosed,
-    },
-  ];
-}
-
-/** The build and the process. */
-export function listProcessInstruments(options: {
-  readonly buildInfo: BuildInfo;
-  readonly clock: Clock;
-  readonly process: ProcessProbe;
-}): readonly InstrumentSpec[] {
-  const { buildInfo, clock, process } = options;
-  const { version, commit, bunVersion, platform } = buildInfo;
-  const build = [{ labels: { version, commit, bun_version: bunVersion, platform }, value: 1 }];
-  const startMs = clock.now();
-  const startedAt = clock.monotonic();
-  return [
-    {
-      name: "ingress.build.info",
-      kind: "gauge",
-      description: "Always 1; the labels tell the build",
-      read: () => build,
-    },
-    {
-      name: "ingress.process.cpu.time",
-      kind: "counter",
-      unit: "s",
-      description: "Processor time of the process",
-      read: () => process.cpuMs() / MS_PER_SECOND,
-    },
-    {
-      name: "ingress.process.memory.usage_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Resident memory of the process",
-      read: () => process.residentBytes(),
-    },
-    {
-      name: "ingress.process.start.time",
-      kind: "gauge",
-      unit: "s",
-      description: "When the process started, in Unix time",
-      read: () => startMs / MS_PER_SECOND,
-    },
-    {
-      name: "ingress.process.uptime",
-      kind: "gauge",
-      unit: "s",
-      description: "Time since the process started",
-      read: () => (clock.monotonic() - startedAt) / MS_PER_SECOND,
-    },
-  ];
-}
-
-/** What the reference tells of the machine. */
-export function listHostInstruments(clock: Clock): readonly InstrumentSpec[] {
-  const host = createHostStats(clock);
-  return [
-    {
-      name: "ingress.system.cpu.usage",
-      kind: "gauge",
-      unit: "1",
-      description: "Busy part of the node's processors, 0 to 1",
-      read: () => host.cpuUsage(),
-    },
-    {
-      name: "ingress.system.memory.usage_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory in use on the node",
-      read: () => host.memoryBytes(),
-    },
-    {
-      name: "ingress.connections.active",
-      kind: "gauge",
-      description: "TCP connections established",
-      read: () => host.connections(),
     },
   ];
 }

@@ -16,34 +16,31 @@ import {
 import { type Clock, sleep } from "../clock.ts";
 import type { OtlpConfig } from "./otlp-config.ts";
 import type { Logger } from "../log/logger.ts";
+import { ActivityWatch } from "./activity.ts";
 import type { HistogramCell, HistogramSource } from "./cells.ts";
-import {
-  type InstrumentSpec,
-  listHostInstruments,
-  listProcessInstruments,
-  listProxyInstruments,
-  listSourceInstruments,
-} from "./instruments.ts";
+import { type InstrumentSpec, listProxyInstruments, listSourceInstruments } from "./instruments.ts";
+import { listHostInstruments, listProcessInstruments } from "./process-instruments.ts";
 import { watchEventLoop } from "./event-loop.ts";
 import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 import { createProxyCells } from "./proxy-cells.ts";
 import type { BuildInfo } from "../version.ts";
 
-export type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
+export type { Activity, Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 export {
   type ConnectResult,
   noProxyMetrics,
+  type ParkOutcome,
   type ProxyMetrics,
   type ProxyType,
   type RoutingResult,
 } from "./proxy-metrics.ts";
 
-/** The names of contract §8: dashboards made for the reference select by them. */
+/** Names of docs/contract.md §8: dashboards of the Go ingress select by them. */
 const METER_NAME = "opensandbox/ingress";
 const PROMETHEUS_PREFIX = "opensandbox";
-/** Time that one push may take, retries included; less than the least interval would allow is not needed. */
+/** Longest time of one push including retries, in milliseconds. */
 const PUSH_TIMEOUT_MAX_MS = 10_000;
-/** Time that `stop` gives to the last push: a part of what is left of a shutdown. */
+/** Longest time of the last push in `stop`, in milliseconds: a part of the time after the drain. */
 const METRICS_FLUSH_MAX_MS = 2_000;
 const MS_PER_SECOND = 1_000;
 
@@ -52,14 +49,14 @@ export interface MetricsOptions {
   readonly clock: Clock;
   readonly logger: Logger;
   readonly process: ProcessProbe;
-  /** Undefined: nothing is pushed. */
+  /** Undefined: metrics are not pushed. */
   readonly otlp: OtlpConfig | undefined;
 }
 
 /**
- * Creates the metrics. The proxy only changes numbers in cells of ours (well under a microsecond a request); counters and
- * gauges are observable instruments that read them, histograms, of which OpenTelemetry has no observable kind, come from a
- * metric producer. Scrape and push read the same cells.
+ * Creates the metrics. The proxy only changes numbers in cells, in well under a microsecond per request. Counters and
+ * gauges are observable instruments that read the cells. OpenTelemetry has no observable histograms, so a metric
+ * producer reads those. Scrape and push read the same cells.
  */
 export function createMetrics(options: MetricsOptions): Metrics {
   const { buildInfo, clock, otlp } = options;
@@ -68,6 +65,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const stopWatching = watchEventLoop(clock, cells.eventLoopDelays.at(undefined));
   const histograms = (temporality: AggregationTemporality) =>
     new HistogramProducer({ sources: cells.histograms, clock, startMs, temporality });
+  const activity = new ActivityWatch(cells, clock);
   const scraper = new ScrapeReader({ metricProducers: [histograms(AggregationTemporality.CUMULATIVE)] });
   const pusher = otlp === undefined ? undefined : createPusher(otlp, options.logger, histograms);
   const provider = new MeterProvider({
@@ -90,23 +88,25 @@ export function createMetrics(options: MetricsOptions): Metrics {
     observe(added) {
       sources.current = { ...sources.current, ...added };
     },
+    activity: () => activity.read(),
     async scrape() {
       const { resourceMetrics } = await scraper.collect();
-      // A line feed must end the last line (Prometheus exposition format 0.0.4).
+      // The last line must end with a line feed (Prometheus exposition format 0.0.4).
       return `${serializer.serialize(resourceMetrics).trimEnd()}\n`;
     },
     async stop() {
       stopWatching();
+      activity.stop();
       if (pusher === undefined) return;
       const done = new AbortController();
-      // Failures have been logged by the exporter.
+      // The exporter has logged any failure.
       const flushed = pusher.shutdown().catch(() => {});
       await Promise.race([flushed.finally(() => done.abort()), sleep(clock, METRICS_FLUSH_MAX_MS, done.signal)]);
     },
   };
 }
 
-/** Read by `scrape` only. */
+/** Only `scrape` reads it. */
 class ScrapeReader extends MetricReader {
   protected override onForceFlush(): Promise<void> {
     return Promise.resolve();
@@ -126,7 +126,8 @@ function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf):
     headers: { ...otlp.headers },
     timeoutMillis: timeoutMs,
     concurrencyLimit: 1,
-    // `lowmemory` asks for delta where an instrument is synchronous. To the reference all counters are, so here too.
+    // `lowmemory` asks for delta for synchronous instruments. In the Go ingress all counters are synchronous, so delta
+    // is used here, too.
     temporalityPreference: isCumulative
       ? AggregationTemporalityPreference.CUMULATIVE
       : AggregationTemporalityPreference.DELTA,
@@ -139,7 +140,7 @@ function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf):
   });
 }
 
-/** Says when pushing begins to fail, after 2, 4, 8, … failures again, and when it works again. */
+/** Logs when pushing begins to fail, then after 2, 4, 8, … failures, and when it works again. */
 class LoggedExporter extends OTLPMetricExporter {
   readonly #logger: Logger;
   #failures = 0;
@@ -158,14 +159,17 @@ class LoggedExporter extends OTLPMetricExporter {
 
   #report(error: Error | undefined): void {
     if (error === undefined) {
-      if (this.#failures > 0) this.#logger.info("metrics are pushed again", { failures: this.#failures });
+      if (this.#failures > 0) this.#logger.info("pushing metrics works again", { failures: this.#failures });
       this.#failures = 0;
       return;
     }
     this.#failures += 1;
     const isPowerOfTwo = Number.isInteger(Math.log2(this.#failures));
     if (isPowerOfTwo) {
-      this.#logger.warn("cannot push metrics", { failures: this.#failures, cause: error.message });
+      this.#logger.warn("cannot push metrics: check the collector and the OTEL_* variables", {
+        failures: this.#failures,
+        cause: error.message,
+      });
     }
   }
 }
@@ -177,7 +181,7 @@ interface HistogramProducerOptions {
   readonly temporality: AggregationTemporality;
 }
 
-/** What a series had when it was read before: what delta is reckoned from. */
+/** The values of a series at the previous reading, the base of a delta. */
 interface Reported {
   readonly counts: Float64Array;
   readonly sum: number;
@@ -217,7 +221,7 @@ class HistogramProducer implements MetricProducer {
     for (const cell of source.values()) {
       const { counts, sum } = this.#take(cell);
       const count = counts.reduce((total, each) => total + each, 0);
-      // Where nothing happened, delta has nothing to say.
+      // Delta omits a series without new values.
       if (this.#isDelta && count === 0) continue;
       const buckets = { boundaries: [...bounds], counts: [...counts] };
       dataPoints.push({ ...times, attributes: cell.labels, value: { buckets, sum, count } });

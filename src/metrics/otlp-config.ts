@@ -1,4 +1,4 @@
-/** From the OTEL_* variables and HOST_IP (contract §8). */
+/** From the OTEL_* variables and HOST_IP (docs/contract.md §8). */
 export interface OtlpConfig {
   /** Full URL of the metrics endpoint. */
   readonly url: string;

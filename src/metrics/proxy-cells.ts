@@ -1,15 +1,27 @@
 import type { IngressErrorCode } from "../errors.ts";
 import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec } from "./cells.ts";
-import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
+import { LatencyBuckets } from "./latency-buckets.ts";
+import type {
+  ConnectResult,
+  ParkOutcome,
+  ProxyMetrics,
+  ProxyType,
+  RoutingResult,
+  WakeOutcome,
+} from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
-/** OpenTelemetry's default bounds, which the reference has, in milliseconds. */
+/** OpenTelemetry's default bounds, as in the Go ingress, in milliseconds. */
 const REQUEST_BOUNDS_MS = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
-/** A look-up is a matter of microseconds, or of seconds before the first sync. */
+/** Bounds for look-ups, in milliseconds. A look-up takes microseconds, or seconds before the first sync. */
 const RESOLUTION_BOUNDS_MS = [
   0.005, 0.01, 0.05, 0.1, 0.5, 1, 5, 10, 50, 100, 500, 1_000, 2_500, 5_000, 10_000,
 ] as const;
 const EVENT_LOOP_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500] as const;
+
+/** OpenTelemetry's default bounds again, now of seconds: the reference names none. */
+const PARK_BOUNDS_S = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
+const MS_PER_SECOND = 1_000;
 
 const REQUEST_DURATION: HistogramSpec = {
   name: "ingress.http.request.duration",
@@ -26,19 +38,25 @@ const RESOLUTION_DURATION: HistogramSpec = {
 const CONNECT_DURATION: HistogramSpec = {
   name: "ingress.upstream.connect.duration",
   unit: "ms",
-  description: "Duration of connects to sandboxes: of all tunnels, and of requests whose connect failed",
+  description: "Duration of connects to sandboxes: all for WebSockets, only failed ones for other requests",
   bounds: REQUEST_BOUNDS_MS,
+};
+const PARK_WAIT: HistogramSpec = {
+  name: "ingress.park.wait.duration",
+  unit: "s",
+  description: "Time that requests waited for a paused sandbox to run",
+  bounds: PARK_BOUNDS_S,
 };
 const EVENT_LOOP_DELAY: HistogramSpec = {
   name: "ingress.process.event_loop.delay",
   unit: "ms",
-  description: "How late timers fire: the time that every request waits",
+  description: "How late timers fire: every request waits this long",
   bounds: EVENT_LOOP_BOUNDS_MS,
 };
 
 type UpstreamFailure = IngressErrorCode & `upstream_${string}`;
 
-/** The numbers that the proxy changes while it works, and the functions that change them. */
+/** The numbers that the proxy changes, and the functions that change them. */
 export interface ProxyCells {
   readonly report: ProxyMetrics;
   readonly requests: RequestCells;
@@ -46,10 +64,21 @@ export interface ProxyCells {
   readonly upstreamFailures: CounterCells<UpstreamFailure>;
   readonly resolutions: CounterCells<RoutingResult>;
   readonly connects: CounterCells<ConnectKey>;
+  /** Requests that met a paused sandbox. */
+  readonly wakes: CounterCells<WakeOutcome>;
   readonly eventLoopDelays: HistogramCells<undefined>;
-  /** All histograms, also those named above. */
+  /** Durations of requests without WebSockets, for quantiles. */
+  readonly latencies: LatencyBuckets;
+  /** All histograms, including those above. */
   readonly histograms: readonly HistogramSource[];
-  readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
+  readonly open: {
+    requests: number;
+    tunnels: number;
+    tunnelsInAll: number;
+    endedForMemory: number;
+    parked: number;
+    parksShed: number;
+  };
 }
 
 export function createProxyCells(): ProxyCells {
@@ -62,7 +91,10 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
-  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
+  const wakes = new CounterCells((outcome: WakeOutcome) => ({ outcome }));
+  const parkWaits = new HistogramCells(PARK_WAIT, (outcome: ParkOutcome) => ({ outcome }));
+  const latencies = new LatencyBuckets();
+  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0, parked: 0, parksShed: 0 };
   const report: ProxyMetrics = {
     requestStarted() {
       open.requests += 1;
@@ -70,6 +102,7 @@ export function createProxyCells(): ProxyCells {
     requestEnded(method, status, form, proxyType, durationMs) {
       open.requests -= 1;
       requests.record(method, status, form, { type: proxyType, durationMs });
+      if (proxyType === "http") latencies.record(durationMs);
     },
     refused(code) {
       refusals.add(code);
@@ -94,6 +127,17 @@ export function createProxyCells(): ProxyCells {
     tunnelClosed() {
       open.tunnels -= 1;
     },
+    wakeAsked: (outcome) => wakes.add(outcome),
+    parked() {
+      open.parked += 1;
+    },
+    unparked(outcome, durationMs) {
+      open.parked -= 1;
+      parkWaits.at(outcome).record(durationMs / MS_PER_SECOND);
+    },
+    parkShed() {
+      open.parksShed += 1;
+    },
   };
   return {
     report,
@@ -102,8 +146,10 @@ export function createProxyCells(): ProxyCells {
     upstreamFailures,
     resolutions,
     connects,
+    wakes,
     eventLoopDelays,
-    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays],
+    latencies,
+    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays, parkWaits],
     open,
   };
 }

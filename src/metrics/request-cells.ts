@@ -2,10 +2,10 @@ import { type CounterCell, type HistogramCell, HistogramCells, type HistogramSpe
 import type { ProxyType } from "./proxy-metrics.ts";
 import type { RouteFormLabel } from "../route/route.ts";
 
-/** Stands for a method or a status outside of the sets below. */
+/** Stands for a method or status outside the sets below. */
 export const OTHER = "_OTHER";
 
-/** The methods of RFC 9110 and RFC 5789; all others, which anyone may invent, are counted together. */
+/** The methods of RFC 9110 and RFC 5789. Anyone can invent others, so these count together. */
 const METHODS: ReadonlySet<string> = new Set([
   "GET",
   "HEAD",
@@ -19,9 +19,9 @@ const METHODS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * The statuses that have a series of their own: those that the ingress gives itself, and those that operators look for. A
- * sandbox chooses its statuses freely, so every other one counts with its class (`2xx`). The label space is therefore fixed
- * and small, and nobody's traffic can take the place of somebody else's series.
+ * The statuses with their own series: those of the ingress itself, and those that operators look for. A sandbox chooses
+ * its statuses freely, so all others count by class (`2xx`). The set of labels is therefore fixed and small, and no
+ * traffic can displace another series.
  */
 const STATUSES: ReadonlySet<number> = new Set([
   101, 200, 201, 202, 204, 206, 301, 302, 303, 304, 307, 308, 400, 401, 403, 404, 405, 408, 409, 410, 413, 422, 426,
@@ -40,8 +40,9 @@ interface RequestCell extends CounterCell {
 type CellsByForm = Map<RouteFormLabel, Map<ProxyType, Map<string, Map<StatusLabel, RequestCell>>>>;
 
 /**
- * Requests by method, status, route form and proxy type: count and duration. There are at most 10 methods, 37 statuses, 4
- * forms and 2 types; a mode has two or three forms, and only a GET is a WebSocket's, so at most about 1,200 series of counts.
+ * Requests by method, status, route form and proxy type: count and duration. There are at most 10 methods, 37 statuses,
+ * 4 forms and 2 types. A mode has two or three forms, and only a GET can be a WebSocket's, so there are at most about
+ * 1,200 series of counts.
  */
 export class RequestCells {
   readonly durations: HistogramCells<string>;
@@ -49,7 +50,7 @@ export class RequestCells {
   readonly #all: RequestCell[] = [];
 
   constructor(duration: HistogramSpec) {
-    // The reference's labels: without the route form.
+    // The Go ingress's labels, without the route form.
     this.durations = new HistogramCells(duration, durationLabels);
   }
 
@@ -84,13 +85,13 @@ function toStatusLabel(status: number): StatusLabel {
   return STATUSES.has(status) ? status : (STATUS_CLASSES[Math.floor(status / 100) - 1] ?? OTHER);
 }
 
-/** The labels behind a key of `durations`: method, status and type. */
+/** The labels of a key of `durations`: method, status and type. */
 function durationLabels(key: string) {
   const [http_method = "", status = "", proxy_type = ""] = key.split(" ");
   return { http_method, http_status_code: /^\d+$/.test(status) ? Number(status) : status, proxy_type };
 }
 
-/** The map below a key; made when it is missing. */
+/** The map below a key, created if it is missing. */
 function childOf<K, L, V>(parent: Map<K, Map<L, V>>, key: K): Map<L, V> {
   let child = parent.get(key);
   if (child === undefined) {

@@ -1,13 +1,16 @@
 import type { ProxyMetrics } from "./proxy-metrics.ts";
 
-/** What other parts count themselves: read when metrics are scraped or pushed. All of it is optional. */
+/** Counts that other parts keep. They are read when metrics are scraped or pushed. All are optional. */
 export interface MetricsSources {
   /** Sandboxes by state. */
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
-  /** Pairs of sandboxes that took each other off line. */
+  /** Pairs of sandboxes that share an id and so make each other unreachable. */
   readonly namesakes?: () => number;
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
-  /** Absent: renewing is off. `failed` counts attempts, `queued` is what waits now, `healthy` how the last attempt ended. */
+  /**
+   * Missing if renewing is off. `failed` counts attempts, `queued` is the number waiting now, `healthy` is the result
+   * of the last attempt.
+   */
   readonly renewIntents?: () => {
     readonly published: number;
     readonly dropped: number;
@@ -17,9 +20,9 @@ export interface MetricsSources {
     readonly healthy: boolean;
   };
   readonly droppedLogLines?: () => number;
-  /** In bytes. `held`: what the proxy's account holds for requests; undefined: nobody counts it. */
+  /** In bytes. `held`: the memory in the proxy's account of requests; undefined if nobody counts it. */
   readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };
-  /** File descriptors, and what their shortage led to since the start; undefined: the system does not tell. */
+  /** File descriptors, and the effects of their shortage since the start; undefined if the system does not tell. */
   readonly descriptors?: () =>
     | {
         readonly open: number;
@@ -31,26 +34,63 @@ export interface MetricsSources {
     | undefined;
   /** Exceptions and rejections that belong to no request. */
   readonly internalFaults?: () => number;
-  /** Signatures that failed, and the sandboxes whose budget of failures is used up now. */
+  /** Wrong signatures, and the sandboxes whose budget of failures is used up now. */
   readonly accessFailures?: () => { readonly failures: number; readonly exhaustedSandboxes: number };
 }
 
-/** The process's own use of resources: only the process edge can tell. */
+/** The process's own use of resources. Only the process edge can read it. */
 export interface ProcessProbe {
-  /** Processor time since the start, all threads, user and system, in milliseconds. */
+  /** Processor time since the start in milliseconds: all threads, user and system. */
   cpuMs(): number;
   /** Resident memory in bytes. */
   residentBytes(): number;
-  /** Collects garbage and gives free memory back to the system. Stops the event loop for tens of milliseconds. */
+  /** Collects garbage and returns free memory to the system. Stops the event loop for tens of milliseconds. */
   collectGarbage(): void;
 }
 
-/** All metrics of the program: what the proxy reports into, and what is scraped. */
+/** A counter with its name, and how much of it came of late. */
+export interface RecentCount {
+  readonly name: string;
+  readonly total: number;
+  readonly recent: number;
+}
+
+/** What the proxy did of late and since its start. */
+export interface Activity {
+  /** How far "of late" reaches back, in milliseconds. */
+  readonly windowMs: number;
+  /** Requests and WebSockets that ended, and those with a status from 500 on, for each second of late. */
+  readonly requestsPerSecond: number;
+  readonly failedPerSecond: number;
+  /** Durations of requests of late, WebSockets left out; undefined: none ended. */
+  readonly p50Ms: number | undefined;
+  readonly p99Ms: number | undefined;
+  /** Requests and WebSockets that ended since the start. */
+  readonly requests: number;
+  /** Requests and WebSockets that are open, and the WebSockets among them. */
+  readonly open: number;
+  readonly tunnels: number;
+  /** By status; those beyond a fixed list by their class (`2xx`). */
+  readonly statuses: readonly RecentCount[];
+  /** By code. */
+  readonly refusals: readonly RecentCount[];
+  readonly eventLoopDelayP50Ms: number | undefined;
+  readonly eventLoopDelayP99Ms: number | undefined;
+  /** What ended in each of the last seconds, at most 60, the newest last. */
+  readonly history: readonly { readonly requests: number; readonly failed: number }[];
+}
+
+/** All metrics of the program: for the proxy's reports, and for scraping. */
 export interface Metrics extends ProxyMetrics {
-  /** Connects parts that count themselves; those given later replace those given before. */
+  /** Adds sources. A later source replaces an earlier one of the same name. */
   observe(sources: MetricsSources): void;
-  /** Everything in Prometheus' text form 0.0.4, names beginning with `opensandbox_`. Works until the process ends. */
+  /** What happened recently. */
+  activity(): Activity;
+  /**
+   * All metrics in Prometheus' text format 0.0.4, with names that begin with `opensandbox_`. Works until the process
+   * ends.
+   */
   scrape(): Promise<string>;
-  /** Pushes a last time where pushing is on, at most for `METRICS_FLUSH_MAX_MS`, and stops all timers. Never rejects. */
+  /** Pushes one last time if pushing is on, for at most `METRICS_FLUSH_MAX_MS`, and stops all timers. Never rejects. */
   stop(): Promise<void>;
 }

@@ -1,37 +1,37 @@
 import { dlopen, ptr } from "bun:ffi";
 
-/** Another program for this process. */
+/** The program that replaces this process. */
 export interface Replacement {
   /** Absolute path of the executable. */
   readonly path: string;
-  /** With the program's name in front. */
+  /** Begins with the program's name. */
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
 }
 
 /**
- * Replaces the process by calling execve(2) of glibc. Unlike `process.execve` this keeps the signal mask, so that signals which
- * are held back stay pending. Returns, with nothing changed, only where that fails.
+ * Replaces the process by calling execve(2) of glibc. Unlike `process.execve` this keeps the signal mask, so blocked
+ * signals stay pending. Returns, with nothing changed, only if that fails.
  */
 export function replaceProcess({ path, argv, env }: Replacement): void {
   try {
     const libc = dlopen("libc.so.6", { execve: { args: ["ptr", "ptr", "ptr"], returns: "i32" } });
     const variables = Object.entries(env).map(([name, value]) => `${name}=${value}`);
-    // Held by these names until the call has returned: the kernel copies what the pointers lead to.
+    // These variables keep the memory alive until the call returns: the kernel copies what the pointers lead to.
     const [program, args, environment] = [toBytes(path), toPointers(argv), toPointers(variables)];
     libc.symbols.execve(ptr(program), ptr(args.pointers), ptr(environment.pointers));
     libc.close();
   } catch {
-    // Another system than Linux with glibc.
+    // The system is not Linux with glibc.
   }
 }
 
-/** A string of C. */
+/** A C string. */
 function toBytes(text: string): Buffer {
   return Buffer.from(`${text}\0`);
 }
 
-/** An array of strings of C, ended by a null pointer. */
+/** An array of C strings, ended by a null pointer. */
 function toPointers(texts: readonly string[]) {
   const strings = texts.map(toBytes);
   return { strings, pointers: new BigUint64Array([...strings.map((bytes) => BigInt(ptr(bytes))), 0n]) };

@@ -1,6 +1,6 @@
 import { dlopen, ptr } from "bun:ffi";
 
-/** Linux: `how` of sigprocmask(2), and numbers of signals, see signal(7). */
+/** Linux: `how` of sigprocmask(2), and signal numbers of signal(7). */
 const SIG_BLOCK = 0;
 const SIG_UNBLOCK = 1;
 const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
@@ -8,9 +8,9 @@ const SIGNALS = { SIGINT: 2, SIGTERM: 15 } as const;
 const SIGSET_BYTES = 128;
 
 /**
- * Holds SIGTERM and SIGINT back, or lets them through. A signal that is held back stays pending, also over an execve, which resets
- * every handler: without this, one that comes in between is lost to process 1, which the kernel gives no signal without a
- * handler. False, and nothing changed, where the system is another than Linux with glibc.
+ * Blocks SIGTERM and SIGINT, or releases them. A blocked signal stays pending, even over an execve. Without this, a
+ * signal that arrives during the execve would be lost: execve resets all handlers, and the kernel sends process 1 no
+ * signal without a handler. Returns false and changes nothing if the system is not Linux with glibc.
  */
 export function setSignalMask(action: "hold" | "release"): boolean {
   try {

@@ -1,13 +1,13 @@
 /**
- * The same signal twice within so many milliseconds is one: `timeout` of coreutils signals the process and then its whole group, a
- * terminal and a supervisor may both pass one on.
+ * The same signal twice within this time counts once, in milliseconds: `timeout` of coreutils signals the process and
+ * then its whole group, and a terminal and a supervisor may both forward one.
  */
 const SAME_SIGNAL_MS = 200;
 
-/** What a signal means: begin to stop, nothing, or end at once. */
+/** The meaning of a signal: begin to stop, nothing, or end at once. */
 export type StopOrder = "drain" | "ignore" | "exit";
 
-/** Tells apart the first signal to stop, its echo, and a person who does not want to wait. */
+/** Distinguishes the first signal to stop, its repetition, and a person who does not want to wait. */
 export class StopSignals {
   #first: { readonly signal: string; readonly atMs: number } | undefined;
 

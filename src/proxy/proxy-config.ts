@@ -1,5 +1,7 @@
 import type { AddressSet } from "../address.ts";
 import type { RouteMode } from "../route/route.ts";
+import type { HoldConfig } from "./hold/hold-config.ts";
+import type { BrowserConfig } from "./browser/view.ts";
 
 /** What an operator sets for the proxy. Durations are milliseconds, sizes bytes. */
 export interface ProxyConfig {
@@ -11,12 +13,16 @@ export interface ProxyConfig {
   readonly port: number;
   /** `--trusted-proxies`, private. */
   readonly trustedProxies: AddressSet;
+  /** `--host-header`, `--origin-header`, `--uri-prefix`, `--uri-recovery`, `--cookie-domain`, `--cors-origins`. */
+  readonly browser: BrowserConfig;
   /** `--connect-timeout`, 5 s. */
   readonly connectTimeoutMs: number;
   /** `--response-timeout`: request sent to answer's head; 0 (default) means none. */
   readonly responseTimeoutMs: number;
   /** `--stream-idle-timeout`: cuts a body or tunnel that moved no byte for so long; 0 (default) means never. */
   readonly streamIdleTimeoutMs: number;
+  /** `--stream-early-newline`, false: whether an event stream that is silent at first begins with a line feed of ours. */
+  readonly streamEarlyNewline: boolean;
   /** `--client-idle-timeout`, 60 s: ends a request whose body brings no byte for so long; 0 means never. */
   readonly clientIdleTimeoutMs: number;
   /** `--max-requests`: in flight in all, tunnels included; 0 means no limit. Default 10000. */
@@ -27,6 +33,8 @@ export interface ProxyConfig {
   readonly maxBodyBytes: number;
   /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
   readonly websocketFrameRate: number;
+  /** `--hold-…` and `--wake-…`. */
+  readonly hold: HoldConfig;
   /** `--memory-budget`: bytes that all requests may hold together, or what is derived from the memory limit. */
   readonly budgetBytes: number;
   /** `--websocket-max-message`, or what is derived from the memory limit: a larger message ends the tunnel with 1009. */

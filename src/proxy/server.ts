@@ -6,25 +6,34 @@ import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { AccessLogger } from "./report/access-log.ts";
 import type { ProxyMetrics } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
-import type { SandboxProvider } from "../sandbox/provider.ts";
+import type { SandboxProvider, SandboxWaker } from "../sandbox/provider.ts";
+import { BrowserAnswers } from "./browser/browser-answers.ts";
+import { createCorsPolicy } from "./browser/cors.ts";
 import { Admission } from "./exchange/admission.ts";
 import type { AnswerBodyContext } from "./http/answer-body.ts";
 import { createClientAddressResolver } from "./request/client-address.ts";
 import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
+import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
+import { createInspection, type ProxyInspection } from "./inspection.ts";
+import { Holds } from "./hold/holds.ts";
 import { createListener } from "./listener.ts";
 import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
 import { createNameResolver, type NameResolverOptions } from "./upstream/name-resolver.ts";
+import { FailureList } from "./report/failure-list.ts";
+import { WatchSlots } from "./upstream/idle-proofs.ts";
 import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
+import { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
+import { Tallies } from "./upstream/tallies.ts";
 import { createUpstreamPool } from "./upstream/upstream.ts";
 import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./exchange/watchdog.ts";
 
@@ -51,11 +60,20 @@ export interface ProxyParts {
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
+  /** Undefined: nothing wakes sandboxes. */
+  readonly waker?: SandboxWaker | undefined;
+  /** Tells the log what no request's line tells. Default: nothing is told. */
+  readonly warn?: (message: string) => void;
   readonly memory: ProxyMemory;
   /** How names of sandboxes are looked up and judged. */
   readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
   /** What the kernel says of connections to an address and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
+  /**
+   * This process's connections to an address and port that neither side has ended, by numbers that a connection keeps.
+   * Undefined: the kernel does not tell. Never rejects.
+   */
+  openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
   /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
   readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
@@ -66,7 +84,8 @@ export interface ProxyParts {
 export interface ProxyMemory {
   /** What the process may use in all, in bytes; 0: unknown. */
   readonly limitBytes: number;
-  residentBytes(): number;
+  /** Undefined: it cannot be read now. */
+  residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
 }
@@ -85,6 +104,8 @@ export interface ProxyServer {
   relieve(pressure: DescriptorPressure): void;
   /** Idle client connections closed for lack of descriptors, since the start. */
   idleClosed(): number;
+  /** What operators see. */
+  readonly inspection: ProxyInspection;
   /** What is open and held now: all zero when nothing is open. */
   counters(): RegisterCounters & { readonly tunnels: number };
 }
@@ -99,20 +120,38 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const closesConnections = (): boolean => draining || pressure !== "none";
 
   const monotonic = (): number => clock.monotonic();
-  const upstreams = createUpstreamPool();
+  const tallies = new Tallies();
+  const failures = new FailureList(clock);
+  const openConnections = (address: string, port: number) => parts.openConnections(address, port);
+  const upstreams = createUpstreamPool({ clock, openConnections, slots: new WatchSlots() }, tallies);
   const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
   const departures = new Departures({
     pendingRequests: () => listener.pendingRequests(),
     hasLeft: (request) => !listener.isOpen(request),
+    monotonic,
     afterTurn: (callback) => void setImmediate(callback),
   });
   const guard = new MemoryGuard(register, {
     ...parts.memory,
     residentBytes: () => parts.memory.residentBytes(),
     collect: () => parts.memory.collect(),
-    onEnded: () => metrics.endedForMemory(),
   });
-  const admission = new Admission(config, { register, departures, isMemoryShort: () => guard.isShort() });
+  const admission = new Admission(config, {
+    register,
+    departures,
+    isMemoryShort() {
+      guard.lookSoon(clock.monotonic());
+      return guard.isShort();
+    },
+  });
+  const holds = new Holds(config.hold, {
+    clock,
+    provider,
+    upstreams,
+    metrics,
+    waker: parts.waker,
+    warn: (message) => parts.warn?.(message),
+  });
   const tunnels = createTunnels(
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
@@ -128,12 +167,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       upstreams.sweep(nowMs);
       tunnels.sweep(nowMs);
       grants.sweep(nowMs);
+      holds.sweep(nowMs);
     },
   });
   const report = createReport({
     clock,
     metrics,
     accessLog: parts.accessLog,
+    failures,
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
@@ -143,7 +184,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const answerBody: AnswerBodyContext = {
     monotonic,
     departures,
+    lookAtMemory: () => guard.lookSoon(clock.monotonic()),
     after: (delayMs, fire) => clock.setTimer(delayMs, fire),
+    streamEarlyNewline: config.streamEarlyNewline,
   };
   const names = createNameResolver({
     ...parts.names,
@@ -153,17 +196,26 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onAddressGone: (name) => upstreams.endEndpoint(name),
   });
   const locator = createEndpointLocator(names);
+  const resolveClientAddress = createClientAddressResolver(config.trustedProxies);
+  const ensureSynced = createSyncGate(provider);
+  const cors = createCorsPolicy(config.browser.corsOrigins);
+  const { mode, browser } = config;
+  const unreadBodies = new UnreadBodies(clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
-    resolveClientAddress: createClientAddressResolver(config.trustedProxies),
+    cors,
+    browserAnswers: new BrowserAnswers({ ...parts, mode, uriRecovery: browser.uriRecovery, cors, ensureSynced }),
+    resolveClientAddress,
     upstreams,
     register,
     admission,
+    holds,
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
-    forward: { requestBody, answerBody, clock, locator, closesConnections },
+    unreadBodies,
+    forward: { requestBody, answerBody, clock, locator, unreadBodies, closesConnections },
     websocket: {
       answerBody,
       clock,
@@ -174,18 +226,43 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       closesConnections,
     },
     closesConnections,
-    ensureSynced: createSyncGate(provider),
+    ensureSynced,
   });
+  const explainContext: ExplainContext = {
+    ...config,
+    ...parts,
+    resolveClientAddress,
+    ensureSynced,
+    locate: (hostPort) => locator.locateHostPort(hostPort),
+    limits: {
+      ...config,
+      admission,
+      shareOf: ({ uid }) => upstreams.find(uid)?.share,
+      open: () => register.size,
+    },
+  };
   const lookWhileTense = (): void => {
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
-      if (guard.isTense) guard.look(clock.monotonic());
-      lookWhileTense();
+      try {
+        const now = clock.monotonic();
+        guard.lookSoon(now);
+        tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
+      } finally {
+        lookWhileTense();
+      }
     });
   };
   provider.onGenerationEnd((record) => {
     upstreams.endGeneration(record);
+    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) tallies.forget(record);
     renew.forget(record);
   });
+
+  /** Their clients find another replica at once. */
+  const endHolds = (): void => {
+    holds.close();
+    for (const exchange of register) if (exchange.state === "held") exchange.cut(new IngressError("draining"));
+  };
 
   const listener = createListener(config.port, (port) =>
     Bun.serve<TunnelData>({
@@ -219,9 +296,11 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     idleClosed: () => idleClosed,
     announceDrain() {
       draining = true;
+      endHolds();
     },
     async drain(drainMs) {
       draining = true;
+      endHolds();
       const deadline = clock.monotonic() + drainMs;
       const stopped = listener.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
@@ -236,6 +315,15 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
+    inspection: createInspection({
+      clock,
+      register,
+      failures,
+      upstreams,
+      tallies,
+      holds,
+      explain: (asked, peer) => explainRequest(asked, peer, explainContext),
+    }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),
   };
 }

@@ -1,6 +1,6 @@
 import type { SandboxRecord } from "../sandbox/provider.ts";
 
-/** One use of a sandbox, as seen by the proxy. May be kept and offered again while the request lasts. */
+/** One use of a sandbox, as the proxy sees it. It may be kept and offered again during the request. */
 export interface SandboxUse {
   readonly record: SandboxRecord;
   readonly port: number;
@@ -10,27 +10,28 @@ export interface SandboxUse {
 
 /** Tells OpenSandbox that a sandbox is in use (OSEP-0009). */
 export interface RenewPublisher {
-  /** False: nobody is told, whatever is offered, so that nothing need be. */
+  /** False: intents are discarded, so the caller can skip building them. */
   readonly listens: boolean;
   /**
-   * Offers a renew intent: throttled per sandbox, put into a bounded queue, published later or dropped.
-   * Synchronous, never throws, never waits; under 0.1 µs when throttled, so it may be called for every chunk.
+   * Offers a renew intent. It is throttled per sandbox, added to a bounded queue, and published later or dropped.
+   * Synchronous; never throws, never waits. A throttled offer takes under 0.1 µs, so it may be made for every chunk.
    *
-   * Called for every admitted request, and again for activity while it lasts: each chunk of a request's or an answer's body, each
-   * text or binary message of a tunnel, in either direction. No activity are an open but silent connection, pings and pongs, and
-   * TCP keep-alives: a client that merely stays connected does not keep a sandbox alive. Events that a sandbox sends by itself in a
-   * stream are bytes like any other. Requests with `OpenSandbox-Access-Renew: skip` are never offered; the caller sees to that.
+   * The proxy offers one for every admitted request, and again for activity during the request: each chunk of a body
+   * and each text or binary message of a tunnel, in either direction. An open but silent connection, pings, pongs and
+   * TCP keep-alives are not activity: a client that only stays connected does not keep a sandbox alive. Events that a
+   * sandbox sends in a stream by itself are activity. The proxy never offers requests with `OpenSandbox-Access-Renew:
+   * skip`.
    */
   offer(use: SandboxUse): void;
-  /** Forgets the throttle state of a sandbox that is gone. */
+  /** Forgets the throttle state of a deleted sandbox. */
   forget(record: SandboxRecord): void;
-  /** Begins to connect, and waits for no connection. Rejects when a file that has the address cannot be read. */
+  /** Starts connecting, without waiting for the connection. Rejects if the file with the address cannot be read. */
   start(): Promise<void>;
-  /** Publishes what is queued within `flushMaxMs`, then closes. Idempotent. */
+  /** Publishes the queued intents within `flushMaxMs`, then closes. Idempotent. */
   stop(flushMaxMs: number): Promise<void>;
 }
 
-/** Renewing is off: `--renew-intent-enabled=false`. */
+/** The publisher if renewing is off: `--renew-intent-enabled=false`. */
 export const noRenewPublisher: RenewPublisher = {
   listens: false,
   offer() {},

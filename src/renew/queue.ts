@@ -1,10 +1,10 @@
 /**
- * How many intents wait at most. At the usual 200 to 300 bytes each about 3 MB; with the longest paths 20 MB. While
- * Redis is away the newest are the ones worth keeping: an older one of the same sandbox says less.
+ * Maximum number of waiting intents. At the usual 200 to 300 bytes they take about 3 MB, with the longest paths 20 MB.
+ * While Redis is away, the newest intents are the most useful: an older one for the same sandbox says less.
  */
 export const RENEW_QUEUE_MAX_INTENTS = 10_000;
 
-/** An intent on its way. */
+/** An intent to publish. */
 export interface QueuedIntent {
   /** The list element, complete. */
   readonly json: string;
@@ -12,7 +12,7 @@ export interface QueuedIntent {
   readonly observedAtMs: number;
 }
 
-/** First in, first out, and never more than `maxIntents`: the oldest make room for new ones. */
+/** First in, first out, with at most `maxIntents` intents: the oldest make room for new ones. */
 export class RenewQueue {
   readonly #slots: (QueuedIntent | undefined)[];
   #head = 0;
@@ -28,12 +28,12 @@ export class RenewQueue {
     return this.#size;
   }
 
-  /** How many intents made room for others, ever. */
+  /** Intents dropped since the start because the queue was full. */
   get dropped(): number {
     return this.#dropped;
   }
 
-  /** Appends; drops the oldest when full. */
+  /** Appends an intent. Drops the oldest one if the queue is full. */
   push(intent: QueuedIntent): void {
     if (this.#size === this.#slots.length) {
       this.shift();
@@ -43,7 +43,7 @@ export class RenewQueue {
     this.#size += 1;
   }
 
-  /** Removes and returns the oldest. */
+  /** Removes and returns the oldest intent. */
   shift(): QueuedIntent | undefined {
     if (this.#size === 0) return undefined;
     const intent = this.#slots[this.#head];
@@ -53,7 +53,7 @@ export class RenewQueue {
     return intent;
   }
 
-  /** Puts back what was shifted, oldest first, in front of all others; of those the oldest are dropped for want of room. */
+  /** Puts intents back in front of all others, oldest first. Drops the oldest of them if there is no room. */
   putBack(intents: readonly QueuedIntent[]): void {
     const room = this.#slots.length - this.#size;
     const kept = intents.slice(Math.max(0, intents.length - room));
@@ -63,7 +63,7 @@ export class RenewQueue {
     this.#size += kept.length;
   }
 
-  /** Empties the queue and returns how many intents that were. */
+  /** Empties the queue and returns the number of intents removed. */
   clear(): number {
     const size = this.#size;
     this.#slots.fill(undefined);

@@ -5,41 +5,62 @@ import type { Clock } from "../clock.ts";
 import type { RedisTarget } from "./redis-dsn.ts";
 import { classifyRedisFault, RedisFault } from "./redis-fault.ts";
 
-// The client is our own. What was weighed, each against a real server through every fault that the tests know:
-// Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host. ioredis writes to
-// database 0 when SELECT fails. node-redis holds whatever a reply announces, hundreds of megabytes from a hostile server, and
-// has no limit for it. Five commands whose replies are single lines need none of them.
+// Why this client is our own; each alternative was tested with a real server and all faults of the tests.
+// Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host. ioredis
+// writes to database 0 if SELECT fails. node-redis keeps any reply in memory, without a limit: hundreds of megabytes
+// from a hostile server. Five commands with one-line replies need none of them.
 
 /**
- * How long connecting (name, TCP, TLS, log-in, database) and each push may take, in milliseconds. A healthy Redis answers within a
- * few; with the longest pause between attempts (2 s) it keeps the return to service under 5 s.
+ * How long connecting (name, TCP, TLS, log-in, database) and each push may take, in milliseconds. A healthy Redis
+ * answers in a few milliseconds. With the longest pause between attempts (2 s), service resumes within 5 s.
  */
 export const REDIS_DEADLINE_MS = 2_000;
 /**
- * The longest reply, in bytes. The commands used here are answered by one line: a status, a number or an error, which may
- * repeat a part of a command. A longer one ends the connection, so a hostile server makes us hold no more than this and what
- * one read of the socket brings.
+ * The longest reply, in bytes. The commands here have replies of one line: a status, a number or an error, which may
+ * repeat a part of a command. A longer reply ends the connection, so a hostile server can fill at most this much
+ * memory, plus one read of the socket.
  */
 export const REDIS_REPLY_MAX_BYTES = 4_096;
-/** Time without traffic before the kernel asks whether the other side lives, in milliseconds. */
+/** Time without traffic before the kernel checks the connection, in milliseconds. */
 const KEEP_ALIVE_MS = 5_000;
 
-/** One connection, for its whole life; when it fails, make another. */
+/** What `rehearse` finds. */
+export interface Rehearsal {
+  /** Undefined: the user may not use transactions, so nothing was rehearsed. */
+  readonly push: "accepted" | RedisFault | undefined;
+  /** Undefined: also if it was not asked for. */
+  readonly trim: "accepted" | RedisFault | undefined;
+  /** The length of the list; a fault if the key holds something else; undefined if the user may not ask. */
+  readonly length: number | RedisFault | undefined;
+}
+
+/** One connection, for its whole life. After a failure, make a new one. */
 export interface RedisConnection {
-  /** False once the connection has ended. A connection that died without a word is only noticed by the next `push`. */
+  /** False after the connection has ended. Only the next `push` notices a connection that died silently. */
   isOpen(): boolean;
   /**
-   * Puts `values`, at least one, at the head of the list, the last one first. Throws a RedisFault; unless that is an error reply, the
-   * push may have happened all the same.
+   * Adds `values`, at least one, to the head of the list; the last value becomes the first element. Throws a
+   * RedisFault. Unless it is an error reply, the push may still have happened.
    */
   push(key: string, values: readonly string[]): Promise<void>;
-  /** Cuts the list to its first `maxLength` values. Written together with a push of the same turn. Throws a RedisFault. */
+  /**
+   * Cuts the list to its first `maxLength` values. It is written together with a push in the same turn. Throws a
+   * RedisFault.
+   */
   trim(key: string, maxLength: number): Promise<void>;
-  /** Ends it at once; what is under way fails. Idempotent, never throws. */
+  /**
+   * Asks whether `push` and, if `trims`, `trim` would be accepted, and changes nothing: the commands stand in a
+   * transaction that is discarded (Redis: "Transactions"), and Redis refuses them as they come. Throws a RedisFault.
+   */
+  rehearse(key: string, options: { readonly trims: boolean }): Promise<Rehearsal>;
+  /** Ends the connection at once. Commands in flight fail. Idempotent, never throws. */
   close(): void;
 }
 
-/** Opens a connection that is logged in, in its database and answering. Throws a RedisFault, or what makes one. */
+/**
+ * Opens a connection that is logged in, uses its database and answers. Throws a RedisFault, or an error that
+ * `classifyRedisFault` understands.
+ */
 export async function connectRedis(
   target: RedisTarget,
   options: { readonly clock: Clock; readonly caFile: string | undefined },
@@ -55,13 +76,13 @@ export async function connectRedis(
   return connection;
 }
 
-/** Throws what the TLS library says of a CA that is not a certificate. */
+/** Throws the TLS library's error if the CA is not a certificate. */
 function openSocket(target: RedisTarget, ca: string | undefined): Socket {
   const { address, tls } = target;
   if ("path" in address) return connect({ path: address.path });
   const common = { ...address, noDelay: true, keepAlive: true, keepAliveInitialDelay: KEEP_ALIVE_MS };
   if (!tls) return connect(common);
-  // Said outright, so that NODE_TLS_REJECT_UNAUTHORIZED=0 does not send the password to whoever answers.
+  // Set explicitly, so that NODE_TLS_REJECT_UNAUTHORIZED=0 cannot send the password to an unverified server.
   return connectTls({ ...common, rejectUnauthorized: true, ...(ca === undefined ? {} : { ca }) });
 }
 
@@ -70,10 +91,10 @@ class Connection implements RedisConnection {
   readonly #clock: Clock;
   readonly #connected = Promise.withResolvers<void>();
   /** Commands that wait for their replies, oldest first. */
-  #waiting: PromiseWithResolvers<void>[] = [];
-  /** The beginning of a reply whose end has not come yet; bytes as latin1. */
+  #waiting: PromiseWithResolvers<string>[] = [];
+  /** The incomplete reply so far; bytes as latin1. */
   #partial = "";
-  /** Why it ended. */
+  /** Why the connection ended. */
   #fault: RedisFault | undefined;
 
   constructor(socket: Socket, clock: Clock, isTls: boolean) {
@@ -90,7 +111,10 @@ class Connection implements RedisConnection {
     return this.#fault === undefined;
   }
 
-  /** A TCP connection proves little: a proxy may have taken it, or a log-in may be missing. So it ends with a PING. */
+  /**
+   * A TCP connection proves little: a proxy may have accepted it, or a log-in may be missing. So the last step is a
+   * PING.
+   */
   logIn({ username, password, database }: RedisTarget): Promise<void> {
     return this.#within(async () => {
       await this.#connected.promise;
@@ -101,25 +125,55 @@ class Connection implements RedisConnection {
       try {
         await this.#send(["PING"]);
       } catch (error) {
-        // A user who may not PING is fine.
+        // The user may lack the right to PING. The server has answered, which is enough.
         if (classifyRedisFault(error).reason !== "forbidden") throw error;
       }
     });
   }
 
   push(key: string, values: readonly string[]): Promise<void> {
-    return this.#within(() => this.#send(["LPUSH", key, ...values]));
+    return this.#within(async () => void (await this.#send(["LPUSH", key, ...values])));
   }
 
   trim(key: string, maxLength: number): Promise<void> {
-    return this.#within(() => this.#send(["LTRIM", key, "0", String(maxLength - 1)]));
+    return this.#within(async () => void (await this.#send(["LTRIM", key, "0", String(maxLength - 1)])));
+  }
+
+  async rehearse(key: string, { trims }: { readonly trims: boolean }): Promise<Rehearsal> {
+    let rehearsal: Rehearsal = { push: undefined, trim: undefined, length: undefined };
+    await this.#within(async () => {
+      const length = await this.#attempt(["LLEN", key]);
+      rehearsal = { ...rehearsal, length: isForbidden(length) ? undefined : length };
+      const begun = await this.#attempt(["MULTI"]);
+      if (isForbidden(begun)) return;
+      if (begun instanceof RedisFault) throw begun;
+      const push = await this.#attempt(["LPUSH", key, ""]);
+      const trim = trims ? await this.#attempt(["LTRIM", key, "0", "-1"]) : undefined;
+      await this.#attempt(["DISCARD"]);
+      rehearsal = {
+        ...rehearsal,
+        push: push instanceof RedisFault ? push : "accepted",
+        trim: trim instanceof RedisFault ? trim : trim === undefined ? undefined : "accepted",
+      };
+    });
+    return rehearsal;
   }
 
   close(): void {
     this.#end(new RedisFault("closed", ""));
   }
 
-  /** Does the work within REDIS_DEADLINE_MS, or ends the connection, which fails the work. */
+  /** The number in a reply, 0 for another one, and an error reply as a value. Throws what ends the connection. */
+  async #attempt(words: readonly string[]): Promise<number | RedisFault> {
+    try {
+      return Number.parseInt((await this.#send(words)).slice(1), 10) || 0;
+    } catch (error) {
+      if (this.#fault !== undefined) throw this.#fault;
+      return classifyRedisFault(error);
+    }
+  }
+
+  /** Runs `work`. After REDIS_DEADLINE_MS it ends the connection, which fails the work. */
   async #within(work: () => Promise<void>): Promise<void> {
     const timer = this.#clock.setTimer(REDIS_DEADLINE_MS, () => this.#end(new RedisFault("timeout", "")));
     try {
@@ -129,10 +183,10 @@ class Connection implements RedisConnection {
     }
   }
 
-  /** Sends a command (RESP 2) and waits for its reply. */
-  #send(words: readonly string[]): Promise<void> {
+  /** Sends a command (RESP 2) and waits for its reply, a line. */
+  #send(words: readonly string[]): Promise<string> {
     if (this.#fault !== undefined) return Promise.reject(this.#fault);
-    const reply = Promise.withResolvers<void>();
+    const reply = Promise.withResolvers<string>();
     this.#waiting.push(reply);
     const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
     this.#socket.write(`*${words.length}\r\n${parts.join("")}`);
@@ -154,7 +208,7 @@ class Connection implements RedisConnection {
         return this.#end(fault);
       }
       if (kind === "-") waiting.reject(classifyRedisFault(new Error(line.slice(1))));
-      else waiting.resolve();
+      else waiting.resolve(line);
     }
   }
 
@@ -168,7 +222,11 @@ class Connection implements RedisConnection {
   }
 }
 
-/** Read at each connect, so a CA that was replaced on disk is taken up by the next one. */
+function isForbidden(reply: number | RedisFault): boolean {
+  return reply instanceof RedisFault && reply.reason === "forbidden";
+}
+
+/** Read at each connect, so that a replaced CA file takes effect at the next one. */
 async function readCa(path: string): Promise<string> {
   try {
     return await Bun.file(path).text();

@@ -1,4 +1,4 @@
-/** Where Redis is and as whom to log in, from a DSN. */
+/** The address of Redis and the log-in, from a DSN. */
 export interface RedisTarget {
   readonly address: { readonly host: string; readonly port: number } | { readonly path: string };
   readonly tls: boolean;
@@ -7,17 +7,17 @@ export interface RedisTarget {
   readonly password: string | undefined;
   /** Database number, 0 by default. */
   readonly database: number;
-  /** Address and database without any credential: for the log. */
+  /** Address and database without any credential, for the log. */
   readonly label: string;
 }
 
 const DEFAULT_PORT = 6379;
-/** Redis takes any number that `databases` in its configuration allows; more than this is a slip of the pen. */
+/** Redis allows as many databases as `databases` in its configuration. A larger number than this is a mistake. */
 const DATABASE_MAX = 65_535;
 
 /**
- * What go-redis reads from the query of a DSN beside `db`. All of them tune a connection pool, which does not exist here, so
- * a DSN that was written for the reference keeps working.
+ * Options that go-redis reads from the query of a DSN beside `db`. All of them tune a connection pool, which this
+ * client does not have. They are ignored, so that a DSN for the Go ingress still works.
  */
 const IGNORED_OPTIONS: ReadonlySet<string> = new Set([
   "client_name",
@@ -47,8 +47,8 @@ const IGNORED_OPTIONS: ReadonlySet<string> = new Set([
  *     redis[s]://[[user]:password@][host][:port][/db][?db=n]     localhost, 6379, 0
  *     unix://[[user]:password@]/path/to/redis.sock[?db=n]
  *
- * User, password and socket path are percent-decoded; `?db=` wins over `/db`. By hand and not by `URL`, which refuses
- * credentials without a host. Throws an Error whose message never contains a part of the text.
+ * User, password and socket path are percent-decoded. `?db=` overrides `/db`. `URL` cannot parse these forms, because
+ * it refuses credentials without a host. Throws an Error whose message never contains a part of the text.
  */
 export function parseRedisDsn(text: string): RedisTarget {
   const match = /^(redis|rediss|unix):\/\/([^/?#]*)([^?#]*)(?:\?([^#]*))?$/i.exec(text.trim());
@@ -72,7 +72,7 @@ export function parseRedisDsn(text: string): RedisTarget {
   return { address, tls: scheme.toLowerCase() === "rediss", ...login, database, label };
 }
 
-/** Without a password no login is sent, as the reference does. */
+/** Without a password no log-in is sent, as in the Go ingress. */
 function parseLogin(userinfo: string): Pick<RedisTarget, "username" | "password"> {
   const colon = userinfo.indexOf(":");
   const username = decode(colon < 0 ? userinfo : userinfo.slice(0, colon), "user");
@@ -81,7 +81,7 @@ function parseLogin(userinfo: string): Pick<RedisTarget, "username" | "password"
   return { username: username === "" ? undefined : username, password };
 }
 
-/** Strict about characters: what is accepted here is logged, and must not be a piece of a password gone astray. */
+/** Accepts few characters: the result is logged, and must not be a misplaced piece of a password. */
 function parseHostPort(text: string): { host: string; port: number } {
   const match = /^(?:\[([0-9a-f:.]+)\]|([a-z0-9._-]*))(?::(\d{1,5}))?$/i.exec(text);
   if (match === null) throw invalid("expected host or host:port");
@@ -96,7 +96,7 @@ function parseQuery(query: string): number | undefined {
   let database: number | undefined;
   for (const [name, value] of new URLSearchParams(query)) {
     if (name === "db") database = parseDatabase(value);
-    else if (!IGNORED_OPTIONS.has(name)) throw invalid("unknown option in the query, only db is known");
+    else if (!IGNORED_OPTIONS.has(name)) throw invalid("unknown option in the query; expected db");
   }
   return database;
 }

@@ -1,4 +1,6 @@
-/** Why Redis does not take intents, in a word for the log. */
+import { codeOf } from "../values.ts";
+
+/** Why Redis does not take intents, in one word for the log. */
 export type RedisFaultCause =
   | "refused"
   | "unreachable"
@@ -17,14 +19,14 @@ export type RedisFaultCause =
   | "other";
 
 /**
- * A fault of the connection to Redis. Its message is made of the cause alone: Redis repeats arguments of a command in some of its errors,
- * and those of AUTH are secrets.
+ * A fault of the connection to Redis. Its message contains only the cause and code: some errors of Redis repeat
+ * arguments of a command, and those of AUTH are secrets.
  */
 export class RedisFault extends Error {
   override readonly name = "RedisFault";
 
   readonly reason: RedisFaultCause;
-  /** The system's or Redis's own word for it (`ECONNREFUSED`, `NOAUTH`), or empty. */
+  /** The code of the system or of Redis (`ECONNREFUSED`, `NOAUTH`), or empty. */
   readonly code: string;
 
   constructor(reason: RedisFaultCause, code: string) {
@@ -34,11 +36,11 @@ export class RedisFault extends Error {
   }
 }
 
-/** Turns whatever a client threw into a fault without anything secret in it. */
+/** Converts any thrown value to a fault without secrets. */
 export function classifyRedisFault(error: unknown): RedisFault {
   if (error instanceof RedisFault) return error;
   if (!(error instanceof Error)) return new RedisFault("other", "");
-  const code = "code" in error && typeof error.code === "string" ? error.code : "";
+  const code = codeOf(error);
   const reason = SYSTEM_CODES.get(code);
   if (reason !== undefined) return new RedisFault(reason, code);
   if (/CERT|SSL|TLS|SIGNATURE/.test(code)) return new RedisFault("tls", code);

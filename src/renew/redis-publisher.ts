@@ -11,32 +11,41 @@ import type { RenewPublisher, SandboxUse } from "./publisher.ts";
 import { RenewQueue, type QueuedIntent } from "./queue.ts";
 import { createThrottle, type Throttle } from "./throttle.ts";
 
-/** How many intents one LPUSH carries at most; one is in flight at a time, so this bounds what is unanswered (about 64 KB). */
+/**
+ * Maximum number of intents in one LPUSH. Only one LPUSH is in flight at a time, so this bounds the unconfirmed data
+ * (about 64 KB).
+ */
 const BATCH_MAX_INTENTS = 256;
-/** How long intents gather before a batch is sent, in milliseconds. Nobody waits for one; a batch costs less than many. */
+/**
+ * How long intents gather before a batch is sent, in milliseconds. Nobody waits for an intent, and one batch costs less
+ * than many.
+ */
 const GATHER_MS = 20;
-/** Pause after the first failure, in milliseconds; doubles up to RETRY_MAX_MS. */
+/** Pause after the first failure, in milliseconds. It doubles up to RETRY_MAX_MS. */
 const RETRY_MIN_MS = 100;
-/** The longest pause between attempts, in milliseconds: with REDIS_DEADLINE_MS under the 5 s that a return may take. */
+/**
+ * The longest pause between attempts, in milliseconds. Together with REDIS_DEADLINE_MS it is below the 5 s in which
+ * service must resume.
+ */
 const RETRY_MAX_MS = 2_000;
 
-/** What became of the intents since start, for metrics. */
+/** The results of intents since the start, for metrics. */
 export interface RenewStats {
   /** Taken by Redis. */
   readonly published: number;
-  /** Given up: pushed out of a full queue, 300 s old before Redis took them, or left over at `stop`. */
+  /** Dropped from a full queue, 300 s old before Redis accepted them, or left over at `stop`. */
   readonly dropped: number;
-  /** Uses that made no intent because their sandbox had one within the interval. */
+  /** Uses without an intent, because their sandbox had one within the interval. */
   readonly throttled: number;
-  /** Attempts (to connect, or to push a batch) that failed. */
+  /** Failed attempts to connect or to push a batch. */
   readonly failed: number;
-  /** Waiting now, the batch in flight included. */
+  /** Waiting now, including the batch in flight. */
   readonly queued: number;
   /** Whether the last attempt succeeded. False before the first. */
   readonly healthy: boolean;
 }
 
-/** A publisher that can be measured. */
+/** A publisher with statistics. */
 export interface RedisPublisher extends RenewPublisher {
   stats(): RenewStats;
 }
@@ -48,15 +57,16 @@ export interface RedisPublisherOptions {
 }
 
 /**
- * Publishes renew intents to a Redis list (OSEP-0009): `LPUSH key json…`, then `LTRIM key 0 max-1` when a maximum is set.
+ * Publishes renew intents to a Redis list (OSEP-0009): `LPUSH key json…`, then `LTRIM key 0 max-1` if a maximum is set.
  *
- * At least once: an intent leaves the queue when Redis has taken it, and a batch whose answer was lost is sent again. Renewing twice
- * changes nothing, not renewing ends a sandbox that is in use. So an outage costs at most one batch twice.
+ * Delivery is at least once: an intent leaves the queue when Redis has accepted it, and a batch with a lost answer is
+ * sent again. A second renewal changes nothing, but a missing renewal ends a sandbox in use. So an outage repeats at
+ * most one batch.
  *
- * Every failure is handled the same way, whatever its cause: close, wait (100 ms doubling to 2 s, with jitter), connect afresh,
- * for ever. A new connection also looks the name up again, so a fail-over is followed.
+ * Every failure has the same treatment: close, wait (100 ms doubling to 2 s, with jitter), connect again, for ever. A
+ * new connection also resolves the name again, so it follows a fail-over.
  *
- * Throws an Error (never showing the DSN) when the DSN cannot be parsed; where a file has it, `start` rejects with that.
+ * Throws an Error that never shows the DSN if the DSN is invalid. If the DSN is in a file, `start` rejects instead.
  */
 export function createRedisPublisher(options: RedisPublisherOptions): RedisPublisher {
   return new Publisher(options);
@@ -71,7 +81,7 @@ class Publisher implements RedisPublisher {
   #target: RedisTarget | undefined;
   readonly #throttle: Throttle;
   readonly #queue = new RenewQueue();
-  /** Aborted when `stop` begins: nothing waits any more. */
+  /** Aborted when `stop` begins. All waits then end. */
   readonly #stopping = new AbortController();
   #connection: RedisConnection | undefined;
   #batch: QueuedIntent[] = [];
@@ -81,7 +91,7 @@ class Publisher implements RedisPublisher {
   #stopped: Promise<void> | undefined;
   #closed = false;
   #health: "unknown" | "up" | "down" = "unknown";
-  /** What failed last; undefined once it has succeeded. Connecting again does not prove that a push will succeed. */
+  /** What failed last; undefined after a success. A new connection does not prove that a push will succeed. */
   #failing: "connect" | "push" | undefined;
   #failuresInARow = 0;
   #published = 0;
@@ -147,7 +157,10 @@ class Publisher implements RedisPublisher {
     this.#batch = [];
   }
 
-  /** Connects and publishes, for ever; once stopping, until the queue is empty or an attempt fails. Never rejects. */
+  /**
+   * Connects and publishes, for ever. After `stop` it continues until the queue is empty or an attempt fails. Never
+   * rejects.
+   */
   async #run(target: RedisTarget): Promise<void> {
     const { signal } = this.#stopping;
     while (!this.#closed) {
@@ -170,7 +183,9 @@ class Publisher implements RedisPublisher {
     }
   }
 
-  /** Makes a connection unless there is a live one: the first, after a failure, after the server closed an idle one. */
+  /**
+   * Connects unless a connection is open: at first, after a failure, and after the server closed an idle connection.
+   */
   async #connect(target: RedisTarget): Promise<void> {
     if (this.#connection?.isOpen() === true) return;
     const failingBefore = this.#failing;
@@ -202,13 +217,13 @@ class Publisher implements RedisPublisher {
       this.#queue.putBack(batch);
       throw push.reason;
     }
-    // Published whatever becomes of the cut: to send the batch again would make the list longer still.
+    // The batch counts as published even if the trim fails: sending it again would make the list even longer.
     this.#published += batch.length;
     if (trim.status === "rejected") throw trim.reason;
     this.#onSuccess();
   }
 
-  /** The oldest intents that their consumer would still heed. */
+  /** The oldest intents that their consumer would still accept. */
   #takeBatch(): QueuedIntent[] {
     const batch: QueuedIntent[] = [];
     const oldestMs = this.#clock.now() - INTENT_MAX_AGE_MS;
@@ -225,12 +240,13 @@ class Publisher implements RedisPublisher {
     this.#failing = undefined;
     this.#failuresInARow = 0;
     if (this.#health === "up") return;
-    const message = this.#health === "down" ? "Renew intents are published again" : "Renew intents go to Redis";
+    const message =
+      this.#health === "down" ? "publishing renew intents works again" : "publishing renew intents to Redis";
     this.#health = "up";
     this.#logger.info(message, { redis: this.#target?.label, queued: this.#queue.size });
   }
 
-  /** Says it once when publishing begins to fail; what happens until it succeeds again is for debugging. */
+  /** Logs the first failure as a warning. Further ones are debug lines until publishing works again. */
   #onFailure(fault: RedisFault): void {
     this.#connection?.close();
     this.#connection = undefined;
@@ -238,12 +254,18 @@ class Publisher implements RedisPublisher {
     this.#failed += 1;
     this.#failuresInARow += 1;
     const fields = { redis: this.#target?.label, reason: fault.reason, code: fault.code || undefined };
-    if (this.#health === "down") return this.#logger.debug("Renew intents still cannot be published", fields);
+    if (this.#health === "down") return this.#logger.debug("still cannot publish renew intents", fields);
     this.#health = "down";
-    this.#logger.warn("Renew intents cannot be published, retrying", fields);
+    this.#logger.warn(
+      "cannot publish renew intents, retrying: check Redis and the --renew-intent-redis-* flags",
+      fields,
+    );
   }
 
-  /** RETRY_MIN_MS doubling to RETRY_MAX_MS, less up to half at random, so that ingresses do not return all at once. */
+  /**
+   * RETRY_MIN_MS doubling to RETRY_MAX_MS, less up to half at random, so that replicas do not reconnect at the same
+   * time.
+   */
   #retryDelayMs(): number {
     const longest = Math.min(RETRY_MAX_MS, RETRY_MIN_MS * 2 ** Math.min(this.#failuresInARow - 1, 10));
     return longest * (0.5 + Math.random() / 2);

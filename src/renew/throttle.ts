@@ -2,28 +2,28 @@ import type { Clock } from "../clock.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
 
 /**
- * How many sandboxes the throttle remembers at most: twice the 100,000 that one ingress is built for, at about 50 bytes
- * each. Beyond it the older half is forgotten early, so some sandboxes renew more often than asked for: more intents,
- * never a missing one.
+ * Maximum number of sandboxes that the throttle remembers: twice the planned 100,000, at about 50 bytes each. Above it,
+ * the older half is forgotten early, so some sandboxes renew more often than configured: more intents, never a missing
+ * one.
  */
 export const THROTTLE_MAX_SANDBOXES = 200_000;
 
-/** Lets a sandbox through once each interval. */
+/** Allows one intent per sandbox and interval. */
 export interface Throttle {
-  /** Whether an intent for the sandbox is due now; if so, the next one is due one interval later. */
+  /** Whether an intent for the sandbox is due now. If it is, the next one is due one interval later. */
   take(record: SandboxRecord): boolean;
-  /** The sandbox's next intent is due at once. */
+  /** Makes the sandbox's next intent due at once. */
   forget(record: SandboxRecord): void;
-  /** How many sandboxes are remembered. */
+  /** The number of remembered sandboxes. */
   size(): number;
 }
 
 /**
- * A throttle by `metadata.uid` (OSEP-0009). `minIntervalMs` 0 lets every use through and remembers nothing.
+ * A throttle by `metadata.uid` (OSEP-0009). `minIntervalMs` 0 allows every use and remembers nothing.
  *
- * Two generations of a map instead of a timer or a sweep: each interval the older one is thrown away whole, when every
- * entry in it has expired. So each call costs one or two look-ups whatever the number of sandboxes, and what is
- * remembered is at most `maxSandboxes`.
+ * Two generations of a map replace a timer: each interval the older one is dropped as a whole, after all its entries
+ * have expired. So a call costs one or two look-ups for any number of sandboxes, and at most `maxSandboxes` are
+ * remembered.
  */
 export function createThrottle(clock: Clock, minIntervalMs: number, options: { maxSandboxes?: number } = {}): Throttle {
   if (minIntervalMs <= 0) return { take: () => true, forget() {}, size: () => 0 };

@@ -1,17 +1,17 @@
 import type { RouteSignature } from "./route.ts";
 
-/** What a route says besides its path: the parts to write down. */
+/** The parts of a route besides its path. */
 export interface RouteTarget {
   readonly sandboxId: string;
   /** 1–65535. */
   readonly port: number;
-  /** Undefined: a plain route. */
+  /** Undefined for a plain route. */
   readonly signature: RouteSignature | undefined;
 }
 
 /**
- * The value of `OpenSandbox-Ingress-To`, and the first label of the host form (contract §2). The id must be one that
- * `isLabelSandboxId` accepts, and lower-case for the host form.
+ * The value of `OpenSandbox-Ingress-To`, and the first label of the host form (docs/contract.md §2). `isLabelSandboxId`
+ * must accept the id; in the host form it must be lower case.
  */
 export function formatLabelRoute(target: RouteTarget): string {
   const { sandboxId, port, signature } = target;
@@ -19,7 +19,7 @@ export function formatLabelRoute(target: RouteTarget): string {
   return signature === undefined ? plain : `${plain}-${signature.expiresB36}-${signature.signature}`;
 }
 
-/** The URI form without what follows it: `/<id>/<port>[/<expires>/<signature>]`. */
+/** The URI form without the rest of the path: `/<id>/<port>[/<expires>/<signature>]`. */
 export function formatUriRoute(target: RouteTarget): string {
   const { sandboxId, port, signature } = target;
   const plain = `/${sandboxId}/${port}`;

@@ -1,14 +1,14 @@
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 
-/** Lines in a window, and its length in milliseconds: a controller gone wrong must not fill the log. */
+/** Lines in a window, and its length in milliseconds: a controller that goes wrong must not fill the log. */
 const LINES_MAX = 20;
 const WINDOW_MS = 60_000;
 
 /**
- * Gives a function that warns, at most 20 times in a minute.
+ * Gives a function that warns at most 20 times in a minute.
  *
- * @param describeUnsaid The line that tells, when the minute is over, how many warnings it left out.
+ * @param describeUnsaid The line that says, after the minute, how many warnings were left out.
  */
 export function createLimitedWarnings(
   logger: Pick<Logger, "warn">,

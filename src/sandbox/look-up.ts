@@ -4,8 +4,8 @@ import { sandboxNameCandidates } from "./names.ts";
 import type { SandboxTable } from "./table.ts";
 
 /**
- * Looks a sandbox id up as its provider type wants it (contract §1). A BatchSandbox is named by its id; the names of an
- * AgentSandbox are looked up together.
+ * Looks up a sandbox id as the provider type requires it (docs/contract.md §1). The id of a BatchSandbox is its name.
+ * An AgentSandbox has several possible names, which are looked up together.
  */
 export function resolveIn(table: SandboxTable, sandboxId: string, providerType: ProviderType): Resolution {
   if (providerType === "batchsandbox") return table.lookup(sandboxId);

@@ -1,4 +1,4 @@
-/** Why a manifest cannot be read. The message says it in one line, without the file. */
+/** Why a manifest cannot be read. The message is one line and does not name the file. */
 export class ManifestError extends Error {
   override readonly name = "ManifestError";
   /** From 1. */
@@ -10,13 +10,13 @@ export class ManifestError extends Error {
   }
 }
 
-/** One document of a manifest, or what stands in a list there. */
+/** One document of a manifest, or one item of a list in it. */
 export interface ManifestObject {
   readonly value: Readonly<Record<string, unknown>>;
   /** Where it begins, from 1. */
   readonly line: number;
 }
 
-/** Maps in lists in maps …: custom resources have a dozen levels; the recursion of whoever reads on must end. */
+/** Levels of nesting. Custom resources have about a dozen; the bound ends the recursion of every reader. */
 export const DEPTH_MAX = 100;
 export const TOO_DEEP = "too deeply nested";

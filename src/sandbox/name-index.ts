@@ -3,14 +3,14 @@ import type { SandboxCounts, SandboxRecord } from "./provider.ts";
 /** One record, or several of the same name in as many namespaces. An array never has fewer than two. */
 type Slot = SandboxRecord | readonly SandboxRecord[];
 
-/** A slot is an array where a name is ambiguous. `Array.isArray` does not narrow readonly arrays. */
+/** A slot is an array if the name is ambiguous. `Array.isArray` does not narrow readonly arrays. */
 function isMany(slot: Slot): slot is readonly SandboxRecord[] {
   return Array.isArray(slot);
 }
 
 /**
- * Name → record or records, counted as it changes. One map entry and one record for each sandbox and nothing beside it,
- * since there can be 100,000.
+ * Name → record or records. Counts are kept up to date with each change. A sandbox costs one map entry and one record,
+ * since a cluster can have 100,000 of them.
  */
 export class NameIndex {
   readonly #slots = new Map<string, Slot>();
@@ -18,7 +18,7 @@ export class NameIndex {
   #notReady = 0;
   #ambiguous = 0;
 
-  /** What bears the name, in no particular order. */
+  /** The record or records with this name, in no particular order. */
   get(name: string): Slot | undefined {
     return this.#slots.get(name);
   }
@@ -31,7 +31,7 @@ export class NameIndex {
     return slot.namespace === namespace ? slot : undefined;
   }
 
-  /** Puts a record in and gives the one that it replaces. */
+  /** Adds a record. Returns the record that it replaces. */
   put(record: SandboxRecord): SandboxRecord | undefined {
     const slot = this.#slots.get(record.name);
     const previous = this.find(record.namespace, record.name);
@@ -59,7 +59,7 @@ export class NameIndex {
     }
   }
 
-  /** Takes a record out and gives it; undefined: there was none. */
+  /** Removes a record and returns it; undefined if there is none. */
   delete(namespace: string, name: string): SandboxRecord | undefined {
     const slot = this.#slots.get(name);
     const gone = this.find(namespace, name);
@@ -77,7 +77,7 @@ export class NameIndex {
     }
   }
 
-  /** Each record counts once: as ambiguous where its name is, else by its readiness. */
+  /** Each record counts once: as ambiguous if its name is ambiguous, else by its readiness. */
   counts(): SandboxCounts {
     return { ready: this.#ready, notReady: this.#notReady, ambiguous: this.#ambiguous };
   }

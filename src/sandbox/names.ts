@@ -1,17 +1,17 @@
 import { createHash } from "node:crypto";
 
-/** RFC 1035 §2.3.1, which Kubernetes wants of a Service's name. */
+/** RFC 1035 §2.3.1, which Kubernetes requires of a Service's name. */
 const LABEL_MAX_CHARS = 63;
 /** 63 without a hyphen and the eight digits of the hash. */
 const CUT_MAX_CHARS = 54;
 const HASH_CHARS = 8;
-/** No object of Kubernetes has a longer name, so none need be looked up. */
+/** Kubernetes refuses longer names, so longer ids are not looked up. */
 const NAME_MAX_CHARS = 253;
 const PREFIX = "sandbox-";
 
 /**
- * The names under which an AgentSandbox with this id can exist, in the order in which to look (contract §1): its
- * DNS-1035 form, the id itself, the id behind `sandbox-`. Linear in the id's length, never empty, at most three.
+ * The possible names of an AgentSandbox with this id, in the order in which to look (docs/contract.md §1): its DNS-1035
+ * form, the id itself, the id after `sandbox-`. Linear in the id's length; never empty, at most three.
  */
 export function sandboxNameCandidates(id: string): readonly string[] {
   const names = [toDnsLabel(id)];
@@ -23,7 +23,7 @@ export function sandboxNameCandidates(id: string): readonly string[] {
 
 function toDnsLabel(id: string): string {
   if (id.length <= LABEL_MAX_CHARS && isPlainDns1035Label(id)) return id;
-  // Go lower-cases U+0130 to a plain i, JavaScript to two characters.
+  // Go lower-cases U+0130 to a plain i. JavaScript makes two characters of it.
   const lower = id.replaceAll("\u0130", "i").toLowerCase();
   const plain = trimHyphens(lower.replaceAll(/[^a-z0-9]+/g, "-"));
   if (plain === "") return PREFIX + hashOf(id);
@@ -32,12 +32,12 @@ function toDnsLabel(id: string): string {
   return `${trimHyphens(label.slice(0, CUT_MAX_CHARS))}-${hashOf(id)}`;
 }
 
-/** Whether the DNS-1035 form of a text is the text itself. */
+/** Whether a text is already its own DNS-1035 form. */
 function isPlainDns1035Label(text: string): boolean {
   return /^[a-z][a-z0-9]*(?:-[a-z0-9]+)*$/.test(text);
 }
 
-/** The text has no two hyphens in a row. */
+/** Expects a text without two hyphens in a row. */
 function trimHyphens(text: string): string {
   return text.slice(text.startsWith("-") ? 1 : 0, text.endsWith("-") ? -1 : undefined);
 }

@@ -3,14 +3,14 @@ import type { Logger } from "../log/logger.ts";
 import { createLimitedWarnings } from "./limited-warnings.ts";
 import type { SandboxRecord } from "./provider.ts";
 
-/** Pairs that are remembered, so that a pair is not said and counted again at each request for it. */
+/** Pairs that are remembered, so that a pair is not logged and counted again at each request for it. */
 const REMEMBERED_MAX = 1000;
 
-/** Keeps watch over sandboxes of different namespaces that one id can mean: each takes the other off line. */
+/** Finds sandboxes of different namespaces that share an id. Each makes the other unreachable. */
 export interface Namesakes {
-  /** Says a pair in the log and counts it, once while it is remembered. */
+  /** Logs a pair and counts it, once while it is remembered. */
   note(one: SandboxRecord, other: SandboxRecord): void;
-  /** Pairs noted since the start. */
+  /** Pairs found since the start. */
   count(): number;
 }
 
@@ -19,12 +19,12 @@ export function createNamesakes(logger: Logger, clock: Clock): Namesakes {
   const warn = createLimitedWarnings(
     logger,
     clock,
-    (unsaid) => `${unsaid} more pairs of sandboxes that share an id were not named`,
+    (unsaid) => `${unsaid} more pairs of sandboxes share an id and were left out of the log`,
   );
   let count = 0;
   return {
     note(one, other) {
-      // By uid: an object that is created again is another one.
+      // By uid: an object that is created again is a new one.
       const pair = [one.uid, other.uid].toSorted().join(" ");
       if (remembered.has(pair)) return;
       const [oldest] = remembered.size >= REMEMBERED_MAX ? remembered : [];

@@ -1,19 +1,19 @@
 import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "./manifest-error.ts";
 import type { SlicedWork } from "./pacer.ts";
-import { isObject } from "./projection/projection.ts";
+import { isObject } from "../values.ts";
 
 /**
- * One resource, in characters: `JSON.parse` takes it at once, in 0.1 s at the worst (a map of nothing but keys). The API
- * server takes no object beyond 1.5 MiB.
+ * Longest resource, in characters. `JSON.parse` reads a resource in one go: at worst 0.1 s, for a map of nothing but
+ * keys. The API server refuses objects above 1.5 MiB.
  */
 const RESOURCE_MAX_CHARS = 2 * 1024 * 1024;
-/** Keys of one map: none has a hundred; remembering them all takes memory. */
+/** Keys in one map. Real maps have fewer than a hundred; all keys are remembered, which takes memory. */
 const KEYS_MAX = 100_000;
-/** Resources in one list: beyond what a manifest folder may hold in all. */
+/** Resources in one list: more than a whole manifest folder may hold. */
 const ITEMS_MAX = 500_000;
-/** Between two items of a list: a comma, a line break and some indentation. They do not count as part of a resource. */
+/** Between two items of a list: a comma, a line break and some indentation. They are not part of a resource. */
 const SEPARATOR_CHARS = 16;
-/** Tokens between two looks at the time: about 0.1 ms. */
+/** Tokens between two checks of the time: about 0.1 ms. */
 const TOKENS_PER_LOOK = 1_000;
 
 interface OpenValue {
@@ -22,7 +22,7 @@ interface OpenValue {
   expectsKey: boolean;
 }
 
-/** A resource in the list `items`, as a part of the text. */
+/** A resource in the list `items`, as a range of the text. */
 interface Item {
   readonly start: number;
   end: number;
@@ -37,8 +37,8 @@ interface Outline {
 }
 
 /**
- * Reads a JSON text (RFC 8259) in slices: its outline first, then each resource of its list by itself. Undefined: it is
- * not JSON, but may be YAML. Throws ManifestError for JSON that cannot be a manifest.
+ * Reads a JSON text (RFC 8259) in slices: first its outline, then each resource of its list. Returns undefined if the
+ * text is not JSON; it may be YAML. Throws ManifestError for JSON that cannot be a manifest.
  */
 export function* readJsonManifest(text: string, firstLine: number): SlicedWork<readonly ManifestObject[] | undefined> {
   const outline = yield* readOutline(text, firstLine);
@@ -55,7 +55,7 @@ export function* readJsonManifest(text: string, firstLine: number): SlicedWork<r
   if (!Array.isArray(frame["items"]))
     throw new ManifestError(`the items of a ${kind.slice(0, 80)} must be a list`, firstLine);
   if (outline.strayLine !== undefined) throw new ManifestError("a resource must be a map", outline.strayLine);
-  // The API server leaves kind and version out of the items of a typed list.
+  // The API server omits kind and version from the items of a typed list.
   const inherited = kind === "List" ? {} : { apiVersion, kind: kind.slice(0, -"List".length) };
   return yield* readItems(text, outline.items, inherited);
 }
@@ -82,7 +82,7 @@ function checkLength(chars: number, line: number): void {
   }
 }
 
-/** Undefined: not JSON. No JSON value is undefined. */
+/** Returns undefined if the text is not JSON. No JSON value is undefined. */
 function parse(text: string): unknown {
   try {
     const value: unknown = JSON.parse(text);
@@ -92,7 +92,7 @@ function parse(text: string): unknown {
   }
 }
 
-/** The text with `0` in the place of each item, so that the rest of it is parsed by itself. */
+/** The text with `0` in place of each item, so that the rest can be parsed separately. */
 function cutItems(text: string, options: { readonly items: readonly Item[]; readonly firstLine: number }): string {
   const parts: string[] = [];
   let at = 0;
@@ -106,7 +106,7 @@ function cutItems(text: string, options: { readonly items: readonly Item[]; read
   return parts.join("0");
 }
 
-/** Where the items are, and what `JSON.parse` does not say: equal keys. Reads brackets, strings and commas, nothing else. */
+/** Finds the items, and equal keys, which `JSON.parse` does not report. Reads only brackets, strings and commas. */
 function* readOutline(text: string, firstLine: number): SlicedWork<Outline | undefined> {
   const outline = new OutlineReader(text, firstLine);
   while (outline.read(TOKENS_PER_LOOK)) yield;
@@ -120,7 +120,7 @@ class OutlineReader {
   #at = 0;
   #line: number;
   #isBroken = false;
-  /** The key that was read last at the top. */
+  /** The last key of the outermost map. */
   #topKey = "";
   #strayLine: number | undefined;
   #duplicate: ManifestError | undefined;
@@ -130,7 +130,7 @@ class OutlineReader {
     this.#line = firstLine;
   }
 
-  /** Reads at most so many tokens; false: the text is over, or not JSON. */
+  /** Reads at most `tokens` tokens. Returns false at the end of the text, or if it is not JSON. */
   read(tokens: number): boolean {
     const text = this.#text;
     for (let left = tokens; left > 0; left -= 1) {
@@ -205,7 +205,7 @@ class OutlineReader {
   }
 }
 
-/** The quote that closes the string which begins at `start`; -1: there is none. */
+/** The quote that closes the string starting at `start`; -1 if it is missing. */
 function findQuote(text: string, start: number): number {
   for (let at = text.indexOf('"', start + 1); at >= 0; at = text.indexOf('"', at + 1)) {
     let backslashes = 0;

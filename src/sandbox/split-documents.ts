@@ -4,13 +4,13 @@ export interface TextPart {
   readonly end: number;
 }
 
-/** What stands before a document, directives and comments, is looked through up to this length. */
+/** Directives and comments before a document are searched up to this length. */
 const HEAD_MAX_CHARS = 64 * 1024;
 
 /**
- * Divides a YAML text before each line `---` and after each line `...` (YAML 1.2.2 §9.1.2): no scalar can hold such a line
- * (production c-forbidden), so each part can be read by itself. Directives and comments stay with the document that
- * follows them. The parts together are the text.
+ * Splits a YAML text before each line `---` and after each line `...` (YAML 1.2.2 §9.1.2). No scalar can contain such a
+ * line (production c-forbidden), so each part can be read by itself. Directives and comments stay with the document
+ * that follows them. The parts together are the whole text.
  */
 export function* splitDocuments(text: string): Generator<TextPart, void, undefined> {
   let start = 0;
@@ -25,7 +25,7 @@ export function* splitDocuments(text: string): Generator<TextPart, void, undefin
   if (start < text.length) yield { start, end: text.length };
 }
 
-/** Where lines begin that are `---` or `...`, alone or followed by white space. */
+/** Where the lines begin that are `---` or `...`, alone or followed by white space. */
 function* findMarkers(text: string): Generator<number, void, undefined> {
   if (isMarker(text, 0)) yield 0;
   let starts = text.indexOf("\n---");
@@ -45,7 +45,7 @@ function isMarker(text: string, at: number): boolean {
   return next === "" || next === " " || next === "\t" || next === "\n" || next === "\r";
 }
 
-/** Whether a part holds nothing but directives, comments and blank lines. */
+/** Whether a part contains only directives, comments and blank lines. */
 function isHead(text: string, start: number, end: number): boolean {
   if (end - start > HEAD_MAX_CHARS) return false;
   const lines = text.slice(start, end).split("\n");

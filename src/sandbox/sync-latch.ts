@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 
-/** Tells those who wait that a provider has synced. Set once, for good. */
+/** Tells waiters that a provider has synced. It is set once and stays set. */
 export class SyncLatch {
   readonly #clock: Clock;
   readonly #waiting = new Set<() => void>();

@@ -2,81 +2,54 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log/logger.ts";
 import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
-import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord } from "./provider.ts";
+import type {
+  ChangeListener,
+  GenerationEndListener,
+  Resolution,
+  SandboxCounts,
+  SandboxRecord,
+  SandboxView,
+} from "./provider.ts";
 
-/** A replacement that is being put together, while the table goes on serving what it has. */
+/** A replacement that is being prepared while the table keeps serving its content. */
 export interface TableReplacement {
-  /** Adds a record; the last one of an object wins. Records outside the scope are left out, with one warning. */
+  /** Adds a record. The last record of an object wins. Records outside the scope are left out, with one warning. */
   add(record: SandboxRecord): void;
-  /** Forgets an object that was added; it need not be there. */
+  /** Removes an object that was added; does nothing if it was not. */
   remove(namespace: string, name: string): void;
   /**
-   * Makes the records added the whole content of the scope, in one synchronous step. Changes made to the scope by
-   * `set` and `remove` since the beginning are overwritten: one reader per scope, which lists and then watches.
+   * Makes the added records the whole content of the scope, in one synchronous step. Changes by `set` and `remove`
+   * since the beginning are overwritten: each scope has one reader, which lists first and watches then.
    */
   commit(): void;
-  /** Forgets the records added. Harmless after `commit`. */
+  /** Discards the added records. Harmless after `commit`. */
   abort(): void;
 }
 
-/**
- * What is known of all sandboxes: name → record. All operations are synchronous, look-ups cost the same however many
- * there are. A name that occurs in several namespaces is ambiguous, and clear again as soon as one is left.
- */
-export interface SandboxTable {
-  lookup(name: string): Resolution;
-  /**
-   * Looks several names of one sandbox up together. Where all that is found lies in one namespace, the first name in order
-   * wins; else it is ambiguous: otherwise rights in one namespace would be enough to take over another's traffic.
-   */
-  lookupFirst(names: readonly string[]): Resolution;
-  /** Adds the record of an object or replaces it. */
-  set(record: SandboxRecord): void;
-  /** Forgets an object; one that is not there is no fault. */
-  remove(namespace: string, name: string): void;
-  /** Makes `records` the whole content of a namespace, or of the table where `scope` is undefined, in one step. */
-  replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void;
-  /** As `replaceAll`, with the records coming one after the other, page by page. */
-  beginReplace(scope: string | undefined): TableReplacement;
-  /** Each record counts once: as ambiguous where its name is, else by its readiness. Kept, not counted. */
-  counts(): SandboxCounts;
-  /** Pairs of sandboxes of different namespaces that one id can mean, noted since the start. Each is said in the log. */
-  namesakes(): number;
-  /** Every record, in no particular order, as the table is now. */
-  records(): Iterable<SandboxRecord>;
-  /**
-   * Registers a listener for the end of generations: an object went, or its uid or endpoint changed. Not called for a
-   * change of readiness, token or text. Called after the table has changed, with the record that is over.
-   */
-  onGenerationEnd(listener: GenerationEndListener): void;
-  /** One copy of each namespace's name, for records to share. */
-  shareNamespace(namespace: string): string;
-}
-
-/** Far more namespaces than clusters have; beyond it sharing starts anew, so that the pool stays bounded. */
+/** Far more namespaces than clusters have. Above it sharing starts again, so that the pool stays bounded. */
 const SHARED_NAMESPACES_MAX = 10_000;
-
-/**
- * @param options `logger`: hears of listeners that throw, of records outside a scope, and of namesakes. Default: nobody does.
- */
-export function createSandboxTable(options: { readonly logger?: Logger; readonly clock?: Clock } = {}): SandboxTable {
-  const logger = options.logger ?? silentLogger;
-  return new IndexedSandboxTable(logger, createNamesakes(logger, options.clock ?? systemClock));
-}
 
 const NOT_FOUND: Resolution = Object.freeze({ state: "not-found" });
 const AMBIGUOUS: Resolution = Object.freeze({ state: "ambiguous" });
 
-class IndexedSandboxTable implements SandboxTable {
+/**
+ * What is known of all sandboxes: name → record. All operations are synchronous. A look-up costs the same for any
+ * number of sandboxes. A name that occurs in several namespaces is ambiguous until only one is left.
+ */
+export class SandboxTable implements SandboxView {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
+  readonly #changeListeners: ChangeListener[] = [];
   readonly #namespaces = new Map<string, string>();
   readonly #namesakes: Namesakes;
+  readonly #clock: Clock;
   #index = new NameIndex();
 
-  constructor(logger: Logger, namesakes: Namesakes) {
-    this.#logger = logger;
-    this.#namesakes = namesakes;
+  /** @param options `logger`: gets listeners that throw, records outside a scope, and namesakes. Default: silent. */
+  constructor(options: { readonly logger?: Logger; readonly clock?: Clock } = {}) {
+    this.#logger = options.logger ?? silentLogger;
+    this.#clock = options.clock ?? systemClock;
+    this.#namesakes = createNamesakes(this.#logger, this.#clock);
   }
 
   lookup(name: string): Resolution {
@@ -85,6 +58,10 @@ class IndexedSandboxTable implements SandboxTable {
     return "uid" in slot ? { state: "found", record: slot } : AMBIGUOUS;
   }
 
+  /**
+   * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
+   * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
+   */
   lookupFirst(names: readonly string[]): Resolution {
     let first: SandboxRecord | undefined;
     for (const name of names) {
@@ -101,29 +78,36 @@ class IndexedSandboxTable implements SandboxTable {
     return first === undefined ? NOT_FOUND : { state: "found", record: first };
   }
 
+  /** Adds or replaces the record of an object. */
   set(record: SandboxRecord): void {
-    const previous = this.#put(record);
+    const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
+    this.#tellChange(record.name);
   }
 
+  /** Removes an object; does nothing if it is missing. */
   remove(namespace: string, name: string): void {
     const gone = this.#index.delete(namespace, name);
-    if (gone !== undefined) this.#end([gone]);
+    if (gone === undefined) return;
+    this.#end([gone]);
+    this.#tellChange(name);
   }
 
+  /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
   replaceAll(scope: string | undefined, records: Iterable<SandboxRecord>): void {
     const replacement = this.beginReplace(scope);
     for (const record of records) replacement.add(record);
     replacement.commit();
   }
 
+  /** As `replaceAll`, with records that arrive one by one, page by page. */
   beginReplace(scope: string | undefined): TableReplacement {
     let staged: NameIndex | undefined = new NameIndex();
     let leftOut = 0;
     return {
       add: (record) => {
         if (staged === undefined) throw new Error("Cannot add a record: the replacement is over");
-        if (scope === undefined || record.namespace === scope) staged.put(record);
+        if (scope === undefined || record.namespace === scope) staged.put(this.#stamp(record));
         else leftOut += 1;
       },
       remove: (namespace, name) => {
@@ -134,9 +118,9 @@ class IndexedSandboxTable implements SandboxTable {
         if (staged === undefined) throw new Error("Cannot commit: the replacement is over");
         const next = staged;
         staged = undefined;
-        if (leftOut > 0)
-          this.#logger.warn("sandboxes of other namespaces were left out", { namespace: scope, leftOut });
+        if (leftOut > 0) this.#logger.warn("ignored sandboxes outside the namespace", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
+        this.#tellChange(undefined);
       },
       abort: () => {
         staged = undefined;
@@ -144,22 +128,43 @@ class IndexedSandboxTable implements SandboxTable {
     };
   }
 
+  /** Each record counts once: as ambiguous if its name is ambiguous, else by its readiness. O(1). */
   counts(): SandboxCounts {
     return this.#index.counts();
   }
 
+  /** Pairs of sandboxes of different namespaces that share an id, found since the start. Each is logged. */
   namesakes(): number {
     return this.#namesakes.count();
   }
 
+  /** All current records, in no particular order. */
   records(): Iterable<SandboxRecord> {
     return this.#index.records();
   }
 
+  find(namespace: string, name: string): SandboxRecord | undefined {
+    return this.#index.find(namespace, name);
+  }
+
+  isAmbiguous(name: string): boolean {
+    return this.lookup(name).state === "ambiguous";
+  }
+
+  /**
+   * Registers a listener for the end of generations: the object is deleted, or its uid or endpoint changes. Changes of
+   * readiness, token or text do not call it. It is called after the table has changed, with the record that ended.
+   */
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#listeners.push(listener);
   }
 
+  /** Registers a listener for every change, called after those for the end of generations. */
+  onChange(listener: ChangeListener): void {
+    this.#changeListeners.push(listener);
+  }
+
+  /** One copy of each namespace's name, for records to share. */
   shareNamespace(namespace: string): string {
     const shared = this.#namespaces.get(namespace);
     if (shared !== undefined) return shared;
@@ -168,7 +173,7 @@ class IndexedSandboxTable implements SandboxTable {
     return namespace;
   }
 
-  /** Gives the generations that the swap ends. */
+  /** Returns the generations that the swap ends. */
   #swap(next: NameIndex): readonly SandboxRecord[] {
     const old = this.#index;
     this.#index = next;
@@ -193,6 +198,13 @@ class IndexedSandboxTable implements SandboxTable {
     return ended;
   }
 
+  /** The record with the time since which it has been so. */
+  #stamp(record: SandboxRecord): SandboxRecord {
+    const known = this.#index.find(record.namespace, record.name);
+    const isSame = known !== undefined && isSameState(known, record);
+    return { ...record, sinceMs: isSame ? known.sinceMs : this.#clock.now() };
+  }
+
   #put(record: SandboxRecord): SandboxRecord | undefined {
     const previous = this.#index.put(record);
     const namesake = this.#index.findNamesake(record);
@@ -202,18 +214,29 @@ class IndexedSandboxTable implements SandboxTable {
 
   #end(records: readonly SandboxRecord[]): void {
     for (const record of records) {
-      for (const listener of this.#listeners) {
-        try {
-          listener(record);
-        } catch (error) {
-          this.#logger.error("a listener for the end of a sandbox failed", { name: record.name, error: String(error) });
-        }
-      }
+      for (const listener of this.#listeners) this.#guard("the end of a sandbox", record.name, () => listener(record));
+    }
+  }
+
+  #tellChange(name: string | undefined): void {
+    for (const listener of this.#changeListeners) this.#guard("a change of sandboxes", name, () => listener(name));
+  }
+
+  /** What one listener throws keeps nothing from the others. */
+  #guard(what: string, name: string | undefined, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#logger.error(`a listener for ${what} failed`, { name, error: String(error) });
     }
   }
 }
 
-/** Connections belong to the pair of uid and endpoint; the map form's endpoint is the whole map's text. */
+function isSameState(a: SandboxRecord, b: SandboxRecord): boolean {
+  return a.uid === b.uid && a.ready === b.ready && a.notReady === b.notReady;
+}
+
+/** A connection belongs to the pair of uid and endpoint. For the map form the endpoint is the text of the whole map. */
 function isSameGeneration(a: SandboxRecord, b: SandboxRecord): boolean {
   return a.uid === b.uid && a.endpoint === b.endpoint;
 }

@@ -34,7 +34,7 @@ test("ingress exits with 2 at an unknown flag, names it on stderr and prints not
   expect(stderr).toContain("no-such-flag");
 });
 
-test("ingress tells all faults of a command line at once and exits with 2", async () => {
+test("ingress reports all faults of a command line at once and exits with 2", async () => {
   const { exitCode, stderr } = await runToEnd([binary, "--namespace=a", "--port=70000", "--mode=sideways"]);
   expect(exitCode).toBe(2);
   expect(stderr).toContain("port");
@@ -47,7 +47,7 @@ test("ingress without a namespace, manifests or --all-namespaces exits with 2", 
   expect(stderr).toContain("namespace");
 });
 
-test("ingress adds to a file that both its outputs are redirected to, and keeps what stands there", async () => {
+test("ingress appends to a file that both its outputs are redirected to", async () => {
   using dir = tempDir();
   const path = join(dir.path, "out.txt");
   const script = '( echo before; "$0" --version; "$0" --no-such-flag; echo after ) >"$1" 2>&1';

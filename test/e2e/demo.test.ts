@@ -70,7 +70,7 @@ test.skipIf(!hasKubeApiServer())(
   DEMO_KUBERNETES_MAX_MS,
 );
 
-test("demo says in one line that its port is taken", async () => {
+test("demo reports in one line that its port is taken", async () => {
   const { port, flags } = choosePorts();
   using other = Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response() });
   expect(other.port).toBe(port);

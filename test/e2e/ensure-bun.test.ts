@@ -66,7 +66,7 @@ function platformOf(): string {
 const hasNpm = requirePart("npm", { get: "https://nodejs.org" });
 
 describe("ensure_bun", () => {
-  test("ensure_bun takes the machine's bun when its version is the pinned one", () => {
+  test("ensure_bun uses the machine's bun if its version is the pinned one", () => {
     using place = checkout();
     place.addScript("bun", `echo ${VERSION}`);
     const seen = place.runProbe();
@@ -75,7 +75,7 @@ describe("ensure_bun", () => {
     expect(existsSync(join(place.root, ".cache"))).toBe(false);
   });
 
-  test("ensure_bun says in one line what is missing when there is neither bun nor npm", () => {
+  test("ensure_bun reports in one line what is missing without bun and npm", () => {
     using place = checkout();
     const { exitCode, stderr } = place.runProbe();
     expect(exitCode).not.toBe(0);
@@ -104,7 +104,7 @@ describe("ensure_bun", () => {
 
   const another = (line: string) => line.replace(/sha512-..../, "sha512-AAAA");
 
-  test.skipIf(!hasNpm)("ensure_bun takes no bun of other bytes than the pinned ones from npm", () => {
+  test.skipIf(!hasNpm)("ensure_bun refuses a bun with other bytes than the pinned ones from npm", () => {
     using place = checkout();
     place.addTool("node");
     place.addTool("npm");
@@ -112,11 +112,11 @@ describe("ensure_bun", () => {
     const { exitCode, stderr } = place.runProbe();
     expect(exitCode).not.toBe(0);
     expect(stderr).toContain("EINTEGRITY");
-    expect(stderr).toContain("with the integrity of scripts/bun-integrity.txt");
+    expect(stderr).toContain("with the integrity in scripts/bun-integrity.txt");
     expect(existsSync(join(place.root, ".cache", `bun-${VERSION}-${platformOf()}`))).toBe(false);
   });
 
-  test("ensure_bun takes no bun of other bytes than the pinned ones from a bun of another version", () => {
+  test("ensure_bun refuses a bun with other bytes than the pinned ones", () => {
     using place = checkout();
     place.addScript("bun", `[ "$1" = --version ] && echo 0.0.1 || exec "${process.execPath}" "$@"`);
     place.pinIntegrity(another);

@@ -21,7 +21,7 @@ describe.each([
   ["SIGUSR1", "unhandled rejection"],
   ["SIGUSR2", "uncaught exception"],
 ] as const)("a fault of no request (%s)", (signal, what) => {
-  test("is counted, logged and told by /readyz, and the process drains in order and exits with 1", async () => {
+  test("is counted, logged and reported by /readyz, and the process drains in order and exits with 1", async () => {
     await using stage = await startSampleStage();
     const flags = [`--manifests=${stage.manifests}`, "--shutdown-delay=1m", "--drain-timeout=1m"];
     await using ingress = await startIngressProcess(FAULTY[0], flags, { script: FAULTY[1] });
@@ -31,7 +31,7 @@ describe.each([
       const answer = await fetch(`${ingress.adminOrigin}/readyz`);
       return answer.status === 503 && (await answer.text());
     });
-    expect(ready).toContain("[-]no-internal-fault failed: a bug was hit");
+    expect(ready).toContain("[-]no-internal-fault failed: an internal fault occurred");
     expect(ready).toContain("[-]serving failed");
     // It drains: what is asked now is still answered.
     const response = await fetch(`${ingress.origin}/echo`, { headers: { "OpenSandbox-Ingress-To": stage.route } });
@@ -62,7 +62,7 @@ test("a signal and its echo begin one drain, which goes to its end", async () =>
   expect(ingress.readOutput().match(/draining/g)).toHaveLength(1);
 });
 
-test("the program starts itself again at most once, whatever becomes of the variables", async () => {
+test("the program restarts itself at most once, for any effect on the variables", async () => {
   await using stage = await startSampleStage();
   const flags = [`--manifests=${stage.manifests}`, "--shutdown-delay=0s"];
   // As after a restart whose settings were taken out of the environment.
@@ -114,7 +114,7 @@ describe.skipIf(!hasCompiler)("where the kernel has no IPv6", () => {
     const flags = [`--manifests=${stage.manifests}`];
     await using ingress = await startIngressProcess(binary, flags, { env, defaultHosts: true });
     expect(await isAnswering(`${ingress.adminOrigin}/livez`)).toBe(true);
-    expect(ingress.readOutput().match(/WARN .*no IPv6 here/g)).toHaveLength(1);
+    expect(ingress.readOutput().match(/WARN .*the kernel has no IPv6/g)).toHaveLength(1);
   });
 
   test("an address that was chosen does not", async () => {

@@ -72,7 +72,7 @@ test("ingress --log-format=json writes nothing but JSON lines, the build metadat
   expect(ingress.readOutput()).not.toContain("secret");
 });
 
-test("ingress appends its log to a file and leaves what is there", async () => {
+test("ingress appends its log to a file and keeps the file's content", async () => {
   await using stage = await startSampleStage();
   using dir = tempDir();
   const log = join(dir.path, "log");
@@ -133,7 +133,7 @@ test("ingress exits with 1 and names the port when it is taken", async () => {
   expect(stdout + stderr).not.toMatch(/^\s+at /m);
 });
 
-test("ingress takes headers up to --max-header-size, and answers 431 above it", async () => {
+test("ingress accepts headers up to --max-header-size, and answers 431 above it", async () => {
   const KIB = 1024;
   await using stage = await startSampleStage();
   // Bytes are all that it reads: whatever passes the ingress passes it.

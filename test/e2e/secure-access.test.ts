@@ -37,7 +37,7 @@ const statusOf = async (url: string, headers: Record<string, string> = {}) => {
   return response.status;
 };
 
-test("ingress takes the links that ingress sign makes, and follows its keys file without a restart", async () => {
+test("ingress accepts the links that ingress sign makes, and follows its keys file without a restart", async () => {
   using dir = tempDir();
   const file = (name: string, text: string) => {
     const path = join(dir.path, name);
@@ -76,7 +76,7 @@ test("ingress takes the links that ingress sign makes, and follows its keys file
   await rotate(`b=${SECRETS.b}\n`, "keys read again");
   expect(await statusOf(linkA)).toBe(401);
   expect(await statusOf(linkB)).toBe(200);
-  await rotate(`b=${SECRETS.b}\na=broken\n`, "the keys stay as they were");
+  await rotate(`b=${SECRETS.b}\na=broken\n`, "keeping the earlier keys");
   expect(await statusOf(linkB)).toBe(200);
 
   const output = ingress.readOutput();
@@ -85,7 +85,7 @@ test("ingress takes the links that ingress sign makes, and follows its keys file
   }
   const refused = await runToEnd([binary, "verify", linkA, `--key=b=${SECRETS.b}`]);
   expect(refused.exitCode).toBe(1);
-  expect(refused.stdout).toContain('refused: there is no key "a"');
+  expect(refused.stdout).toContain('refused: key "a" is unknown');
   const taken = await runToEnd([binary, "verify", linkA, `--key=a=@${fileA}`]);
   expect(taken.exitCode).toBe(0);
   expect(taken.stdout).toEndWith("\nvalid\n");

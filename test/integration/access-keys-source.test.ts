@@ -1,11 +1,8 @@
 import { mkdirSync, renameSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "bun:test";
-import {
-  ACCESS_KEYS_FILE_MAX_BYTES,
-  createAccessKeysSource,
-  type AccessKeysSource,
-} from "../../src/access/keys-file.ts";
+import { createAccessKeysSource, type AccessKeysSource } from "../../src/access/keys-file.ts";
+import { SECRET_FILE_MAX_BYTES } from "../../src/access/secret-file.ts";
 import { systemClock } from "../../src/clock.ts";
 import { type LogFields, silentLogger } from "../../src/log/logger.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
@@ -41,7 +38,7 @@ const failureOf = (promise: Promise<void>) =>
 const idsOf = (source: AccessKeysSource) => source.current()?.ids.join("");
 
 describe("createAccessKeysSource", () => {
-  test("the source has no keys where none are given", async () => {
+  test("the source has no keys if none are given", async () => {
     const { source } = create({});
     await source.start();
     expect(source.current()).toBeUndefined();
@@ -54,7 +51,7 @@ describe("createAccessKeysSource", () => {
     expect(idsOf(source)).toBe("ab");
   });
 
-  test("the source does not start with a bad flag, and shows nothing of it", async () => {
+  test("the source does not start with an invalid flag, and shows nothing of it", async () => {
     const { source } = create({ inline: "a=U0VDUkVU!" });
     expect(await failureOf(source.start())).toContain(
       'Cannot parse access keys: entry 1 (key id "a") is not valid padded base64',
@@ -67,7 +64,7 @@ describe("createAccessKeysSource", () => {
     const bad = join(dir.path, "bad");
     writeFileSync(bad, "a=U0VDUkVU!");
     const large = join(dir.path, "large");
-    writeFileSync(large, "#".repeat(ACCESS_KEYS_FILE_MAX_BYTES + 1));
+    writeFileSync(large, "#".repeat(SECRET_FILE_MAX_BYTES + 1));
     const expected: readonly (readonly [string, string])[] = [
       [join(dir.path, "none"), "Cannot read access keys: ENOENT"],
       [dir.path, "is not a file"],
@@ -86,7 +83,7 @@ describe("createAccessKeysSource", () => {
     expect(lines).toEqual([]);
     await source.start();
     expect(lines).toEqual([
-      'warn: secure access keys shorter than 16 bytes can be found from signed links {"keyIds":"a,c"}',
+      'warn: secure access keys shorter than 16 bytes can be guessed from signed links: use longer ones {"keyIds":"a,c"}',
     ]);
   });
 
@@ -143,7 +140,7 @@ describe("createAccessKeysSource", () => {
     await eventually(() => idsOf(source) === "b");
   });
 
-  test("the source keeps its keys, and says why once, when the file goes bad; and recovers", async () => {
+  test("the source keeps its keys and logs why once when the file becomes invalid, and recovers", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");
@@ -151,7 +148,7 @@ describe("createAccessKeysSource", () => {
     await source.start();
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==,b=U0VDUkVU!");
     await eventually(() => lines.length === 1);
-    expect(lines[0]).toStartWith("error: the secure access keys file is not usable, the keys stay as they were");
+    expect(lines[0]).toStartWith("error: cannot use the secure access keys file, keeping the earlier keys");
     expect(lines[0]).toContain('line 1 (key id \\"b\\") is not valid padded base64');
     expect(lines[0]).not.toContain("U0VD");
     expect(idsOf(source)).toBe("a");
@@ -163,7 +160,7 @@ describe("createAccessKeysSource", () => {
     await eventually(() => idsOf(source) === "c");
   });
 
-  test("the source says that a file is good again, even where the keys are the old ones", async () => {
+  test("the source logs that a file is valid again, even with the old keys", async () => {
     using dir = tempDir();
     const file = join(dir.path, "keys");
     writeFileSync(file, "a=AAECAwQFBgcICQoLDA0ODw==");

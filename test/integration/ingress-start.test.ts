@@ -48,7 +48,7 @@ test("ingress.start opens nothing when drain has been called before", async () =
   expect(ingress.lifecycle.phase).toBe("stopped");
 });
 
-test("ingress.start opens no port behind the back of a drain that began meanwhile", async () => {
+test("ingress.start opens no port after a drain has begun meanwhile", async () => {
   const { ingress } = await buildIngress(createTableProvider());
   // Start is reading the keys now.
   const started = ingress.start();

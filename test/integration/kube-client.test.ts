@@ -79,7 +79,7 @@ const credential = (status: Record<string, string>) =>
   `echo '${JSON.stringify({ apiVersion: EXEC, kind: "ExecCredential", status })}'`;
 
 describe("createKubeClient: credentials", () => {
-  test("sends the token of the user, and says what it accepts and who it is", async () => {
+  test("sends the user's token, Accept and User-Agent", async () => {
     const headers = await headersOf(from(writeConfig("a")));
     expect(headers.get("authorization")).toBe("Bearer a");
     expect(headers.get("accept")).toBe("application/json");
@@ -132,7 +132,7 @@ describe("createKubeClient: credentials", () => {
 });
 
 describe("createKubeClient: exec plugins", () => {
-  test("runs a plugin from the kubeconfig's folder, tells it what is asked, and runs it once", async () => {
+  test("runs a plugin from the kubeconfig's folder, passes the request to it, and runs it once", async () => {
     const plugin = writePlugin(
       `echo "$KUBERNETES_EXEC_INFO $EXTRA" > ${join(dir.path, "info")}\n${credential({ token: "t1" })}`,
     );
@@ -155,7 +155,7 @@ describe("createKubeClient: exec plugins", () => {
     });
   });
 
-  test("runs a plugin again when what it gave has expired", async () => {
+  test("runs a plugin again when its token has expired", async () => {
     const plugin = writePlugin(credential({ token: "t", expirationTimestamp: "2001-01-01T00:00:00Z" }));
     const client = createKubeClient(
       from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } })),
@@ -165,7 +165,7 @@ describe("createKubeClient: exec plugins", () => {
     expect(plugin.runs()).toBe(2);
   });
 
-  test("runs a plugin again when the server did not accept what it gave", async () => {
+  test("runs a plugin again when the server does not accept its token", async () => {
     const plugin = writePlugin(credential({ token: "t" }));
     const client = createKubeClient(
       from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } })),
@@ -176,7 +176,7 @@ describe("createKubeClient: exec plugins", () => {
     expect(plugin.runs()).toBe(2);
   });
 
-  test("says what a plugin says when it fails", async () => {
+  test("reports a failed plugin's message", async () => {
     const plugin = writePlugin("echo 'please log in' >&2; exit 3");
     const fault = await faultOf(from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } })));
     expect([fault.kind, fault.message]).toEqual(["credentials", "the exec plugin failed: please log in"]);
@@ -190,7 +190,7 @@ describe("createKubeClient: exec plugins", () => {
     for (let attempt = 0; attempt < 3; attempt++) {
       expect(client.get("/x", { signal })).rejects.toMatchObject({
         kind: "credentials",
-        message: "the exec plugin has not answered for 60 s",
+        message: "the exec plugin did not answer within 60 s",
       });
     }
     writeFileSync(done, "");
@@ -200,7 +200,7 @@ describe("createKubeClient: exec plugins", () => {
     expect(plugin.runs()).toBe(2);
   });
 
-  test("gives a slow plugin its time, and the answer its own after that", async () => {
+  test("allows a slow plugin its time, and the answer its own time after that", async () => {
     const done = join(dir.path, "done");
     const plugin = writePlugin(`while [ ! -e ${done} ]; do sleep 0.02; done\n${credential({ token: "slow" })}`);
     const source = from(writeConfig("a", { user: { exec: { apiVersion: EXEC, command: plugin.path } } }));
@@ -241,7 +241,7 @@ describe("createKubeClient: exec plugins", () => {
       const request = createKubeClient(source, options).get("/x", { signal });
       await eventually(() => plugin.runs() === runs + 1);
       clock.advance(seconds * 1000);
-      const message = `the exec plugin has not answered for ${seconds} s`;
+      const message = `the exec plugin did not answer within ${seconds} s`;
       expect(request).rejects.toMatchObject({ kind: "credentials", message });
       await request.catch(() => {});
     }
@@ -289,13 +289,13 @@ describe("createKubeClient: where credentials come from", () => {
     expect((await headersOf(from(undefined, { KUBECONFIG }))).get("authorization")).toBe("Bearer one");
   });
 
-  test("says where it looked when there is nothing", async () => {
+  test("names the places that it searched if there are no credentials", async () => {
     const fault = await faultOf(from(undefined, { HOME: dir.path }));
     expect(fault.kind).toBe("credentials");
     expect(fault.message).toContain("pass --kubeconfig, set KUBECONFIG");
   });
 
-  test("says what is wrong with a kubeconfig, and takes it once it is right", async () => {
+  test("reports what is wrong with a kubeconfig, and uses it once it is valid", async () => {
     const path = join(dir.path, "late");
     const client = createKubeClient(from(path));
     const fault = async () => {
@@ -305,28 +305,28 @@ describe("createKubeClient: where credentials come from", () => {
       );
       return thrown instanceof KubeError ? [thrown.kind, thrown.message.replace(dir.path, "")] : thrown;
     };
-    expect(await fault()).toEqual(["credentials", "/late cannot be read (ENOENT)"]);
+    expect(await fault()).toEqual(["credentials", "cannot read /late (ENOENT)"]);
     writeFileSync(path, "");
-    expect((await fault())?.toString()).toContain("/late is no kubeconfig");
+    expect((await fault())?.toString()).toContain("/late is not a kubeconfig");
     writeFileSync(path, "{]");
-    expect((await fault())?.toString()).toContain("/late is no kubeconfig");
+    expect((await fault())?.toString()).toContain("/late is not a kubeconfig");
     writeConfig("late", { change: { "current-context": undefined } });
-    expect(await fault()).toEqual(["credentials", "--kubeconfig: no current-context is set"]);
+    expect(await fault()).toEqual(["credentials", "--kubeconfig: current-context is missing"]);
     writeConfig("late", { change: { "current-context": "x" } });
-    expect(await fault()).toEqual(["credentials", '--kubeconfig: no context "x"']);
+    expect(await fault()).toEqual(["credentials", '--kubeconfig: context "x" is missing']);
     writeConfig("late", { change: { clusters: [] } });
-    expect(await fault()).toEqual(["credentials", '--kubeconfig: no cluster "k"']);
+    expect(await fault()).toEqual(["credentials", '--kubeconfig: cluster "k" is missing']);
     writeConfig("late", { cluster: { server: "nowhere" } });
-    expect(await fault()).toEqual(["credentials", "--kubeconfig: the server is no URL"]);
+    expect(await fault()).toEqual(["credentials", "--kubeconfig: the server is not a URL"]);
     writeConfig("late", { user: { tokenFile: "no-token" } });
-    expect(await fault()).toEqual(["credentials", "/no-token cannot be read (ENOENT)"]);
+    expect(await fault()).toEqual(["credentials", "cannot read /no-token (ENOENT)"]);
     writeFileSync(join(dir.path, "no-token"), " \n");
-    expect((await fault())?.toString()).toContain("holds no token");
+    expect((await fault())?.toString()).toContain("has no valid token");
     writeConfig("late");
     expect(await fault()).toBeUndefined();
   });
 
-  test("says that nobody listens", async () => {
+  test("reports that nobody listens", async () => {
     const fault = await faultOf(from(writeConfig("a", { cluster: { server: "http://127.0.0.1:1" } })));
     expect([fault.kind, fault.message]).toEqual([
       "unreachable",

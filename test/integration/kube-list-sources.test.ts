@@ -41,7 +41,7 @@ describe("Reflector: lists again", () => {
     expect(bench.logger.find("error", /./)).toEqual([]);
   });
 
-  test("refuses a list older than it asked for, and keeps what it has until it has a better one", async () => {
+  test("refuses a list older than requested, and keeps its content until it has a better one", async () => {
     await using bench = await createReflectorBench();
     bench.fake.put("a", 1);
     await bench.begin();
@@ -63,7 +63,7 @@ describe("Reflector: lists again", () => {
     await bench.settle();
   });
 
-  test("spreads over a second what many reflectors list after history was compacted for all", async () => {
+  test("spreads the lists of many reflectors over a second after a compaction", async () => {
     await using stack = new AsyncDisposableStack();
     const benches: ReflectorBench[] = [];
     for (let seed = 1; seed <= 8; seed++)
@@ -78,7 +78,7 @@ describe("Reflector: lists again", () => {
     expect(Math.max(...pauses) - Math.min(...pauses)).toBeGreaterThan(300);
   });
 
-  test("notices in silence that the server's history went back, and takes what the server has", async () => {
+  test("notices during silence that the server's history went back, and takes over its content", async () => {
     await using bench = await createReflectorBench({ silenceMaxMs: 4000 });
     for (let i = 0; i < 3; i++) bench.fake.put(`thing-${i}`, i);
     await bench.begin();
@@ -88,7 +88,7 @@ describe("Reflector: lists again", () => {
     expect(bench.logger.find("warn", /went back from 103 to 50/)).toHaveLength(1);
   });
 
-  test("lists no more where the server sends no bookmarks, and says silence once", async () => {
+  test("does not list again if the server sends no bookmarks, and logs silence once", async () => {
     await using bench = await createReflectorBench({ silenceMaxMs: 2000 });
     bench.fake.put("a", 1);
     await bench.begin();
@@ -179,7 +179,7 @@ describe("Reflector: streams of objects", () => {
     await eventually(() => bench.logger.find("error", /version 110 came after version 122/).length === 1);
   });
 
-  test("asks for a stream not older than its position after 410, and what vanished meanwhile is gone", async () => {
+  test("asks for a stream not older than its position after 410, and drops objects that were deleted meanwhile", async () => {
     await using bench = await createStreamBench();
     bench.fake.put("gone", 1);
     await bench.begin();
@@ -203,7 +203,7 @@ describe("Reflector: streams of objects", () => {
     expect(bench.logger.find("warn", /went back from 100 to 50/)).toHaveLength(1);
   });
 
-  test("lists where streams are refused, and asks no more for some time", async () => {
+  test("lists if streams are refused, and does not ask again for some time", async () => {
     await using bench = await createReflectorBench();
     await bench.begin();
     for (let i = 0; i < 3; i++) await bench.expire();
@@ -242,7 +242,7 @@ describe("Reflector: streams of objects", () => {
     });
   }
 
-  test("lists where the watch is forbidden, so that the table is not empty", async () => {
+  test("lists if the watch is forbidden, so that the table is not empty", async () => {
     await using bench = await createReflectorBench({ relistPauseMs: 100 });
     const denied = statusBody(403, "Forbidden", 'User "u" cannot watch');
     bench.fake.interceptAll("stream", (exchange) => exchange.respond(403, denied));
@@ -253,7 +253,7 @@ describe("Reflector: streams of objects", () => {
     await eventually(() => bench.logger.find("error", /cannot watch.*permission denied/).length > 0);
   });
 
-  test("tries a list after a stream that breaks before its end, and keeps what it has", async () => {
+  test("tries a list after a stream that breaks before its end, and keeps its content", async () => {
     await using bench = await createStreamBench();
     bench.fake.put("a", 1);
     await bench.begin();

@@ -58,7 +58,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     await bench.settle();
   });
 
-  test("takes a sandbox that was deleted and created anew for another one", async () => {
+  test("treats a sandbox that was deleted and created again as a new one", async () => {
     const namespace = await freshNamespace();
     await createObject(api(), BATCH_SANDBOX, { namespace, name: "a", ...readyAt("10.0.0.1") });
     await using bench = await startProviderBench({ server: api(), kubeconfig, namespaces: [namespace] });
@@ -119,7 +119,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     await eventually(() => bench.look("all-2") === "10.0.0.2");
   });
 
-  test("goes on from its position when the server ends the watch in time, without a list", async () => {
+  test("continues from its position when the server ends the watch in time, without a list", async () => {
     const namespace = await freshNamespace();
     const limits = { watchTimeoutSeconds: [1, 1], watchMinMs: 100 } as const;
     await using gate = await openTcpGate(api().port);
@@ -186,13 +186,13 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     await bench.synced();
     gate.freeze();
     await createObject(api(), BATCH_SANDBOX, { namespace, name: "a", ...readyAt("10.0.0.1") });
-    await eventually(() => bench.logger.find("warn", /not a byte for 1 s/).length > 0);
+    await eventually(() => bench.logger.find("warn", /no byte for 1 s/).length > 0);
     gate.thaw();
     await eventually(() => bench.look("a") === "10.0.0.1");
     await bench.settle();
   });
 
-  test("works with get, list and watch on one resource in one namespace, and says what is missing when one goes", async () => {
+  test("works with get, list and watch on one resource in one namespace, and reports the one that is missing", async () => {
     const namespace = await freshNamespace();
     const grant = { namespace, serviceAccount: "ingress" };
     await grantToNewAccount(api(), BATCH_SANDBOX, { ...grant, verbs: ["get", "list", "watch"] });
@@ -225,7 +225,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     }
   });
 
-  test("uses a token that was rotated, and says that one has expired", async () => {
+  test("uses a rotated token, and reports an expired one", async () => {
     const namespace = await freshNamespace();
     await grantToNewAccount(api(), BATCH_SANDBOX, { namespace, serviceAccount: "ingress", verbs: ["list", "watch"] });
     using dir = tempDir();
@@ -279,7 +279,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     await bench.settle();
   });
 
-  test("prefers v1beta1 of AgentSandbox where both versions are served", async () => {
+  test("prefers v1beta1 of AgentSandbox if both versions are served", async () => {
     const namespace = await freshNamespace();
     await changeCrdVersions(api(), AGENT_SANDBOX, [{ op: "replace", path: "/spec/versions/0/served", value: true }]);
     await eventually(() => api().request("GET", `/apis/agents.x-k8s.io/v1alpha1/namespaces/${namespace}/sandboxes`));
@@ -289,7 +289,7 @@ describe.skipIf(!hasKubeApiServer())("createKubernetesProvider on a real API ser
     expect(bench.logger.find("info", /\(v1beta1\)/)).toHaveLength(1);
   });
 
-  test("waits for a CustomResourceDefinition that comes after it has started, and outlives its deletion", async () => {
+  test("waits for a CustomResourceDefinition that is installed later, and survives its deletion", async () => {
     const namespace = await freshNamespace();
     await using early = await startProviderBench({ server: api(), kubeconfig, namespaces: [namespace] });
     await early.synced();

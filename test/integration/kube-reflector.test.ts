@@ -24,7 +24,7 @@ describe("Reflector: list and watch", () => {
     expect(bench.requests("list")[0]?.path).toBe("/apis/test.example/v1/namespaces/ns/things");
   });
 
-  test("applies what is added, changed and deleted", async () => {
+  test("applies additions, changes and deletions", async () => {
     await using bench = await createReflectorBench();
     bench.fake.put("a", 1);
     bench.fake.put("b", 1);
@@ -49,7 +49,7 @@ describe("Reflector: list and watch", () => {
     expect(bench.logger.find("warn", /./)).toEqual([]);
   });
 
-  test("waits longer each time when the server ends every watch at once, and starts anew once one works", async () => {
+  test("waits longer each time when the server ends every watch at once, and starts again once one works", async () => {
     await using bench = await createReflectorBench();
     for (let i = 0; i < 4; i++) bench.fake.intercept("watch", (exchange) => exchange.stream().end());
     await bench.begin();
@@ -85,7 +85,7 @@ describe("Reflector: list and watch", () => {
 });
 
 describe("Reflector: lost history", () => {
-  test("lists again after 410 as a status, and what vanished meanwhile is gone", async () => {
+  test("lists again after 410 as a status, and drops objects that were deleted meanwhile", async () => {
     await using bench = await createReflectorBench({ watchMinMs: 0 });
     bench.fake.put("gone", 1);
     bench.fake.put("stays", 1);
@@ -125,7 +125,7 @@ describe("Reflector: lost history", () => {
     expect(bench.logger.find("error", /./)).toEqual([]);
   });
 
-  test("keeps what it has until a list is complete", async () => {
+  test("keeps its content until a list is complete", async () => {
     await using bench = await createReflectorBench({ pageSize: 2, watchMinMs: 0 });
     for (let i = 0; i < 4; i++) bench.fake.put(`thing-${i}`, i);
     await bench.begin();
@@ -159,7 +159,7 @@ describe("Reflector: a server that refuses", () => {
     expect(bench.clock.delays.filter((delay) => delay === 30_000).length).toBeGreaterThan(0);
   });
 
-  test("waits no longer than 2 s for a 503, whatever its Retry-After says", async () => {
+  test("waits at most 2 s for a 503, for any Retry-After", async () => {
     await using bench = await createReflectorBench();
     bench.fake.intercept("list", (exchange) => exchange.respond(503, "starting", { "Retry-After": "5" }));
     await bench.begin();
@@ -195,7 +195,7 @@ describe("Reflector: a server that refuses", () => {
     expect(bench.logger.find("info", /works again/)).toHaveLength(1);
   });
 
-  test("is not synced while the watch is refused, and says which permission is missing", async () => {
+  test("is not synced while the watch is refused, and reports the missing permission", async () => {
     await using bench = await createReflectorBench({ relistPauseMs: 100 });
     const denied = statusBody(403, "Forbidden", 'things.test.example is forbidden: User "u" cannot watch');
     const refusal = bench.fake.interceptAll("watch", (exchange) => exchange.respond(403, denied));
@@ -211,7 +211,7 @@ describe("Reflector: a server that refuses", () => {
     await eventually(() => bench.reflector.status().synced);
   });
 
-  test("says a lasting fault again, but not at each attempt", async () => {
+  test("logs a lasting fault again, but not at each attempt", async () => {
     await using bench = await createReflectorBench();
     const refusal = bench.fake.interceptAll("list", (exchange) => exchange.respond(404, "404 page not found"));
     bench.reflector.start();
@@ -298,7 +298,7 @@ describe("Reflector: broken streams", () => {
     expect(bench.store.replacements()).toBe(1);
   });
 
-  test("replaces a silent connection and goes on from its position, without a list", async () => {
+  test("replaces a silent connection and continues from its position, without a list", async () => {
     await using bench = await createReflectorBench({ silenceMaxMs: 4000 });
     await bench.begin();
     bench.fake.deafen();
@@ -307,10 +307,10 @@ describe("Reflector: broken streams", () => {
     bench.fake.remove("b");
     await bench.settle();
     expect(bench.store.replacements()).toBe(1);
-    expect(bench.logger.find("warn", /watching things.* again: not a byte for 4 s/).length).toBeGreaterThan(0);
+    expect(bench.logger.find("warn", /watching things.* again: no byte for 4 s/).length).toBeGreaterThan(0);
   });
 
-  test("keeps a connection that says little, but something", async () => {
+  test("keeps a connection that sends little, but something", async () => {
     await using bench = await createReflectorBench({ silenceMaxMs: 20_000 });
     await bench.begin();
     const [watch] = bench.fake.watches;
@@ -372,7 +372,7 @@ describe("Reflector: events that tell no true story", () => {
     await bench.settle();
   });
 
-  test("is not misled by the late deletion of an object that was created anew", async () => {
+  test("is not misled by the late deletion of an object that was created again", async () => {
     await using bench = await createReflectorBench();
     const old = bench.fake.put("a", 1);
     await bench.begin();
@@ -422,16 +422,16 @@ describe("Reflector: lists that go wrong", () => {
     let count = 0;
     const forever = bench.fake.interceptAll("list", (exchange) => exchange.respond(200, page(`token-${count++}`)));
     bench.reflector.start();
-    await eventually(() => bench.logger.find("error", /cannot list.*has not ended after 4 s/).length === 1);
+    await eventually(() => bench.logger.find("error", /cannot list.*did not end within 4 s/).length === 1);
     forever.stop();
     await bench.settle();
   });
 
-  test("gives up a list that comes to the same page again", async () => {
+  test("gives up a list that repeats a page", async () => {
     await using bench = await createReflectorBench();
     for (let i = 0; i < 2; i++) bench.fake.intercept("list", (exchange) => exchange.respond(200, page("same")));
     await bench.begin();
-    expect(bench.logger.find("error", /the same continue token again/)).toHaveLength(1);
+    expect(bench.logger.find("error", /repeats a continue token/)).toHaveLength(1);
   });
 
   test("gives up a page that stalls", async () => {
@@ -440,7 +440,7 @@ describe("Reflector: lists that go wrong", () => {
       exchange.stream().write('{"metadata":{"resourceVersion":"5"},"items":['),
     );
     await bench.begin();
-    expect(bench.logger.find("error", /cannot list.*not a byte for 2 s/)).toHaveLength(1);
+    expect(bench.logger.find("error", /cannot list.*no byte for 2 s/)).toHaveLength(1);
   });
 
   test("gives up a list with an object that is too long", async () => {
@@ -469,7 +469,7 @@ describe("Reflector: lists that go wrong", () => {
     });
   }
 
-  test("takes null for no items, as Go writes it", async () => {
+  test("treats null items as an empty list, as Go writes it", async () => {
     await using bench = await createReflectorBench();
     bench.fake.intercept("list", (exchange) =>
       exchange.respond(200, { metadata: { resourceVersion: "100" }, items: null }),

@@ -159,7 +159,7 @@ describe.skipIf(!hasKubeApiServer())("Reflector on an API server without a watch
   const api = useKubeApiServer({ args: ["--watch-cache=false"] });
   beforeAll(() => prepare(api()));
 
-  test("goes on from its position after silence, without a list of all", async () => {
+  test("continues from its position after silence, without listing everything", async () => {
     await using bench = startReflector(api().writeKubeconfig("silent"), { silenceMaxMs: 500, watchMinMs: 100 });
     await eventually(() => bench.queries.filter((query) => query.startsWith("resourceVersion=")).length >= 4);
     expect(bench.queries[0]).toBe(STREAM);

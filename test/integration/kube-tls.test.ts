@@ -62,7 +62,7 @@ describe.skipIf(!canRun)("createKubeClient: TLS to a real API server", () => {
     expect(await ask(source("inline", { cluster: { "certificate-authority-data": inline } }))).toBe(200);
   });
 
-  test("trusts no server without its authority, and says so", async () => {
+  test("trusts no server without its authority, and reports this", async () => {
     expect(await ask(source("system", {}))).toMatch(/^unreachable .*CERT/);
     expect(await ask(source("wrong", { cluster: { "certificate-authority": certificate.caFile } }))).toMatch(
       /^unreachable .*(CERT|ISSUER)/,

@@ -5,7 +5,7 @@ import { tempDir } from "../support/temp-dir.ts";
 
 const CHILD = join(import.meta.dir, "../support/log-child.ts");
 
-test("createLogger never blocks the event loop when nobody reads standard output, and tells what was lost", async () => {
+test("createLogger never blocks the event loop when nobody reads standard output, and reports lost lines", async () => {
   using dir = tempDir();
   const fifo = join(dir.path, "stdout");
   expect(Bun.spawnSync(["mkfifo", fifo]).exitCode).toBe(0);

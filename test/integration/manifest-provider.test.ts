@@ -80,7 +80,7 @@ function manifest(name: string, change: { endpoint?: string; uid?: string; names
 const SYNC_MS = 20_000;
 
 describe("createManifestProvider", () => {
-  test("createManifestProvider reads YAML, JSON and lists of a folder, and passes over what is not its own", async () => {
+  test("createManifestProvider reads YAML, JSON and lists of a folder, and skips other objects", async () => {
     using dir = tempDir();
     writeFileSync(join(dir.path, "a.yaml"), manifest("one") + manifest("two", { namespace: "team" }));
     const json = {
@@ -111,7 +111,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toEqual([]);
   });
 
-  test("createManifestProvider takes the other kind and its names for agent-sandbox, and filters namespaces", async () => {
+  test("createManifestProvider reads the other kind and its names for agent-sandbox, and filters namespaces", async () => {
     using dir = tempDir();
     const path = join(dir.path, "all.yaml");
     const agent = (namespace: string, version: string) =>
@@ -125,9 +125,7 @@ describe("createManifestProvider", () => {
     expect(both.state("12")).toBe("ambiguous");
     expect(one.record("12")).toMatchObject({ namespace: "b", endpoint: "127.0.0.3", ready: true });
     expect(one.state("batch")).toBe("not-found");
-    expect(both.errors().map((line) => line.fields["reason"])).toEqual([
-      'apiVersion "agents.x-k8s.io/v9" is not known',
-    ]);
+    expect(both.errors().map((line) => line.fields["reason"])).toEqual(['apiVersion "agents.x-k8s.io/v9" is unknown']);
   });
 
   test("createManifestProvider applies additions, changes and deletions, and ends generations", async () => {
@@ -173,7 +171,7 @@ describe("createManifestProvider", () => {
     expect(record("one")?.uid).not.toBe(uid);
   });
 
-  test("createManifestProvider keeps what a file had while it does not parse, and says once where and why", async () => {
+  test("createManifestProvider keeps the earlier content of an invalid file, and logs once where and why", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     writeFileSync(path, manifest("one"));
@@ -237,7 +235,7 @@ describe("createManifestProvider", () => {
     expect(state("two")).toBe("not-found");
   });
 
-  test("createManifestProvider refuses the second of two objects with one name or one uid, and says so once", async () => {
+  test("createManifestProvider refuses the second of two objects with one name or one uid, and logs it once", async () => {
     using dir = tempDir();
     writeFileSync(
       join(dir.path, "a.yaml"),
@@ -249,8 +247,8 @@ describe("createManifestProvider", () => {
     expect(record("one")?.endpoint).toBe("127.0.0.2");
     expect(state("two")).toBe("not-found");
     expect(errors().map((line) => line.message)).toEqual([
-      `sandbox default/one at ${dir.path}/a.yaml:11 is left out: it is already at ${dir.path}/a.yaml:2`,
-      `sandbox default/two at ${dir.path}/b.yaml:2 is left out: its uid is already at ${dir.path}/a.yaml:2`,
+      `ignored sandbox default/one at ${dir.path}/a.yaml:11: it is already at ${dir.path}/a.yaml:2`,
+      `ignored sandbox default/two at ${dir.path}/b.yaml:2: its uid is already at ${dir.path}/a.yaml:2`,
     ]);
     writeFileSync(join(dir.path, "c.yaml"), manifest("three"));
     await eventually(() => state("three") === "found");
@@ -259,14 +257,14 @@ describe("createManifestProvider", () => {
     await eventually(() => state("two") === "found");
   });
 
-  test("createManifestProvider is not synced and says why until its path exists", async () => {
+  test("createManifestProvider is not synced and reports why until its path exists", async () => {
     using dir = tempDir();
     const path = join(dir.path, "later");
     const { provider, state, errors } = await start(path);
     await eventually(() => provider.status().fault !== undefined);
     expect(provider.status()).toMatchObject({
       synced: false,
-      fault: `Cannot read manifests: there is no file or folder ${path}`,
+      fault: `Cannot read manifests: file or folder ${path} is missing`,
     });
     expect(await provider.whenSynced(0)).toBe(false);
     const synced = provider.whenSynced(SYNC_MS);
@@ -278,7 +276,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toHaveLength(1);
   });
 
-  test("createManifestProvider says why its path cannot be read, and is not synced", async () => {
+  test("createManifestProvider reports why its path cannot be read, and is not synced", async () => {
     using dir = tempDir();
     const { provider, errors } = await start(join(dir.path, "x".repeat(300)));
     await eventually(() => provider.status().fault !== undefined);
@@ -287,7 +285,7 @@ describe("createManifestProvider", () => {
     expect(errors()).toHaveLength(1);
   });
 
-  test("createManifestProvider leaves a bad object out or not ready, and never harms the others", async () => {
+  test("createManifestProvider ignores an invalid object or makes it not ready, and never harms the others", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     const nameless = "---\napiVersion: sandbox.opensandbox.io/v1alpha1\nkind: BatchSandbox\nmetadata: {name: 1234}\n";
@@ -299,12 +297,12 @@ describe("createManifestProvider", () => {
     const said = lines.filter((line) => line.level === "warn" || line.level === "error");
     expect(said.map((line) => line.fields["line"])).toEqual([10, 18]);
     expect(said.map((line) => line.fields["reason"])).toEqual([
-      'the endpoint "169.254.169.254" is a link-local address, which no pod has',
-      "metadata.name 1234 is no Kubernetes name",
+      'the endpoint "169.254.169.254" is a link-local address, which a pod cannot have',
+      "metadata.name 1234 is not a Kubernetes name",
     ]);
   });
 
-  test("createManifestProvider says of a file that is no UTF-8 or too large that it cannot be read", async () => {
+  test("createManifestProvider reports a file that is not UTF-8 or too large", async () => {
     using dir = tempDir();
     writeFileSync(join(dir.path, "a.yaml"), new Uint8Array([0x61, 0xff, 0xfe]));
     writeFileSync(join(dir.path, "b.yaml"), "");
@@ -320,7 +318,7 @@ describe("createManifestProvider", () => {
     expect(state("one")).toBe("found");
   });
 
-  test("createManifestProvider takes no change after stop, and stop is idempotent", async () => {
+  test("createManifestProvider ignores changes after stop, and stop is idempotent", async () => {
     using dir = tempDir();
     const path = join(dir.path, "a.yaml");
     writeFileSync(path, manifest("one"));

@@ -78,7 +78,7 @@ test("relayAnswer ends a stalled answer at the sandbox when the client leaves", 
 
 /**
  * Bun keeps the end of a head back until the first byte of a streamed body (oven-sh/bun#33660, open): no option, empty
- * chunk or flush changes it. When this fails, Bun has mended it, and the README's limit can go.
+ * chunk or flush changes it. When this fails, Bun has mended it, and the limit in docs/limits.md can go.
  */
 test("Bun.serve sends the end of a head together with the first byte of a stream", async () => {
   await using stage = await startStalled(

@@ -29,14 +29,13 @@ async function sendInTurn(count: number, request: (n: number) => string): Promis
 }
 
 describe("forwardRequest", () => {
-  test("forwardRequest: 5,000 POSTs to a server that closes after each answer unsaid: none doubled, at most one error", async () => {
+  test("forwardRequest: 5,000 POSTs to a server that closes after each answer unsaid: none doubled, none lost", async () => {
     await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
     const statuses = await sendInTurn(5_000, (n) => post(upstream.port, `n${n}`));
     const bodies = upstream.requests.map(({ body }) => body);
     expect(new Set(bodies).size).toBe(bodies.length);
-    const failed = statuses.filter((status) => status !== 200);
-    expect(failed.length).toBeLessThanOrEqual(1);
-    expect(bodies.length).toBeGreaterThanOrEqual(4_999);
+    expect(statuses.filter((status) => status !== 200)).toEqual([]);
+    expect(bodies).toHaveLength(5_000);
   }, 60_000);
 
   test("forwardRequest: a streamed body never goes over a connection that another request has used", async () => {
@@ -63,15 +62,6 @@ describe("forwardRequest", () => {
     },
     60_000,
   );
-
-  test("forwardRequest: POSTs in a row share a connection where the server keeps it open", async () => {
-    await using upstream = await startRawUpstream(ANSWER);
-    const statuses = await sendInTurn(200, (n) => post(upstream.port, `n${n}`));
-    expect(statuses.filter((status) => status !== 200)).toEqual([]);
-    expect(upstream.requests).toHaveLength(200);
-    // One for each second that it takes, at the most.
-    expect(upstream.connections).toBeLessThan(50);
-  }, 60_000);
 
   test("forwardRequest: a POST that a sandbox takes and never answers is not sent again", async () => {
     await using upstream = await startRawUpstream((socket) => void socket.destroy());

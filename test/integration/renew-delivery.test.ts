@@ -77,7 +77,7 @@ describe.skipIf(!hasRedis)("RedisPublisher with a real Redis", () => {
     },
   );
 
-  test("RedisPublisher says that the CA file cannot be read, and takes it up once it is there", async () => {
+  test("RedisPublisher reports an unreadable CA file, and uses it once it exists", async () => {
     await clear();
     const redisCaFile = `${redis.caFile}.later`;
     const dsn = `rediss://:${encoded}@localhost:${redis.tlsPort}`;
@@ -122,7 +122,7 @@ describe.skipIf(!hasRedis)("RedisPublisher with a real Redis", () => {
     expect(harness.publisher.stats()).toMatchObject({ throttled: 2, dropped: 0, queued: 0, failed: 0, healthy: true });
   });
 
-  test("RedisPublisher.stop flushes what is queued, closes, and takes no more", async () => {
+  test("RedisPublisher.stop flushes queued intents, closes, and accepts no more", async () => {
     await clear();
     const harness = await startPublisher(`redis://:${encoded}@127.0.0.1:${redis.port}`);
     for (let index = 0; index < 700; index += 1) harness.use(`sb-${index}`);

@@ -11,7 +11,7 @@ const published = (harness: RenewHarness, count: number) =>
   eventually(() => harness.publisher.stats().published >= count);
 
 describe.skipIf(!hasRedis)("RedisPublisher while Redis fails", () => {
-  test("RedisPublisher publishes what was offered before Redis was there", async () => {
+  test("RedisPublisher publishes intents that were offered before Redis started", async () => {
     await using redis = await startRedis();
     await redis.kill();
     await using harness = await startPublisher(dsnOf(redis));
@@ -23,7 +23,7 @@ describe.skipIf(!hasRedis)("RedisPublisher while Redis fails", () => {
     expect(harness.states()).toEqual(["warn refused", "info"]);
   });
 
-  test("RedisPublisher keeps what is offered while Redis is killed, in order, and resumes", async () => {
+  test("RedisPublisher keeps offered intents in order while Redis is down, and resumes", async () => {
     await using redis = await startRedis();
     await using harness = await startPublisher(dsnOf(redis));
     harness.use("before");
@@ -81,7 +81,7 @@ describe.skipIf(!hasRedis)("RedisPublisher while Redis fails", () => {
     expect(harness.states()).toEqual(["info", "warn full", "info"]);
   });
 
-  test("RedisPublisher waits while the key holds no list, and resumes when it does not exist", async () => {
+  test("RedisPublisher waits while the key is not a list, and resumes when it is deleted", async () => {
     await using redis = await startRedis();
     await using harness = await startPublisher(dsnOf(redis));
     await redis.cli(["set", QUEUE_KEY, "text"]);
@@ -166,7 +166,7 @@ describe.skipIf(!hasRedis)("RedisPublisher while Redis fails", () => {
     expect(harness.states()).toEqual(["warn refused", "info"]);
   });
 
-  test("RedisPublisher.stop ends within its bound while Redis is frozen, and counts what is left", async () => {
+  test("RedisPublisher.stop ends within its bound while Redis is frozen, and counts the remaining intents", async () => {
     await using redis = await startRedis();
     const harness = await startPublisher(dsnOf(redis));
     harness.use("before");

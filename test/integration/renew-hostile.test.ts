@@ -73,7 +73,7 @@ describe("connectRedis with a hostile server", () => {
     expect(redis.taken()).toBeLessThan(32 * 1024 * 1024);
   });
 
-  test("fails what is under way when an answer is no line", async () => {
+  test("fails commands in flight when an answer is not a line", async () => {
     const replies = ["+PONG\r\n", "$5\r\nhello\r\n"];
     using listener = Bun.listen({
       hostname: "127.0.0.1",
@@ -108,7 +108,7 @@ describe("connectRedis with a hostile server", () => {
 });
 
 describe.skipIf(!hasRedis)("connectRedis over TLS", () => {
-  test("verifies the certificate whatever NODE_TLS_REJECT_UNAUTHORIZED says", async () => {
+  test("verifies the certificate for any value of NODE_TLS_REJECT_UNAUTHORIZED", async () => {
     await using redis = await startRedis();
     const before = process.env["NODE_TLS_REJECT_UNAUTHORIZED"];
     process.env["NODE_TLS_REJECT_UNAUTHORIZED"] = "0";
@@ -128,7 +128,7 @@ describe.skipIf(!hasRedis)("connectRedis over TLS", () => {
     }
   });
 
-  test("RedisPublisher publishes to the address that a file holds, and logs none of it", async () => {
+  test("RedisPublisher publishes to the address in a file, and never logs it", async () => {
     await using redis = await startRedis('requirepass "hush-hush"');
     using dir = tempDir();
     const redisDsnFile = join(dir.path, "dsn");

@@ -77,7 +77,7 @@ const TABLES = PROVIDERS.flatMap((providerType) =>
 );
 
 describe.each(TABLES)("Access for %s, %s form, over %s", (providerType, form, transport) => {
-  test("an open sandbox passes everything, and what looks signed is an ordinary path", async () => {
+  test("an open sandbox passes everything, and a path that looks signed is ordinary", async () => {
     for (const keys of ["keys", "no keys"] as const) {
       const proxy = proxyFor(providerType, form, keys);
       for (const signature of SIGNATURE_KINDS) {
@@ -107,7 +107,7 @@ describe.each(TABLES)("Access for %s, %s form, over %s", (providerType, form, tr
     }
   });
 
-  test("a wrong token, an empty one too, is refused whatever the signature", async () => {
+  test("a wrong token, an empty one too, is refused with any signature", async () => {
     const proxy = proxyFor(providerType, form);
     for (const signature of SIGNATURE_KINDS) {
       for (const presented of ["empty", "wrong"] as const) {
@@ -141,7 +141,7 @@ describe.each(TABLES)("Access for %s, %s form, over %s", (providerType, form, tr
     }
   });
 
-  test("without a credential nobody can tell a ready sandbox from one that is not, nor why", async () => {
+  test("without a credential a client cannot tell whether a sandbox is ready, nor why", async () => {
     const proxy = proxyFor(providerType, form);
     const answers = new Set<string>();
     for (const sandbox of ["secured", "pausing"] as const) {
@@ -242,7 +242,7 @@ describe("A crowd that guesses", () => {
     expectPassed(await stage.shoot({ ...victim, peer: "::1", signature: "valid" }), "http", "/x");
   });
 
-  test("a trusted peer that names a client takes nothing of the budget that it has through another peer", async () => {
+  test("a trusted peer that names a client cannot use the client's budget at another peer", async () => {
     const proxy = stage.start("batchsandbox", "header", { accessKeys: ACCESS_KEYS });
     const victim = { proxy, form: "header", client: "198.51.100.7" } as const;
     const attacker = { ...victim, peer: "::1" } as const;

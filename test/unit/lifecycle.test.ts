@@ -1,7 +1,7 @@
 import { expect, test } from "bun:test";
 import { createLifecycle, type LifecyclePhase } from "../../src/lifecycle.ts";
 
-test("createLifecycle goes forward only, and tells its listeners once", () => {
+test("createLifecycle only goes forward, and calls its listeners once", () => {
   const lifecycle = createLifecycle();
   const seen: LifecyclePhase[] = [];
   lifecycle.onChange((phase) => seen.push(phase));

@@ -1,5 +1,6 @@
 import { expect, test } from "bun:test";
-import { buildInfo, formatBuildInfo } from "../../src/version.ts";
+import packageJson from "../../package.json" with { type: "json" };
+import { buildInfo, formatBuildInfo, PROJECT_URL } from "../../src/version.ts";
 
 test("buildInfo says dev and unknown in a run from source, and cannot be changed", () => {
   expect(buildInfo).toEqual({
@@ -21,4 +22,8 @@ test("formatBuildInfo names every part in one line", () => {
     platform: "x-y",
   };
   expect(formatBuildInfo(info)).toBe("1.2.3 (commit abc, built 2026-01-01T00:00:00Z, bun 9.8.7, x-y)");
+});
+
+test("PROJECT_URL is the repository of package.json", () => {
+  expect(packageJson.repository.url).toBe(`git+${PROJECT_URL}.git`);
 });

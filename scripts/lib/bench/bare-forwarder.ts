@@ -1,5 +1,5 @@
-// bare-forwarder.ts UPSTREAM_PORT SINK_PORT: the least that a proxy on Bun can do, as the measure of what the ingress adds.
-// One Bun.serve and one fetch, headers and answer changed in place; nothing is checked, counted, bounded or cleaned up.
+// bare-forwarder.ts UPSTREAM_PORT SINK_PORT: the simplest proxy on Bun, to measure what the ingress adds. One Bun.serve
+// and one fetch; headers and answer are changed in place, and nothing is checked, counted, bounded or cleaned up.
 import type { ServerWebSocket } from "bun";
 import { WebSocket } from "ws";
 import { endWithParent } from "./child-process.ts";

@@ -6,32 +6,32 @@ import type { RawLoad } from "./raw-load.ts";
 import { readUsage } from "./process-usage.ts";
 import { GIB, SANDBOX, sandboxNames, signedRoute, type Stage } from "./stage.ts";
 
-/** A case: what is asked of each contender, and what is told of it. */
+/** A case: the load on each contender, and the numbers to report. */
 export interface BenchCase extends Pick<CaseResult, "name" | "title" | "unit" | "compared"> {
   readonly contenders: readonly ContenderName[];
   readonly setup?: Setup;
   /** Part of `--quick`. */
   readonly quick?: boolean;
-  /** A process can be measured once only; each round takes a new one. */
+  /** A process can be measured only once. Each round starts a new one. */
   readonly freshEachRound?: boolean;
   /** The program that makes the load. */
   readonly needs?: "wrk" | "hey" | "curl";
-  /** Found out once, before the first round, from the first contender. */
+  /** Determined once, before the first round, with the first contender. */
   readonly calibrate?: (target: Running, context: RunContext) => Promise<number>;
   readonly run: (target: Running, context: RunContext) => Promise<Measurement>;
 }
 
-/** What a round is given. */
+/** The input of a round. */
 export interface RunContext {
   readonly stage: Stage;
   readonly seconds: number;
-  /** What `calibrate` found out. */
+  /** The result of `calibrate`. */
   readonly calibrated: number;
 }
 
 const ALL: readonly ContenderName[] = ["ingress", "bare", "nginx", "haproxy", "caddy", "upstream"];
 const LIGHT: readonly ContenderName[] = ["ingress", "nginx", "haproxy", "upstream"];
-/** Proxies only: without one there is no memory to account for. */
+/** Only proxies: without one there is no memory to measure. */
 const HOLDERS: readonly ContenderName[] = ["ingress", "bare", "nginx", "haproxy"];
 
 const KIB = 1024;
@@ -39,10 +39,10 @@ const STREAMS = 2_000;
 const IDLE_TUNNELS = 5_000;
 const SANDBOXES_IN_TURN = 1_000;
 const SANDBOXES_IN_TABLE = 100_000;
-/** Limits of the ingress that would refuse these cases, which are beyond an ordinary sandbox's. */
+/** Raises the ingress's limits for these cases, which exceed an ordinary sandbox's load. */
 const NO_LIMITS = ["--max-requests=0", "--max-requests-per-sandbox=0"];
 const HALF_LOAD_CONNECTIONS = 32;
-/** Memory is read when what was freed has been returned. */
+/** Memory is read after freed memory has been returned. */
 const SETTLE_MS = 2_000;
 
 function routeHeader(port: number): Record<string, string> {
@@ -61,7 +61,7 @@ function requestFor(target: Running, stage: Stage, path: string): HttpRequest {
   return { url: `http://127.0.0.1:${target.port}${path}`, headers: routeHeader(stage.upstreamPort) };
 }
 
-/** Runs a load and accounts what the contender used meanwhile. */
+/** Runs a load and measures the contender's usage meanwhile. */
 async function measure(target: Running, load: () => Promise<LoadResult>, perCpu: number): Promise<Measurement> {
   const before = readUsage(target.pid);
   const result = await load();
@@ -111,7 +111,7 @@ const post =
     bodyBytes,
   });
 
-/** The ingress finds the sandbox in the given way; the others have one upstream and nothing to find. */
+/** The ingress finds the sandbox in the given way. The others have one upstream and need not find it. */
 function routed(
   name: string,
   title: string,
@@ -146,7 +146,7 @@ function transferCase(name: string, title: string, direction: "down" | "up"): Be
 }
 
 const RESULT_NAMES = ["requests", "seconds", "p50Ms", "p99Ms"] as const;
-/** For 5,000 handshakes on a busy machine. */
+/** Enough for 5,000 handshakes on a busy machine. */
 const OPEN_MAX_MS = 120_000;
 
 function echoCase(name: string, title: string, messageBytes: number): BenchCase {

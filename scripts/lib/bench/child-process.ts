@@ -1,13 +1,13 @@
 import type { Subprocess } from "bun";
 import { join } from "node:path";
 
-/** How long a helper process may take to say that it is there. */
+/** How long a helper process may take to report that it is ready. */
 const READY_MAX_MS = 30_000;
 
-/** A script of this folder that runs as a process of its own: so that its work is not counted as anybody else's. */
+/** A script of this folder in its own process, so that its work is not counted for another one. */
 export interface Helper {
   readonly pid: number;
-  /** The next line that it prints, as JSON. Throws when it ends or is silent for too long. */
+  /** The next line that it prints, as JSON. Throws if it ends or is silent for too long. */
   next(timeoutMs?: number): Promise<unknown>;
   /** Ends it. */
   stop(): Promise<void>;
@@ -42,7 +42,7 @@ export function startHelper(
   };
 }
 
-/** For a helper: ends this process when whoever started it closes its standard input, or dies. */
+/** For a helper: ends this process when its parent closes its standard input or dies. */
 export function endWithParent(): void {
   void (async () => {
     for await (const chunk of Bun.stdin.stream()) void chunk;
@@ -62,16 +62,16 @@ async function* readLines(child: Subprocess<"pipe", "pipe", "inherit">): AsyncGe
 
 function withinTime<T>(promise: Promise<T>, timeoutMs: number, what: string): Promise<T> {
   const late = Promise.withResolvers<never>();
-  const timer = setTimeout(() => late.reject(new Error(`${what} said nothing for ${timeoutMs / 1000} s`)), timeoutMs);
+  const timer = setTimeout(() => late.reject(new Error(`${what} was silent for ${timeoutMs / 1000} s`)), timeoutMs);
   return Promise.race([promise, late.promise]).finally(() => clearTimeout(timer));
 }
 
-/** Reads the named numbers of what a helper printed. Throws when one is missing. */
+/** Reads the named numbers from a helper's output. Throws if one is missing. */
 export function readNumbers<Name extends string>(
   value: unknown,
   names: readonly Name[],
 ): Readonly<Record<Name, number>> {
-  if (!hasNumbers(value, names)) throw new Error(`no numbers ${names.join(", ")} in ${JSON.stringify(value)}`);
+  if (!hasNumbers(value, names)) throw new Error(`numbers ${names.join(", ")} are missing in ${JSON.stringify(value)}`);
   return value;
 }
 

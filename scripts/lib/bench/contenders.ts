@@ -7,13 +7,13 @@ import { type ReferenceProxy, REFERENCE_PROXIES } from "./reference-proxies.ts";
 import { ACCESS_KEYS, sandboxNames, type Stage, writeManifests } from "./stage.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
-/** What `scripts/bench` has just built; another for comparisons of two builds. */
+/** The binary that `scripts/bench` has just built; INGRESS_BINARY names another to compare two builds. */
 export const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress");
 
-/** Who is measured: the ingress, the least that a proxy on Bun can do, proxies of others, and no proxy at all. */
+/** The measured programs: the ingress, the simplest proxy on Bun, other proxies, and no proxy at all. */
 export type ContenderName = "ingress" | "bare" | "nginx" | "haproxy" | "caddy" | "upstream";
 
-/** One that runs. */
+/** A running contender. */
 export interface Running {
   readonly name: ContenderName;
   readonly pid: number;
@@ -23,11 +23,11 @@ export interface Running {
   stop(): Promise<void>;
 }
 
-/** What a case asks of those who take part. */
+/** What a case requires of its contenders. */
 export interface Setup {
-  /** How many sandboxes there are. Default 1. */
+  /** The number of sandboxes. Default 1. */
   readonly sandboxes?: number;
-  /** Whether the reference proxies, too, route to each of them. */
+  /** Whether the reference proxies also route to each of them. */
   readonly routeAll?: boolean;
   readonly mode?: "header" | "uri";
   readonly ingressFlags?: readonly string[];
@@ -37,7 +37,7 @@ export interface Setup {
 const START_MAX_MS = 120_000;
 const STOP_MAX_MS = 5_000;
 
-/** The programs that are needed and missing, with how to get them. */
+/** The missing programs, with how to get them. */
 export function missingPrograms(): ReadonlyMap<string, string> {
   const packages = new Map(REFERENCE_PROXIES.map((proxy) => [proxy.name as string, proxy.package]));
   for (const name of ["wrk", "hey", "curl"]) packages.set(name, name);
@@ -59,7 +59,7 @@ export async function startContender(name: ContenderName, setup: Setup, stage: S
     case "haproxy":
     case "caddy": {
       const proxy = REFERENCE_PROXIES.find((each) => each.name === name);
-      if (proxy === undefined) throw new Error(`${name} is not known`);
+      if (proxy === undefined) throw new Error(`unknown contender ${name}`);
       return startReference(proxy, setup, stage);
     }
   }

@@ -1,6 +1,6 @@
 import { join } from "node:path";
 
-/** What a load generator saw. */
+/** The result of a load generator. */
 export interface LoadResult {
   readonly requests: number;
   readonly seconds: number;
@@ -8,7 +8,7 @@ export interface LoadResult {
   readonly p99Ms: number;
 }
 
-/** One kind of request, again and again. */
+/** One kind of request, repeated. */
 export interface HttpRequest {
   readonly url: string;
   readonly headers: Readonly<Record<string, string>>;
@@ -16,24 +16,24 @@ export interface HttpRequest {
   /** Bytes of the body of a POST. */
   readonly bodyBytes?: number;
   /**
-   * Each connection carries one request. Servers that close without a `Connection: close` in the answer, as Bun's does by
-   * itself, make wrk count a failed read behind each whole answer.
+   * Each connection carries one request. Servers that close without a `Connection: close` in the answer, as Bun's does
+   * by itself, make wrk count a failed read behind each whole answer.
    */
   readonly closes?: boolean;
-  /** Sent in turn in the named header, in place of one value. */
+  /** Values of the named header, used in turn. */
   readonly rotate?: { readonly header: string; readonly values: readonly string[] };
 }
 
-/** How much of it. */
+/** How much load. */
 export interface HttpLoad {
   readonly connections: number;
   readonly seconds: number;
 }
 
-/** A load generator that failed, or saw failures: a number made of failures would flatter. */
+/** A load generator that failed or saw failures: a number with failures in it would be too good. */
 export class LoadError extends Error {}
 
-/** Runs wrk, as many requests as the other side takes. Throws a LoadError when any of them failed. */
+/** Runs wrk with as many requests as the other side accepts. Throws a LoadError if any of them failed. */
 export async function runWrk(request: HttpRequest, load: HttpLoad, folder: string): Promise<LoadResult> {
   const script = join(folder, "wrk.lua");
   await Bun.write(script, wrkScript(request));
@@ -85,7 +85,7 @@ function wrkScript(request: HttpRequest): string {
   return `${lines.join("\n")}\n`;
 }
 
-/** Runs hey at a fixed rate. Throws a LoadError when an answer is not a 200. */
+/** Runs hey at a fixed rate. Throws a LoadError if an answer is not a 200. */
 export async function runHey(
   request: HttpRequest,
   load: HttpLoad,
@@ -117,7 +117,10 @@ export async function runHey(
   };
 }
 
-/** Downloads or uploads once with curl; `requests` are then gigabytes. Throws a LoadError for anything but a whole 200. */
+/**
+ * Downloads or uploads once with curl; `requests` are then gigabytes. Throws a LoadError if the result is not a
+ * complete 200.
+ */
 export async function runCurl(
   request: HttpRequest,
   options: { readonly bytes: number; readonly uploadFile?: string },

@@ -1,17 +1,17 @@
 import { median, type Spread, spreadOf } from "./statistics.ts";
 import type { ContenderName } from "./contenders.ts";
 
-/** What one round says of one contender. `NaN`: says nothing of it. */
+/** The numbers of one round of one contender. `NaN`: not measured. */
 export interface Measurement {
   /** Requests, messages, frames or gigabytes a second. */
   readonly perSecond: number;
-  /** CPU seconds of the contender (not of load and upstream) for a million of these; for each gigabyte of a transfer. */
+  /** CPU seconds of the contender (not of load and upstream) per million of these, or per gigabyte of a transfer. */
   readonly cpu: number;
   readonly p50Ms: number;
   readonly p99Ms: number;
   /** Resident memory at the end. */
   readonly residentMb: number;
-  /** Resident memory that each open stream or tunnel added. */
+  /** Resident memory per open stream or tunnel. */
   readonly kbEach: number;
   /** From the start of the process to its first forwarded answer. */
   readonly startMs: number;
@@ -41,7 +41,7 @@ export interface CaseResult {
   readonly name: string;
   readonly title: string;
   readonly unit: "requests" | "messages" | "frames" | "GB" | "starts";
-  /** What is compared. */
+  /** The compared number. */
   readonly compared: Metric;
   readonly contenders: readonly ContenderResult[];
 }

@@ -1,10 +1,10 @@
 import { readdirSync, readFileSync } from "node:fs";
 
-/** What the kernel accounts to a process and its descendants. */
+/** The kernel's numbers for a process and its descendants. */
 export interface ProcessUsage {
-  /** User and system time of all threads, of descendants that live and of those that were waited for. */
+  /** User and system time of all threads, of living descendants and of those that have been waited for. */
   readonly cpuSeconds: number;
-  /** Resident memory of the living. Pages that processes share count once for each. */
+  /** Resident memory of the living processes. Shared pages count once for each. */
   readonly residentBytes: number;
 }
 
@@ -12,7 +12,7 @@ export interface ProcessUsage {
 const TICKS_PER_SECOND = 100;
 const PAGE_BYTES = 4096;
 
-/** Reads /proc (proc(5)); a process that has ended counts nothing. */
+/** Reads /proc (proc(5)). A process that has ended counts as zero. */
 export function readUsage(pid: number): ProcessUsage {
   let ticks = 0;
   let pages = 0;
@@ -41,7 +41,7 @@ function childrenOf(pid: number): readonly number[] {
   }
 }
 
-/** The fields behind the command's name, which may hold spaces. */
+/** The fields after the command's name, which may contain spaces. */
 function readStat(pid: number): readonly string[] {
   try {
     const text = readFileSync(`/proc/${pid}/stat`, "utf8");

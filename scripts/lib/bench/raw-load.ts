@@ -1,13 +1,13 @@
 import { readNumbers } from "./child-process.ts";
 
-/** What a load over bare sockets is told, as one JSON argument. */
+/** The parameters of a load over bare sockets, in one JSON argument. */
 export interface RawLoad {
   readonly port: number;
   readonly path: string;
   /** `OpenSandbox-Ingress-To`. */
   readonly route: string;
   readonly connections: number;
-  /** Of each WebSocket message; 0: the WebSockets stay idle until the process is ended. */
+  /** Size of each WebSocket message. 0: the WebSockets stay idle until the process ends. */
   readonly messageBytes: number;
   readonly seconds: number;
 }
@@ -15,7 +15,7 @@ export interface RawLoad {
 /** Handshakes at a time while opening: less than any listen queue. */
 const OPENING_MAX = 64;
 
-/** The load that this process is to make. */
+/** The parameters of this process. */
 export function readRawLoad(): RawLoad {
   const value: unknown = JSON.parse(process.argv[2] ?? "");
   const numbers = readNumbers(value, ["port", "connections", "messageBytes", "seconds"]);
@@ -29,7 +29,7 @@ export function buildHead(load: RawLoad, lines: readonly string[]): string {
   return `${[...all, ...lines].join("\r\n")}\r\n\r\n`;
 }
 
-/** Opens all connections, a few at a time. Rejects when `failed` does. */
+/** Opens all connections, a few at a time. Rejects if `failed` does. */
 export async function openAll<T>(load: RawLoad, open: () => Promise<T>, failed: Promise<never>): Promise<readonly T[]> {
   const opened: T[] = [];
   while (opened.length < load.connections) {

@@ -3,7 +3,10 @@ export interface ReferenceOptions {
   readonly port: number;
   readonly upstreamPort: number;
   readonly sinkPort: number;
-  /** Names of sandboxes that are routed by `OpenSandbox-Ingress-To`, each with connections of its own. Empty: no routing. */
+  /**
+   * Names of sandboxes that are routed by `OpenSandbox-Ingress-To`, each with connections of its own. Empty: no
+   * routing.
+   */
   readonly sandboxes: readonly string[];
   readonly folder: string;
 }

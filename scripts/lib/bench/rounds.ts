@@ -3,16 +3,16 @@ import { type ContenderName, type Running, startContender } from "./contenders.t
 import { type CaseResult, type Measurement, summarize } from "./measurement.ts";
 import type { Stage } from "./stage.ts";
 
-/** How long and how often. */
+/** How long and how often to measure. */
 export interface RoundOptions {
   readonly rounds: number;
-  /** Of load in each round of each contender. */
+  /** Seconds of load in each round of each contender. */
   readonly seconds: number;
-  /** Before the first round: compilers in it have to see the code. */
+  /** Seconds before the first round: just-in-time compilers must see the code. */
   readonly warmUpSeconds: number;
-  /** Who can take part on this machine. */
+  /** The contenders that can run on this machine. */
   readonly available: ReadonlySet<ContenderName>;
-  /** Told of each round when it has ended. */
+  /** Called after each round. */
   readonly onRound: (name: ContenderName, round: number, measured: Measurement) => void;
 }
 

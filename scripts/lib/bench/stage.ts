@@ -9,18 +9,18 @@ import { readNumbers, startHelper } from "./child-process.ts";
 export const MIB = 1024 ** 2;
 export const GIB = 1024 ** 3;
 
-/** The sandbox that most cases ask for. */
+/** The sandbox of most cases. */
 export const SANDBOX = "bench";
-/** The one with a secure access token. */
+/** The sandbox with a secure access token. */
 export const SECURED_SANDBOX = "secured";
-/** Signs routes to it; a key of this benchmark only. */
+/** Signs routes to it. Only this benchmark uses this key. */
 export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /** When manifests were written, as an epoch second: in 2020. */
 const OLD_SECONDS = 1_577_836_800;
 /** The year 2100. */
 const EXPIRES_B36 = "1vvqbk0";
 
-/** What stands around the proxies: one upstream, and a folder for everything that is written. */
+/** The surroundings of the proxies: one upstream, and a folder for all files. */
 export interface Stage {
   readonly folder: string;
   readonly upstreamPid: number;
@@ -57,7 +57,7 @@ export function sandboxNames(count: number): readonly string[] {
   return Array.from({ length: count }, (_, index) => (index === 0 ? SANDBOX : `sb${index}`));
 }
 
-/** Writes a folder of manifests: so many open sandboxes, and the secured one. All are the same upstream. */
+/** Writes a folder of manifests: `count` open sandboxes, and the secured one. All have the same upstream. */
 export async function writeManifests(folder: string, sandboxes: readonly string[]): Promise<string> {
   const path = join(folder, `manifests-${sandboxes.length}`);
   mkdirSync(path, { recursive: true });
@@ -65,7 +65,7 @@ export async function writeManifests(folder: string, sandboxes: readonly string[
   documents.push(manifestOf(SECURED_SANDBOX, { "opensandbox.io/secure-access-token": "0123456789abcdef" }));
   const file = join(path, "sandboxes.yaml");
   await Bun.write(file, documents.join("---\n"));
-  // The ingress waits while a file may still be being written; this one has been there for long.
+  // The ingress waits for files that may still be being written. An old time stamp avoids that.
   utimesSync(file, OLD_SECONDS, OLD_SECONDS);
   return path;
 }

@@ -1,4 +1,4 @@
-/** The middle value; NaN of none. */
+/** The middle value; NaN if there are none. */
 export function median(values: readonly number[]): number {
   const sorted = values.toSorted((a, b) => a - b);
   const upper = sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
@@ -6,7 +6,7 @@ export function median(values: readonly number[]): number {
   return (lower + upper) / 2;
 }
 
-/** What lies in the middle of several values, and how far they are apart. */
+/** The median of several values, and their range. */
 export interface Spread {
   readonly median: number;
   readonly min: number;
@@ -19,7 +19,7 @@ export function spreadOf(values: readonly number[]): Spread {
 
 /** Microseconds in a bucket: a hundredth of what one hop takes on a busy machine. */
 const BUCKET_US = 10;
-/** One second; what takes longer counts as that. */
+/** One second. A longer time counts as one second. */
 const BUCKETS = 100_000;
 
 /** Latencies in bounded memory, exact to 10 us below a second. */
@@ -42,7 +42,7 @@ export class LatencyHistogram {
     this.#count = 0;
   }
 
-  /** The latency in milliseconds that `part` (0 to 1) of all do not exceed; 0 of none. */
+  /** The latency in milliseconds that `part` (0 to 1) of all do not exceed; 0 if there are none. */
   percentile(part: number): number {
     const wanted = Math.ceil(this.#count * part);
     let seen = 0;

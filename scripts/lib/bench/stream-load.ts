@@ -1,4 +1,5 @@
-// stream-load.ts: event streams that are held open, and how late their frames come. No load generator of Debian does this.
+// stream-load.ts: event streams that are held open, and how late their frames come. No load generator of Debian does
+// this.
 import { endWithParent } from "./child-process.ts";
 import { buildHead, openAll, readRawLoad } from "./raw-load.ts";
 import { LatencyHistogram } from "./statistics.ts";
@@ -24,7 +25,7 @@ async function open(): Promise<void> {
           if (!head.startsWith("HTTP/1.1 200")) failed.reject(new Error(`no stream: ${head.slice(0, 40)}`));
           begun.resolve();
         }
-        // A frame is written and read at once; one that came in two pieces would go uncounted, and none does.
+        // A frame is written and read in one piece. One in two pieces would not be counted, but this does not happen.
         const now = performance.timeOrigin + performance.now();
         for (const [, sentAt] of text.matchAll(FRAME)) histogram.add(now - Number(sentAt));
       },
@@ -37,7 +38,7 @@ async function open(): Promise<void> {
 
 endWithParent();
 await openAll(load, open, failed.promise);
-// Every stream has had a frame or two by now: what is measured is the steady state.
+// Every stream has had a frame or two by now: the steady state is measured.
 await Promise.race([Bun.sleep(2_000), failed.promise]);
 console.log(JSON.stringify({ opened: load.connections }));
 histogram.reset();

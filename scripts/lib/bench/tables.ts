@@ -4,7 +4,7 @@ import type { ContenderName } from "./contenders.ts";
 import type { Spread } from "./statistics.ts";
 import type { TargetResult } from "./targets.ts";
 
-/** What was measured where: without it, numbers say nothing. */
+/** The machine. Without it, the numbers mean nothing. */
 export interface Machine {
   readonly date: string;
   readonly processor: string;
@@ -69,10 +69,10 @@ function columnsOf(result: CaseResult): readonly Column[] {
   return columns.filter(({ metric }) => result.contenders.some(({ medians }) => !Number.isNaN(medians[metric])));
 }
 
-/** Columns of ratios: to whom. */
+/** The contenders of the columns of ratios. */
 const REFERENCES: readonly ContenderName[] = ["nginx", "haproxy", "upstream", "bare"];
 
-/** A case as a table for people; medians, and ratios with their smallest and largest round. */
+/** A case as a table: medians, and ratios with their smallest and largest round. */
 export function formatCase(result: CaseResult): string {
   const columns = columnsOf(result);
   const references = REFERENCES.filter((name) => result.contenders.some((each) => each.name === name));
@@ -90,7 +90,7 @@ function describeMetric(result: CaseResult): string {
   return columnsOf(result).find(({ metric }) => metric === result.compared)?.title ?? result.compared;
 }
 
-/** Rows of text, columns below each other: the first to the left, the others to the right. */
+/** Rows of text in aligned columns: the first to the left, the others to the right. */
 export function formatTable(rows: readonly (readonly string[])[]): string {
   const widths = rows[0]?.map((_, column) => Math.max(...rows.map((row) => row[column]?.length ?? 0))) ?? [];
   const pad = (cell: string, column: number): string =>

@@ -1,19 +1,19 @@
 import type { ContenderName } from "./contenders.ts";
 import { type CaseResult, type Metric, ratioOf } from "./measurement.ts";
 
-/** What the ingress is to reach. */
+/** A target for the ingress. */
 interface Target {
   readonly title: string;
   readonly case: string;
   readonly metric: Metric;
   /** The ratio to this contender counts; undefined: the number itself. */
   readonly to?: ContenderName;
-  /** Exactly one of both. */
+  /** Exactly one of these is set. */
   readonly atLeast?: number;
   readonly atMost?: number;
 }
 
-/** A target beside what was found. */
+/** A target with the measured value. */
 export interface TargetResult {
   readonly title: string;
   readonly wanted: string;

@@ -1,7 +1,7 @@
-// upstream.ts: what stands in for a sandbox, as a process of its own. Prints its ports as JSON; ends with its stdin.
+// upstream.ts: stands in for a sandbox, in its own process. Prints its ports as JSON; ends with its stdin.
 //
-// Static routes of Bun.serve answer without running JavaScript, and uploads are counted on a bare socket: one core
-// serves several times what any of the proxies can carry.
+// Bun.serve answers static routes without running JavaScript, and uploads are counted on a bare socket: one core serves
+// several times the load of any proxy here.
 import type { Socket } from "bun";
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
@@ -10,7 +10,7 @@ import { endWithParent } from "./child-process.ts";
 
 const KIB = 1024;
 const GIB = 1024 ** 3;
-/** Every stream gets a frame in this time, a part of them at each step: so that no burst is longer than a step. */
+/** Every stream gets a frame in this time, a part of them at each step, so that no burst is longer than a step. */
 const FRAME_INTERVAL_MS = 1_000;
 const FRAME_STEPS = 50;
 const TEXT = { "Content-Type": "text/plain" };
@@ -65,7 +65,7 @@ function openStream(): Response {
   return new Response(new ReadableStream(source), { headers: { "Content-Type": "text/event-stream" } });
 }
 
-/** A frame carries when it was sent, in milliseconds of the wall clock. */
+/** A frame contains its time of sending, in milliseconds of the wall clock. */
 function sendFrames(): void {
   step = (step + 1) % FRAME_STEPS;
   for (let index = step; index < streams.length; index += FRAME_STEPS) {
@@ -77,7 +77,7 @@ function sendFrames(): void {
 setInterval(sendFrames, FRAME_INTERVAL_MS / FRAME_STEPS);
 
 interface Upload {
-  /** Bytes of the body still to come; undefined: the head is not complete, or the body is chunked. */
+  /** Bytes of the body still to come; undefined if the head is incomplete or the body is chunked. */
   left: number | undefined;
   head: string;
   headDone: boolean;
@@ -86,7 +86,7 @@ interface Upload {
 const LAST_CHUNK = "0\r\n\r\n";
 const SINK_ANSWER = "HTTP/1.1 200 OK\r\nContent-Length: 2\r\nContent-Type: text/plain\r\n\r\nok";
 
-/** Takes one upload after the other and looks at nothing but where each ends. The uploads hold zeros only. */
+/** Accepts one upload after the other and only looks for its end. The uploads contain only zeros. */
 const sink = Bun.listen<Upload>({
   hostname: "127.0.0.1",
   port: 0,

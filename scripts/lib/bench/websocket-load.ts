@@ -1,8 +1,8 @@
-// websocket-load.ts: WebSockets over bare sockets, so that the load costs far less than what is measured.
+// websocket-load.ts: WebSockets over bare sockets, so that the load costs far less than the measured program.
 //
-// Looked at instead: Tsung (Debian; sessions and arrival rates, no echo as fast as the other side can), k6 (not in
-// Debian; a JavaScript engine per user costs more CPU a message than any of the proxies), wsperf and thor (no longer
-// kept), Autobahn (conformance, not load). So: frames are built once, and only the lengths of the answers are read.
+// Alternatives: Tsung (Debian; sessions and arrival rates, but no echo at full speed), k6 (not in Debian; a JavaScript
+// engine per user costs more CPU per message than any of the proxies), wsperf and thor (no longer maintained), Autobahn
+// (conformance, not load). So frames are built once, and only the lengths of the answers are read.
 import type { Socket } from "bun";
 import { endWithParent } from "./child-process.ts";
 import { buildHead, openAll, readRawLoad } from "./raw-load.ts";
@@ -16,7 +16,7 @@ const MASK = [0x12, 0x34, 0x56, 0x78] as const;
 interface Peer {
   open: boolean;
   head: string;
-  /** Bytes of the echo that are still to come. */
+  /** Bytes of the echo still to come. */
   missing: number;
   sentAt: number;
   readonly opened: PromiseWithResolvers<void>;
@@ -81,7 +81,7 @@ function receiveHead(peer: Peer, bytes: Buffer): void {
 function send(socket: Socket<Peer>, now: number): void {
   socket.data.sentAt = now;
   socket.data.missing = echoBytes;
-  // One message is in flight, which any socket buffer takes whole.
+  // One message is in flight, which fits into any socket buffer.
   if (socket.write(frame) !== frame.byteLength) failed.reject(new Error("a frame did not fit into the socket"));
 }
 

@@ -1,7 +1,8 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
 import { runIngress, type RunningIngress, type Sandboxes } from "./demo-stage.ts";
-import type { SampleSandbox } from "./sample-sandbox.ts";
+import { checkAsset, checkCookie, checkRedirect, checkStrictWebSocket } from "./browser-checks.ts";
+import { once, request, requestOk, type Way } from "./demo-way.ts";
 
 const LOGS = join(import.meta.dir, "../../../.cache");
 const UPLOAD_BYTES = 100_000_000;
@@ -10,17 +11,8 @@ const FRAMES = 5;
 const EXPECTED_SEQUENCE = "1 2 3 4 5";
 const FRAME_INTERVAL_MS = 300;
 const LARGE_MESSAGE_BYTES = 1 << 20;
-/** Of one check; none takes a tenth of it. */
+/** Longest time of one check; each takes less than a tenth of it. */
 const CHECK_MAX_MS = 60_000;
-
-/** One way to reach one sandbox. */
-interface Way {
-  readonly form: "header" | "host" | "uri";
-  readonly sandbox: SampleSandbox;
-  /** Without a slash at its end. */
-  readonly base: string;
-  readonly headers: Readonly<Record<string, string>>;
-}
 
 interface Row {
   readonly ok: boolean;
@@ -29,7 +21,7 @@ interface Row {
   readonly detail: string;
 }
 
-/** Tries every route form and kind of traffic, prints what came back, and tells whether all of it was right. */
+/** Tries every route form and kind of traffic, prints the results, and returns whether all of them were right. */
 export async function runChecks(options: {
   binary: string;
   sandboxes: Sandboxes;
@@ -70,11 +62,14 @@ export async function runChecks(options: {
 function listWays(sandboxes: Sandboxes, headerModePort: number, uriModePort: number): Way[] {
   const { one, two } = sandboxes;
   const base = `http://127.0.0.1:${headerModePort}`;
+  const host = `${two.name}-${two.port}.localhost:${headerModePort}`;
+  const uri = `http://127.0.0.1:${uriModePort}/${one.name}/${one.port}`;
+  const route = { "OpenSandbox-Ingress-To": `${one.name}-${one.port}` };
   return [
-    { form: "header", sandbox: one, base, headers: { "OpenSandbox-Ingress-To": `${one.name}-${one.port}` } },
-    // A Host header, since not every resolver knows what is below localhost.
-    { form: "host", sandbox: two, base, headers: { Host: `${two.name}-${two.port}.localhost:${headerModePort}` } },
-    { form: "uri", sandbox: one, base: `http://127.0.0.1:${uriModePort}/${one.name}/${one.port}`, headers: {} },
+    { form: "header", sandbox: one, base, publicBase: base, headers: route },
+    // Uses a Host header, because some resolvers do not know names below localhost.
+    { form: "host", sandbox: two, base, publicBase: `http://${host}`, headers: { Host: host } },
+    { form: "uri", sandbox: one, base: uri, publicBase: uri, headers: {} },
   ];
 }
 
@@ -84,6 +79,10 @@ async function checkWay(rows: Row[], way: Way): Promise<void> {
   await record(rows, way.form, "POST 100 MB", () => checkUpload(way));
   await record(rows, way.form, "event stream", () => checkEvents(way));
   await record(rows, way.form, "WebSocket", () => checkWebSocket(way));
+  await record(rows, way.form, "WebSocket, Origin", () => checkStrictWebSocket(way));
+  await record(rows, way.form, "redirect", () => checkRedirect(way));
+  await record(rows, way.form, "absolute path", () => checkAsset(way));
+  await record(rows, way.form, "cookie", () => checkCookie(way));
 }
 
 async function checkRefusals(rows: Row[], byHost: RunningIngress, byPath: RunningIngress): Promise<void> {
@@ -122,16 +121,6 @@ async function record(rows: Row[], form: string, name: string, run: () => Promis
   } finally {
     clearTimeout(timer);
   }
-}
-
-function request(url: string, init: RequestInit = {}): Promise<Response> {
-  return fetch(url, { ...init, proxy: false, redirect: "manual" });
-}
-
-async function requestOk(way: Way, path: string, init: RequestInit = {}): Promise<Response> {
-  const response = await request(`${way.base}${path}`, { ...init, headers: { ...way.headers } });
-  if (response.status !== 200) throw new Error(`${response.status}: ${(await response.text()).trim()}`);
-  return response;
 }
 
 async function checkPage(way: Way): Promise<string> {
@@ -188,14 +177,14 @@ async function checkEvents(way: Way): Promise<string> {
   const frames = await readFrames(response.body);
   const sequence = frames.map((frame) => frame.sequence).join(" ");
   if (sequence !== EXPECTED_SEQUENCE) throw new Error(`frames ${sequence} arrived`);
-  // Held back by anything on the way, a frame would arrive after the next one has been sent.
+  // If anything on the way held a frame back, it would arrive after the next one has been sent.
   const late = frames.find((frame, index) => frame.arrivedAt > (frames[index + 1]?.sentAt ?? Number.POSITIVE_INFINITY));
   if (late !== undefined) throw new Error(`frame ${late.sequence} arrived after the next one had been sent`);
   const slowest = Math.max(...frames.map((frame) => frame.arrivedAt - frame.sentAt));
   return `200, ${FRAMES} frames one by one, at most ${slowest} ms each`;
 }
 
-/** `/events` of a sample sandbox, with the time at which each frame came in; milliseconds since the epoch. */
+/** Reads `/events` of a sample sandbox, with the arrival time of each frame in milliseconds since the epoch. */
 async function readFrames(body: ReadableStream<Uint8Array> | null) {
   const frames: { sequence: number; sentAt: number; arrivedAt: number }[] = [];
   const decoder = new TextDecoder();
@@ -237,10 +226,6 @@ async function checkWebSocket(way: Way): Promise<string> {
     socket.close(1000);
   }
   return "text and 1 MiB of binary came back";
-}
-
-function once(socket: WebSocket, type: "open" | "message"): Promise<Event> {
-  return new Promise((resolve) => socket.addEventListener(type, resolve, { once: true }));
 }
 
 function printRows(rows: readonly Row[]): void {

@@ -16,7 +16,7 @@ import { DemoError } from "./demo-stage.ts";
 const NAMESPACE = "demo";
 const KINDS = [BATCH_SANDBOX, AGENT_SANDBOX] as const;
 
-/** A real API server that has the sample sandboxes as objects. */
+/** A real API server with the sample sandboxes as objects. */
 export interface DemoCluster {
   readonly kubeconfig: string;
   /** The ingress's flags that lead to it. */
@@ -24,10 +24,10 @@ export interface DemoCluster {
   stop(): Promise<void>;
 }
 
-/** Starts an API server and creates in it what the folder's manifests describe. */
+/** Starts an API server and creates the objects of the folder's manifests in it. */
 export async function startDemoCluster(manifests: string): Promise<DemoCluster> {
   if (!canHaveKubeBinaries()) {
-    throw new DemoError(`neither Go nor a kube-apiserver is there; get one with: ${KUBE_BINARIES_HINT}`);
+    throw new DemoError(`Go and a kube-apiserver are missing; get one with: ${KUBE_BINARIES_HINT}`);
   }
   const dir = join(import.meta.dir, "../../../.cache", `demo-kube-${process.pid}`);
   mkdirSync(dir, { recursive: true });
@@ -58,10 +58,10 @@ function readManifests(folder: string): readonly Json[] {
   });
 }
 
-/** The status is written by itself, as a controller does: creating an object drops it. */
+/** The status is written separately, as a controller does: creating an object drops it. */
 async function createSandbox(server: KubeApiServer, object: Json): Promise<void> {
   const kind = KINDS.find((known) => known.kind === object["kind"]);
-  if (kind === undefined) throw new DemoError(`no such kind of sandbox: ${JSON.stringify(object["kind"])}`);
+  if (kind === undefined) throw new DemoError(`unknown kind of sandbox: ${JSON.stringify(object["kind"])}`);
   const { metadata, status } = object;
   await server.request("POST", collectionPath(kind, NAMESPACE), object);
   const name = typeof metadata === "object" && metadata !== null && "name" in metadata ? String(metadata.name) : "";

@@ -4,13 +4,13 @@ import { startSampleSandbox, type SampleSandbox } from "./sample-sandbox.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 const SAMPLES = join(ROOT, "deploy/samples");
-/** Of a start on a slow machine; a start takes a tenth of a second. */
+/** Longest start on a slow machine; it usually takes a tenth of a second. */
 const START_MAX_MS = 30_000;
 const POLL_INTERVAL_MS = 20;
-/** Above the ingress's own: it drains within `--shutdown-delay` and `--drain-timeout`, see `runIngress`. */
+/** Longer than the ingress's own limit: it drains within `--shutdown-delay` and `--drain-timeout`, see `runIngress`. */
 const STOP_MAX_MS = 10_000;
 
-/** A fault that a person can mend: its message is all there is to print. */
+/** A fault that a person can fix: only its message is printed. */
 export class DemoError extends Error {
   readonly exitCode: 1 | 2;
   constructor(message: string, options: { exitCode?: 1 | 2 } = {}) {
@@ -29,7 +29,7 @@ export interface IngressOptions {
   readonly port: number;
   /** 0: none. */
   readonly adminPort: number;
-  /** Where its output goes; the terminal's by default. */
+  /** Where its output goes; by default to the terminal. */
   readonly logFile?: string;
 }
 
@@ -39,11 +39,11 @@ export interface RunningIngress {
   readonly adminPort: number;
   /** Resolves with the exit code. */
   readonly exited: Promise<number>;
-  /** Asks it to end, kills it when it does not, and gives its exit code. */
+  /** Asks it to end, kills it if it does not, and returns its exit code. */
   stop(): Promise<number>;
 }
 
-/** Starts an ingress and resolves when it answers. Throws a DemoError when it ends before that. */
+/** Starts an ingress and resolves when it answers. Throws a DemoError if it ends before that. */
 export async function runIngress(options: IngressOptions): Promise<RunningIngress> {
   const { host, port, adminPort, mode } = options;
   const output = options.logFile === undefined ? "inherit" : Bun.file(options.logFile);
@@ -55,12 +55,12 @@ export async function runIngress(options: IngressOptions): Promise<RunningIngres
       `--port=${port}`,
       `--admin-host=${host}`,
       `--admin-port=${adminPort}`,
-      // Nobody's load balancer needs time to notice.
+      // No load balancer needs time to react.
       "--shutdown-delay=0s",
       "--drain-timeout=2s",
       ...options.providerFlags,
     ],
-    // A process group of its own, so that Ctrl-C reaches it once, from us: a second signal means no drain.
+    // Its own process group, so that only this process forwards Ctrl-C to it: a second signal would skip the drain.
     { cwd: ROOT, stdin: "ignore", stdout: output, stderr: output, detached: true },
   );
   const stop = async () => {
@@ -99,7 +99,7 @@ export function formatHost(host: string): string {
   return host.includes(":") ? `[${host}]` : host;
 }
 
-/** Throws a DemoError that says what to do when something listens there. */
+/** Throws a DemoError that says what to do if something already listens there. */
 export function checkPortFree(host: string, port: number): void {
   try {
     Bun.listen({ hostname: host, port, socket: { data() {} } }).stop(true);
@@ -118,10 +118,10 @@ export interface Sandboxes {
   stop(): Promise<void>;
 }
 
-/** Starts the two sandboxes of `deploy/samples`. A port of 0 takes free ones. */
+/** Starts the two sandboxes of `deploy/samples`. Port 0 takes free ports. */
 export async function startSandboxes(options: { port: number }): Promise<Sandboxes> {
   const { port } = options;
-  // Linux has all of 127.0.0.0/8; macOS has one loopback address, so that the ports have to differ.
+  // Linux has all of 127.0.0.0/8. macOS has one loopback address, so the ports must differ.
   const oneAddress = process.platform === "darwin";
   const one = openSandbox("demo-one", oneAddress ? "127.0.0.1" : "127.0.0.2", port);
   let two: SampleSandbox;
@@ -168,6 +168,7 @@ async function writeMapManifests(sandboxes: readonly SampleSandbox[]): Promise<s
         namespace: "demo",
         annotations: {
           "sandbox.opensandbox.io/endpoints": JSON.stringify({ [port]: `${address}:${port}` }),
+          "ingress.opensandbox.io/origin-header": "upstream",
         },
       },
       spec: { replicas: 1 },

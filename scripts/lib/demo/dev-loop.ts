@@ -1,20 +1,24 @@
 import { watch } from "node:fs";
 import { DemoError, type RunningIngress } from "./demo-stage.ts";
 
-/** An editor writes a file in several steps, and a checkout many files: a change is over when nothing more comes for so long. */
+/**
+ * An editor writes a file in several steps, and a checkout writes many files. A change is over after this long without
+ * another one, in milliseconds.
+ */
 const QUIET_MS = 150;
 
 export interface DevLoopOptions {
   /** Every file below it counts. */
   readonly folder: string;
   readonly start: () => Promise<RunningIngress>;
-  /** Resolves when all of it should end. */
+  /** Resolves when everything should end. */
   readonly stopped: Promise<unknown>;
 }
 
 /**
- * Keeps an ingress running from source, started again after each change; one that does not start, or ends, waits for the
- * next change. (`bun --watch` is no help: the ingress replaces its own process at start, and the flag is gone with the old one.)
+ * Keeps an ingress running from source, started again after each change; one that does not start, or ends, waits for
+ * the next change. (`bun --watch` is no help: the ingress replaces its own process at start, and the flag is gone with
+ * the old one.)
  */
 export async function runDevLoop(options: DevLoopOptions): Promise<void> {
   const { folder, start } = options;

@@ -1,4 +1,4 @@
-/** What the last stage of a Dockerfile says about the image. */
+/** The last stage of a Dockerfile. */
 export interface ImageSpec {
   readonly base: string;
   readonly entrypoint: readonly string[];
@@ -11,8 +11,9 @@ export interface ImageSpec {
 }
 
 /**
- * Reads the last stage of a Dockerfile, of which it understands as much as ours needs: an instruction a line, `\` continues
- * one, entry point in JSON form. Throws when an instruction is missing or unknown, so that nothing in it goes unseen.
+ * Reads the last stage of a Dockerfile. It understands only what this project's Dockerfile needs: one instruction per
+ * line, `\` continues it, the entry point in JSON form. Throws if an instruction is missing or unknown, so that none is
+ * overlooked.
  */
 export function parseImageSpec(dockerfile: string): ImageSpec {
   const instructions = dockerfile

@@ -1,19 +1,19 @@
 import { existsSync, mkdirSync, readFileSync, rmdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** A bound on the memory of processes, as far as this machine lets us set one. */
+/** A bound on the memory of processes, as far as this machine allows one. */
 export interface MemoryLimit extends Disposable {
-  /** The file to which a process writes `0` to come under it; empty when there is none. */
+  /** A process that writes `0` to this file is bounded. Empty if there is no such file. */
   readonly procsFile: string;
   /** What bounds them, for people. */
   readonly description: string;
-  /** The most that the kernel has counted against the bound; undefined where nothing counts. */
+  /** The most that the kernel has counted against the bound; undefined if nothing counts. */
   readPeakBytes(): number | undefined;
 }
 
 /**
- * A memory cgroup below this process's own, so that it stays under whatever bounds us. Where none can be made (no right to,
- * or cgroup v2, which gives no controller to a child of a group that holds processes) memory is only measured, and
+ * A memory cgroup below this process's own, so that it stays under whatever bounds us. Where none can be made (no right
+ * to, or cgroup v2, which gives no controller to a child of a group that holds processes) memory is only measured, and
  * the description says so. https://docs.kernel.org/admin-guide/cgroup-v2.html#no-internal-process-constraint
  */
 export function createMemoryLimit(maxBytes: number): MemoryLimit {
@@ -60,11 +60,11 @@ function removeCgroup(folder: string): void {
   try {
     rmdirSync(folder);
   } catch {
-    // It was never made, or a process of it is about to end; the kernel keeps an empty group for nothing.
+    // It was never made, or one of its processes is about to end. The kernel keeps an empty group at no cost.
   }
 }
 
-/** The most memory a process had resident so far, files that it shares with others (its own program) included. */
+/** The most resident memory of the process so far, including shared files such as its own program. */
 export function readPeakResidentBytes(pid: number): number {
   const kilobytes = /^VmHWM:\s+(\d+) kB$/m.exec(readFileSync(`/proc/${pid}/status`, "utf8"))?.[1];
   if (kilobytes === undefined) throw new Error(`the kernel does not tell the memory of process ${pid}`);

@@ -5,15 +5,15 @@ import { type ServerProcess, startServerProcess } from "../server-process.ts";
 import { ensureKubeBinaries, type KubeBinaries } from "./kube-binaries.ts";
 
 export interface KubeApiServerOptions {
-  /** Where data and keys go; the caller removes it. */
+  /** The folder for data and keys; the caller removes it. */
   readonly dir: string;
   /** More flags for kube-apiserver. */
   readonly args?: readonly string[];
-  /** Told what takes long. Default: standard error. */
+  /** Receives a line about each slow step. Default: standard error. */
   readonly progress?: (line: string) => void;
 }
 
-/** A request's answer, its status 2xx. */
+/** An answer with a 2xx status. */
 export type Json = Readonly<Record<string, unknown>>;
 
 export interface KubeRequestOptions {
@@ -27,19 +27,21 @@ export interface KubeRequestOptions {
 export interface KubeApiServer extends AsyncDisposable {
   readonly url: string;
   readonly port: number;
-  /** The file that clients take for the authority. */
+  /** The file with the certificate authority for clients. */
   readonly caFile: string;
   /** A token of `system:masters`. */
   readonly adminToken: string;
-  /** Sends a request and gives its answer. Throws an Error with status and text for any status but 2xx. */
+  /** Sends a request and returns its answer. Throws an Error with status and text for any status that is not 2xx. */
   request(method: string, path: string, body?: unknown, options?: KubeRequestOptions): Promise<Json>;
-  /** Writes a kubeconfig and gives its path. `user` is what stands below `user:`; default: the administrator's token. */
+  /**
+   * Writes a kubeconfig and returns its path. `user` is the content below `user:`; default: the administrator's token.
+   */
   writeKubeconfig(name: string, options?: { readonly user?: Json; readonly server?: string }): string;
-  /** Kills kube-apiserver as a crash would; etcd goes on. */
+  /** Kills kube-apiserver like a crash. etcd continues. */
   kill(): Promise<void>;
   /** Starts it again on the same port, with the same data. */
   restart(): Promise<void>;
-  /** Forgets all history before now: a watch from an earlier version gets a 410. */
+  /** Drops all history before now: a watch from an earlier version gets a 410. */
   compact(): Promise<void>;
   /** Puts pairs of key and value into etcd, behind the API server's back. */
   putIntoEtcd(pairs: readonly (readonly [key: string, value: string])[]): Promise<void>;
@@ -48,7 +50,7 @@ export interface KubeApiServer extends AsyncDisposable {
 
 const LOOPBACK = "127.0.0.1";
 
-/** Starts etcd and kube-apiserver and waits until both serve. Builds them first where they are missing. */
+/** Starts etcd and kube-apiserver and waits until both serve. Builds them first if they are missing. */
 export async function startKubeApiServer(options: KubeApiServerOptions): Promise<KubeApiServer> {
   const binaries = await ensureKubeBinaries(options.progress ?? ((line) => console.error(line)));
   mkdirSync(options.dir, { recursive: true });
@@ -101,14 +103,14 @@ class LocalKubeApiServer implements KubeApiServer {
         return [
           ...this.#guard,
           this.#binaries.etcd,
-          // Of its own for each port: a folder keeps the addresses that it was made with.
+          // A separate folder for each port, because a folder keeps the addresses that it was made with.
           `--data-dir=${join(dir, `etcd-${port}`)}`,
           `--listen-client-urls=${url}`,
           `--advertise-client-urls=${url}`,
           `--listen-peer-urls=${peerUrl}`,
           `--initial-advertise-peer-urls=${peerUrl}`,
           `--initial-cluster=default=${peerUrl}`,
-          // The data need not outlive the machine.
+          // The data need not survive the machine.
           "--unsafe-no-fsync",
           "--log-level=warn",
           "--quota-backend-bytes=4294967296",
@@ -150,7 +152,7 @@ class LocalKubeApiServer implements KubeApiServer {
         ...args,
       ],
       isReady: async ({ ports: [port = 0] }) => {
-        // A session of its own: the authority's file may not be complete yet.
+        // A new session, because the authority's file may not be complete yet.
         const tls = { ca: readFileSync(this.caFile, "utf8") };
         const headers = { Authorization: `Bearer ${this.adminToken}` };
         return (await fetch(`${urlOf(port)}/readyz`, { headers, tls, proxy: false, keepalive: false })).ok;
@@ -190,7 +192,7 @@ class LocalKubeApiServer implements KubeApiServer {
       ],
       users: [{ name: "test", user: options.user ?? { token: this.adminToken } }],
     };
-    // JSON is YAML. Whoever reads the file can do everything in the cluster.
+    // JSON is YAML. The file gives full access to the cluster.
     writeFileSync(path, `${JSON.stringify(config, undefined, 2)}\n`, { mode: 0o600 });
     return path;
   }
@@ -237,7 +239,7 @@ function urlOf(port: number): string {
   return `https://${LOOPBACK}:${port}`;
 }
 
-/** With util-linux, a test that is killed leaves nothing running. */
+/** With util-linux, a killed test leaves nothing running. */
 function findGuard(): readonly string[] {
   const guard = ["setpriv", "--pdeathsig", "KILL", "--"];
   const works = Bun.which("setpriv") !== null && Bun.spawnSync([...guard, "true"]).success;

@@ -1,24 +1,26 @@
 import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
 import { join, resolve } from "node:path";
 
-/** The two programs of which a test API server consists, and one that renders what is deployed to it. */
+/** The two programs of a test API server, and one that renders what is deployed to it. */
 export interface KubeBinaries {
   readonly apiServer: string;
   readonly etcd: string;
-  /** A command that takes a folder and prints the objects that its kustomization.yaml describes. */
+  /** A command that takes a folder and prints the objects of its kustomization.yaml. */
   readonly kustomize: readonly string[];
 }
 
 const ROOT = resolve(import.meta.dir, "../../..");
-/** A Go module whose go.mod and go.sum pin the programs and all that they are made of. */
+/** A Go module whose go.mod and go.sum pin the programs and all their dependencies. */
 const MODULE_DIR = join(ROOT, "scripts", "kube-apiserver");
-/** They are built from nothing in about four minutes on two cores; a slow machine may take several times that. */
+/** A full build takes about four minutes on two cores; a slow machine may take several times as long. */
 export const KUBE_BUILD_MAX_MS = 30 * 60_000;
 
 /** For a person whose machine lacks the parts. */
 export const KUBE_BINARIES_HINT = "./scripts/kube --build (needs Go 1.24), or set KUBEBUILDER_ASSETS";
 
-/** The binaries that are there: in `KUBEBUILDER_ASSETS` (the convention of controller-runtime's envtest), or built before. */
+/**
+ * The available binaries: in `KUBEBUILDER_ASSETS` (the convention of controller-runtime's envtest), or built before.
+ */
 export function findKubeBinaries(): KubeBinaries | undefined {
   const assets = process.env["KUBEBUILDER_ASSETS"];
   const isBuiltHere = assets === undefined || assets === "";
@@ -29,12 +31,12 @@ export function findKubeBinaries(): KubeBinaries | undefined {
   return [binaries.apiServer, binaries.etcd, renderer].every((path) => existsSync(path)) ? binaries : undefined;
 }
 
-/** Whether the binaries are there or can be built here. */
+/** Whether the binaries are available or can be built here. */
 export function canHaveKubeBinaries(): boolean {
   return findKubeBinaries() !== undefined || Bun.which("go") !== null;
 }
 
-/** Finds the binaries or builds them. `progress` is told a line now and then. */
+/** Finds the binaries or builds them. `progress` gets a line now and then. */
 export async function ensureKubeBinaries(progress: (line: string) => void): Promise<KubeBinaries> {
   const found = findKubeBinaries();
   if (found !== undefined) return found;
@@ -59,7 +61,7 @@ interface BuildOptions {
 
 async function build(mainPackage: string, { output, ldflags, progress }: BuildOptions): Promise<void> {
   const unfinished = `${output}.${process.pid}`;
-  // -v names each package as it is compiled, which is all the progress that there is.
+  // -v names each package as it is compiled, which is the only progress.
   const args = ["build", "-v", "-trimpath", "-ldflags", ldflags, "-o", unfinished, mainPackage];
   const go = Bun.spawn(["go", ...args], {
     cwd: MODULE_DIR,
@@ -83,14 +85,14 @@ async function build(mainPackage: string, { output, ldflags, progress }: BuildOp
     rmSync(unfinished, { force: true });
     throw new Error(`Cannot build ${mainPackage}:\n${tail.join("\n")}`);
   }
-  // A rename, so that another process that looks at this moment never sees half a file.
+  // A rename, so that another process never sees half a file.
   renameSync(unfinished, output);
   progress(`  ${mainPackage}: done`);
 }
 
 const PROGRESS_INTERVAL_MS = 10_000;
 
-/** Named by version, so that a newer go.mod builds anew. `XDG_CACHE_HOME` lets several checkouts share one. */
+/** Named by version, so that a newer go.mod causes a new build. `XDG_CACHE_HOME` lets several checkouts share one. */
 function cacheDir(): string {
   const { kubernetes, etcd } = pinnedVersions();
   const shared = process.env["XDG_CACHE_HOME"];

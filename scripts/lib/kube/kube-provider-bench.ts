@@ -21,16 +21,16 @@ export interface ProviderBenchOptions {
   readonly limits?: Partial<ReflectorLimits>;
 }
 
-/** A provider that has been started on a real API server. */
+/** A running provider on a real API server. */
 export interface ProviderBench extends AsyncDisposable {
   readonly provider: SandboxProvider;
   readonly logger: RecordingLogger;
   /** The generations that have ended. */
   readonly ended: readonly SandboxRecord[];
   synced(): Promise<void>;
-  /** What a name resolves to: the endpoint, `not ready`, `ambiguous` or `not found`. */
+  /** The result of a name: the endpoint, `not ready`, `ambiguous` or `not found`. */
   look(name: string): string;
-  /** Waits until the provider has exactly what the server has, compared object by object. */
+  /** Waits until the provider equals the server, compared object by object. */
   settle(): Promise<void>;
 }
 
@@ -83,7 +83,12 @@ export async function startProviderBench(options: ProviderBenchOptions): Promise
         const truth = await readTruth();
         const { ready, notReady, ambiguous } = provider.counts();
         check("count", ready + notReady + ambiguous, truth.size);
-        for (const [name, record] of truth) check(name, provider.resolve(name), { state: "found", record });
+        for (const [name, record] of truth) {
+          const resolution = provider.resolve(name);
+          // When the provider saw it, no source tells.
+          const sinceMs = resolution.state === "found" ? resolution.record.sinceMs : undefined;
+          check(name, resolution, { state: "found", record: { ...record, sinceMs } });
+        }
       }),
     [Symbol.asyncDispose]: () => provider.stop(),
   };

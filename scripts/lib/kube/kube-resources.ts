@@ -28,7 +28,7 @@ export function collectionPath({ group, version, plural }: KubeKind, namespace: 
   return `/apis/${group}/${version}/namespaces/${namespace}/${plural}`;
 }
 
-/** The definition of a kind, which takes any spec and status; `versions` are served, the first one is stored. */
+/** The definition of a kind, which accepts any spec and status. All `versions` are served; the first one is stored. */
 export function buildCrd({ group, plural, kind, version }: KubeKind, versions: readonly string[] = [version]): Json {
   const anything = { type: "object", "x-kubernetes-preserve-unknown-fields": true };
   const schema = { openAPIV3Schema: { type: "object", properties: { spec: anything, status: anything } } };
@@ -95,7 +95,7 @@ export async function createNamespace(server: KubeApiServer, name: string): Prom
   await server.request("POST", "/api/v1/namespaces", { apiVersion: "v1", kind: "Namespace", metadata: { name } });
 }
 
-/** What a test says of a sandbox. */
+/** The parts of a sandbox that a test chooses. */
 export interface SandboxSpec {
   readonly namespace: string;
   readonly name: string;
@@ -113,7 +113,7 @@ export function buildObject({ group, version, kind }: KubeKind, { namespace, nam
   };
 }
 
-/** What makes a BatchSandbox ready at an address. */
+/** The parts that make a BatchSandbox ready at an address. */
 export function readyAt(address: string): Pick<SandboxSpec, "annotations" | "status"> {
   return {
     annotations: { "sandbox.opensandbox.io/endpoints": JSON.stringify([address]) },
@@ -127,7 +127,7 @@ export async function createObject(server: KubeApiServer, kind: KubeKind, spec: 
   return spec.status === undefined ? created : await patchStatus(server, kind, spec);
 }
 
-/** Merges annotations and whatever else of the object itself. */
+/** Merges annotations and other parts of the object, but not its status. */
 export function patchObject(
   server: KubeApiServer,
   kind: KubeKind,

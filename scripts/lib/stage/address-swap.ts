@@ -4,26 +4,26 @@ import { WebSocket } from "ws";
 
 import type { ProxyHarness } from "./proxy-harness.ts";
 
-/** Two addresses of loopback: to a proxy they are two hosts. */
+/** Two loopback addresses. A proxy takes them for two hosts. */
 const ADDRESSES = ["127.0.0.1", "127.0.0.2"] as const;
 
-/** What the clients of a load have seen. */
+/** The results of a load's clients. */
 export interface Tally {
-  /** Answers and echoes from the address that the sandbox's record held. */
+  /** Answers and echoes from the address in the sandbox's record. */
   good: number;
-  /** Requests and tunnels that were ended because their sandbox was replaced. */
+  /** Requests and tunnels that ended because their sandbox was replaced. */
   ended: number;
-  /** Whatever else: above all what an address said to a sandbox that it no longer was. */
+  /** Everything else, above all answers of an address to a sandbox that had left it. */
   readonly wrong: string[];
 }
 
-/** Two sandboxes that take turns at two addresses, and servers there that know whose turn it is. */
+/** Two sandboxes that swap two addresses, and servers there that know the current owner. */
 export interface AddressSwap extends AsyncDisposable {
   readonly tally: Tally;
   swap(): void;
   /** Sends requests to one of the sandboxes, one after the other, until `isOver`. */
   loadWithRequests(sandbox: 0 | 1, isOver: () => boolean): Promise<void>;
-  /** Keeps a WebSocket to one of the sandboxes talking, a new one when it is closed, until `isOver`. */
+  /** Keeps a WebSocket to one of the sandboxes busy, and opens a new one when it is closed, until `isOver`. */
   loadWithTunnel(sandbox: 0 | 1, isOver: () => boolean): Promise<void>;
 }
 
@@ -107,7 +107,7 @@ function startServer(
         return server.upgrade(request, { data: { sandbox } }) ? undefined : new Response("no", { status: 400 });
       }
       const answer = verdict(sandbox, hostname);
-      // Busy for a moment, so that swaps meet requests in flight as well as idle connections.
+      // Stays busy for a moment, so that swaps meet requests in flight as well as idle connections.
       if (pathname === "/busy") await Bun.sleep(2);
       return new Response(answer);
     },

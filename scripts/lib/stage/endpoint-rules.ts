@@ -5,7 +5,7 @@ import {
   type EndpointRulesOptions,
 } from "../../../src/sandbox/projection/endpoint-rules.ts";
 
-/** The rules for endpoints in an ordinary cluster, changed as wanted; the machine's own addresses are not looked up. */
+/** The rules for endpoints in an ordinary cluster, with changes. The machine's own addresses are not read. */
 export function endpointRules(change: Partial<EndpointRulesOptions> = {}): EndpointRules {
   return createEndpointRules({
     clock: systemClock,

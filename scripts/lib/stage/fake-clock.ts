@@ -1,14 +1,14 @@
 import type { Clock } from "../../../src/clock.ts";
 
-/** A clock that stands still until it is told to move; fires timers when it passes them. */
+/** A clock that only moves when told to. It fires the timers that it passes. */
 export interface FakeClock extends Clock {
-  /** Moves both times forward by `ms` and fires what is due, in order. */
+  /** Moves both times forward by `ms` and fires due timers, in order. */
   advance(ms: number): void;
-  /** Sets the wall clock alone, as an administrator or NTP would. */
+  /** Sets only the wall clock, as an administrator or NTP would. */
   setWallClock(nowMs: number): void;
 }
 
-/** @param nowMs Wall-clock time to begin with; monotonic time begins at 0. */
+/** @param nowMs The initial wall-clock time. Monotonic time begins at 0. */
 export function createFakeClock(nowMs = 0): FakeClock {
   let wallOffsetMs = nowMs;
   let elapsedMs = 0;

@@ -4,24 +4,24 @@ import { connect, type Socket } from "node:net";
 export interface RawAnswer {
   readonly status: number;
   readonly reason: string;
-  /** Lower-cased name and value, in the order in which they came, each line on its own. */
+  /** Lower-cased name and value, in their order, one entry per line. */
   readonly headers: readonly (readonly [string, string])[];
   /** The body with its chunking removed. */
   readonly body: string;
-  /** Everything that came. */
+  /** All received bytes. */
   readonly raw: string;
 }
 
 /** A TCP connection that keeps what it reads. */
 export interface RawConnection {
   write(data: string | Uint8Array): void;
-  /** What has been read so far and not been taken, as latin1. */
+  /** The bytes read but not taken yet, as latin1. */
   readonly received: string;
-  /** Resolves when the received text satisfies the predicate, or the connection ended. */
+  /** Resolves when the received text satisfies the predicate, or the connection has ended. */
   until(predicate: (received: string) => boolean): Promise<string>;
-  /** Reads one whole answer and takes it from the buffer. `head`: an answer to HEAD has no body. */
+  /** Reads one complete answer and takes it from the buffer. `head`: an answer to HEAD has no body. */
   readAnswer(options?: { readonly head?: boolean }): Promise<RawAnswer>;
-  /** Resolves with all that was received when the other side has closed. */
+  /** Resolves with all received text when the other side has closed. */
   closed(): Promise<string>;
   readonly isClosed: boolean;
   readonly socket: Socket;
@@ -74,7 +74,7 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
     async readAnswer(options = {}) {
       await until((text) => parseAnswer(text, options) !== undefined);
       const parsed = parseAnswer(received, { ...options, ended: isClosed });
-      if (parsed === undefined) throw new Error(`no whole answer in ${JSON.stringify(received.slice(0, 500))}`);
+      if (parsed === undefined) throw new Error(`incomplete answer in ${JSON.stringify(received.slice(0, 500))}`);
       received = received.slice(parsed.raw.length);
       return parsed;
     },
@@ -86,7 +86,7 @@ export async function openRaw(port: number, host = "127.0.0.1"): Promise<RawConn
   };
 }
 
-/** Sends one request over a connection of its own and reads the answer. */
+/** Sends one request over a new connection and reads the answer. */
 export async function rawRequest(
   port: number,
   request: string | Uint8Array,

@@ -6,7 +6,7 @@ import { openRaw } from "./raw-client.ts";
 /** Opcodes of RFC 6455 §5.2. */
 export const OPCODE = { continuation: 0, text: 1, binary: 2, close: 8, ping: 9, pong: 10 } as const;
 
-/** One frame as it came. */
+/** One received frame. */
 export interface RawFrame {
   readonly fin: boolean;
   readonly opcode: number;
@@ -15,7 +15,7 @@ export interface RawFrame {
 
 /** Reads frames from a socket. */
 export interface FrameReader {
-  /** The next frame, or undefined when the connection has ended. */
+  /** The next frame; undefined if the connection has ended. */
   next(): Promise<RawFrame | undefined>;
 }
 
@@ -59,7 +59,7 @@ export function acceptKey(key: string): string {
   return createHash("sha1").update(`${key}258EAFA5-E914-47DA-95CA-C5AB0DC85B11`).digest("base64");
 }
 
-/** Reads the frames that come over a socket, after `initial`. */
+/** Reads the frames from a socket, after `initial`. */
 export function readFrames(socket: Socket, initial: Buffer = Buffer.alloc(0)): FrameReader {
   let buffer = initial;
   let ended = false;
@@ -111,10 +111,10 @@ function parseFrame(buffer: Buffer): { frame: RawFrame; length: number } | undef
   return { frame: { fin: (first & 0x80) !== 0, opcode: first & 15, payload }, length: offset + length };
 }
 
-/** A WebSocket client of a few lines: it sends what the test says and shows what comes. */
+/** A small WebSocket client: it sends what the test says and shows what it receives. */
 export interface RawWebSocket {
   readonly status: number;
-  /** The head of the answer, as it came. */
+  /** The head of the answer, as received. */
   readonly head: string;
   readonly socket: Socket;
   readonly frames: FrameReader;

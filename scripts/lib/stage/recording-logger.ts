@@ -1,6 +1,6 @@
 import type { Logger, LogLevel } from "../../../src/log/logger.ts";
 
-/** A logger that remembers. */
+/** A logger that keeps its lines. */
 export interface RecordingLogger extends Logger {
   readonly lines: readonly { readonly level: LogLevel; readonly message: string }[];
   /** The lines of a level that match. */

@@ -1,6 +1,6 @@
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 
-/** A record of a ready sandbox, changed as wanted. */
+/** A record of a ready sandbox, with changes. */
 export function sandboxRecord(change: Partial<SandboxRecord> = {}): SandboxRecord {
   return {
     namespace: "ns",
@@ -15,18 +15,18 @@ export function sandboxRecord(change: Partial<SandboxRecord> = {}): SandboxRecor
   };
 }
 
-/** What a BatchSandbox object is built from; absent parts are as in a running sandbox. */
+/** The parts of a BatchSandbox object. Missing parts are as in a running sandbox. */
 export interface BatchSandboxParts {
   readonly name?: string;
   readonly namespace?: string;
   readonly uid?: string;
-  /** The annotation's value; null: no such annotation. */
+  /** The annotation's value; null: no annotation. */
   readonly endpoints?: unknown;
   readonly token?: string;
   readonly status?: unknown;
 }
 
-/** A BatchSandbox as the API server gives it. */
+/** A BatchSandbox as from the API server. */
 export function batchSandbox(parts: BatchSandboxParts = {}): Record<string, unknown> {
   const annotations: Record<string, unknown> = {};
   const endpoints = parts.endpoints === undefined ? '["10.244.1.5"]' : parts.endpoints;
@@ -45,7 +45,7 @@ export function batchSandbox(parts: BatchSandboxParts = {}): Record<string, unkn
   };
 }
 
-/** A Sandbox of agents.x-k8s.io as the API server gives it. */
+/** A Sandbox of agents.x-k8s.io as from the API server. */
 export function agentSandbox(status: unknown, metadata: Record<string, unknown> = {}): Record<string, unknown> {
   return {
     apiVersion: "agents.x-k8s.io/v1beta1",

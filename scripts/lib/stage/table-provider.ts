@@ -2,21 +2,21 @@ import { systemClock } from "../../../src/clock.ts";
 import type { ProviderType } from "../../../src/sandbox/provider.ts";
 import type { ProviderStatus, SandboxProvider, SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { resolveIn } from "../../../src/sandbox/look-up.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { SyncLatch } from "../../../src/sandbox/sync-latch.ts";
 import { sandboxRecord } from "./sandbox-objects.ts";
 
-/** A provider whose records the test sets by hand: for what no real source does on demand. */
+/** A provider whose records the test sets: for states that no real source produces on demand. */
 export interface TableProvider extends SandboxProvider {
   readonly table: SandboxTable;
-  /** Adds or replaces a sandbox; what is not given is that of an open, ready sandbox on 127.0.0.1. */
+  /** Adds or replaces a sandbox. By default it is open and ready on 127.0.0.1. */
   set(record: Partial<SandboxRecord> & { readonly name: string }): void;
-  /** Changes what it says of itself, and wakes those who wait for the sync. */
+  /** Changes its status and wakes those who wait for the sync. */
   setStatus(status: Partial<ProviderStatus>): void;
 }
 
 export function createTableProvider(options: { providerType?: ProviderType; synced?: boolean } = {}): TableProvider {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   let status: ProviderStatus = { synced: options.synced ?? true, fault: undefined, ageMs: 0 };
   const synced = new SyncLatch(systemClock);
   if (status.synced) synced.set();
@@ -34,7 +34,9 @@ export function createTableProvider(options: { providerType?: ProviderType; sync
     whenSynced: (timeoutMs) => synced.wait(timeoutMs),
     status: () => status,
     counts: () => table.counts(),
+    view: table,
     namesakes: () => table.namesakes(),
+    onChange: (listener) => table.onChange(listener),
     onGenerationEnd: (listener) => table.onGenerationEnd(listener),
   };
 }

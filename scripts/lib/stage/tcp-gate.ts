@@ -1,19 +1,19 @@
 import { connect, createServer, type Server, type Socket } from "node:net";
 
-/** A piece of network in front of a server, which can be taken away. */
+/** A piece of network in front of a server, which a test can break. */
 export interface TcpGate extends AsyncDisposable {
   readonly port: number;
   /** Cuts all connections and refuses new ones. */
   close(): Promise<void>;
   /** Lets connections through again. */
   open(): Promise<void>;
-  /** Cuts all connections; new ones get through. */
+  /** Cuts all connections. New ones pass. */
   cut(): void;
-  /** Lets no byte through any more, on connections of now and later, without ending one. */
+  /** Stops all bytes, on present and later connections, without ending a connection. */
   freeze(): void;
-  /** Lets bytes through again, on new connections only. */
+  /** Lets bytes pass again, but only on new connections. */
   thaw(): void;
-  /** Connections there have been. */
+  /** The number of connections so far. */
   accepted(): number;
 }
 
@@ -79,7 +79,7 @@ export async function openTcpGate(targetPort: number): Promise<TcpGate> {
       frozen = true;
     },
     thaw() {
-      // Who was frozen stays so: the bytes that were swallowed would be missing in the middle.
+      // A frozen connection stays frozen: the swallowed bytes would be missing in the middle.
       for (const [client, upstream] of pairs) {
         client.removeAllListeners("data");
         upstream.removeAllListeners("data");

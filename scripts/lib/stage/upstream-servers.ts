@@ -10,7 +10,7 @@ export interface UpstreamServerKind {
   readonly idleMs: number;
   /** How a person gets it. */
   readonly get: string;
-  /** The command, or undefined where the machine lacks it. `log`: one line for each POST, its body. */
+  /** The command; undefined if it is not installed. `log`: one line for each POST, its body. */
   readonly command: (options: {
     readonly dir: string;
     readonly port: number;
@@ -83,7 +83,7 @@ def wsgi(environ, start_response):
     return [b"ok"]
 `;
 
-/** Writes a file into the folder and gives its path. */
+/** Writes a file into the folder and returns its path. */
 function put(dir: string, name: string, text: string): string {
   const path = join(dir, name);
   writeFileSync(path, text);
@@ -150,12 +150,12 @@ export const UPSTREAM_SERVERS: readonly UpstreamServerKind[] = [
 export interface UpstreamServer {
   readonly name: string;
   readonly port: number;
-  /** The bodies of all POSTs that it has taken. */
+  /** The bodies of all received POSTs. */
   seen(): Promise<readonly string[]>;
   stop(): Promise<void>;
 }
 
-/** Starts a server of a kind and resolves when it listens; undefined where the machine lacks it. */
+/** Starts a server of a kind and resolves when it listens; undefined if it is not installed. */
 export async function startUpstreamServer(kind: UpstreamServerKind): Promise<UpstreamServer | undefined> {
   const dir = mkdtempSync(join(tmpdir(), "ingress-upstream-"));
   const log = join(dir, "posts.log");

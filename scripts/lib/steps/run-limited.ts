@@ -1,21 +1,21 @@
 import type { Ending } from "./test-report.ts";
 
-/** Of a shell whose command was interrupted. */
+/** The exit code of a shell whose command was interrupted. */
 const INTERRUPTED_EXIT_CODE = 130;
 
 export interface RunLimitedOptions {
   readonly cwd: string;
   readonly env: Readonly<Record<string, string | undefined>>;
-  /** In milliseconds; then the command and everything that it started is killed. */
+  /** In milliseconds. After it, the command and all its children are killed. */
   readonly maxMs: number;
 }
 
 /**
- * Runs a command with this process's output, and resolves when it has ended. Being interrupted ends both. Throws when there
- * is no such program.
+ * Runs a command with this process's output, and resolves when it has ended. An interrupt ends both. Throws if the
+ * program is missing.
  */
 export async function runLimited(command: readonly string[], options: RunLimitedOptions): Promise<Ending> {
-  // A process group of its own, so that a kill leaves nothing behind that the command started.
+  // Its own process group, so that a kill also ends the command's children.
   const child = Bun.spawn([...command], {
     cwd: options.cwd,
     env: options.env,

@@ -1,13 +1,13 @@
-/** A step that can be named, and the names of those that have to run before it. */
+/** A step with a name, and the names of the steps that must run before it. */
 export interface SelectableStep {
   readonly name: string;
-  /** Names that are not in the list are left out: a machine may lack what such a step needs. */
+  /** Unknown names are ignored: a machine may lack what such a step needs. */
   readonly needs?: readonly string[];
 }
 
 /**
- * The named steps and what they need, in the order of the list, each once; all steps when no name is given. Throws an Error
- * that lists the known names when one is unknown.
+ * The named steps and the steps they need, in the order of the list, each once; all steps without a name. Throws an
+ * Error that lists the known names if a name is unknown.
  */
 export function selectSteps<Step extends SelectableStep>(
   steps: readonly Step[],

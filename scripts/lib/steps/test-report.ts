@@ -1,4 +1,4 @@
-/** What one step, or all of them, came to. */
+/** The result of one step or of all. */
 export interface Counts {
   readonly passed: number;
   readonly failed: number;
@@ -7,9 +7,9 @@ export interface Counts {
 
 /** How a step's process ended. */
 export interface Ending {
-  /** Its exit code; null when a signal ended it. */
+  /** Its exit code; null if a signal ended it. */
   readonly exitCode: number | null;
-  /** It was killed at its time limit. */
+  /** Whether it was killed at its time limit. */
   readonly timedOut: boolean;
 }
 
@@ -20,8 +20,9 @@ export function countPlainStep(ending: Ending): Counts {
 }
 
 /**
- * The counts of a `bun test` run, of which the JUnit report says only what got as far as running: a run that ends badly with
- * no failed test in the report (a file that does not load, a crash, a time limit), or that ran nothing, counts as one failure.
+ * The counts of a `bun test` run, of which the JUnit report says only what got as far as running: a run that ends badly
+ * with no failed test in the report (a file that does not load, a crash, a time limit), or that ran nothing, counts as
+ * one failure.
  */
 export function countTestRun(ending: Ending, junit: string | undefined): Counts {
   const { tests, failed, skipped } = parseJunitTotals(junit ?? "");
@@ -35,12 +36,12 @@ function parseJunitTotals(junit: string): { tests: number; failed: number; skipp
   return { tests: read("tests"), failed: read("failures") + read("errors"), skipped: read("skipped") };
 }
 
-/** The names of the tests that a JUnit report says were skipped. */
+/** The names of the skipped tests in a JUnit report. */
 export function listSkippedTests(junit: string): string[] {
   return [...junit.matchAll(/<testcase name="([^"]*)"[^>]*[^/]>\s*<skipped/g)].map((match) => match[1] ?? "");
 }
 
-/** Parts that tests did without, as `requirePart` of test/support recorded them: each once. */
+/** Parts that were missing for tests, as recorded by `requirePart` of test/support; each once. */
 export function parseSkipReasons(lines: string): string[] {
   const reasons = lines
     .split("\n")
@@ -53,7 +54,7 @@ export function parseSkipReasons(lines: string): string[] {
   return [...new Set(reasons)];
 }
 
-/** The sum; where nothing may be skipped, a skip is a failure. */
+/** The sum. If nothing may be skipped, a skip is a failure. */
 export function sumCounts(all: readonly Counts[], options: { skipsAllowed: boolean }): Counts {
   const sum = (key: keyof Counts) => all.reduce((total, counts) => total + counts[key], 0);
   const skipped = sum("skipped");
@@ -62,7 +63,7 @@ export function sumCounts(all: readonly Counts[], options: { skipsAllowed: boole
     : { passed: sum("passed"), failed: sum("failed") + skipped, skipped: 0 };
 }
 
-/** The last line: `N passed, N failed`, and `, N skipped` when there are any. */
+/** The last line: `N passed, N failed`, and `, N skipped` if there are any. */
 export function formatCounts(counts: Counts): string {
   const skipped = counts.skipped === 0 ? "" : `, ${counts.skipped} skipped`;
   return `${counts.passed} passed, ${counts.failed} failed${skipped}`;

@@ -11,6 +11,7 @@ export class BodyFlow {
   /** Monotonic ms since which it waits for the one whose turn it is. */
   since: number;
   #turn: FlowTurn = "sink";
+  #isWhole = false;
 
   constructor(nowMs: number) {
     this.since = nowMs;
@@ -18,6 +19,11 @@ export class BodyFlow {
 
   get turn(): FlowTurn {
     return this.#turn;
+  }
+
+  /** Whether its sender has sent all of it. */
+  get isWhole(): boolean {
+    return this.#isWhole;
   }
 
   /** The receiver has asked for more. */
@@ -32,7 +38,14 @@ export class BodyFlow {
     this.since = nowMs;
   }
 
+  /** The sender has sent all. */
   finish(): void {
+    this.#turn = "through";
+    this.#isWhole = true;
+  }
+
+  /** The receiver takes no more; the sender may go on. */
+  abandon(): void {
     this.#turn = "through";
   }
 }

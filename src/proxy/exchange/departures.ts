@@ -1,3 +1,4 @@
+import { IngressError } from "../../errors.ts";
 import type { Exchange } from "./exchange.ts";
 
 /** What tells how far Bun is with its answers. */
@@ -6,6 +7,7 @@ export interface DepartureSeams {
   pendingRequests(): number;
   /** Whether Bun is through with the answer to a request: its last byte is with the kernel, or its connection has ended. */
   hasLeft(request: Request): boolean;
+  monotonic(): number;
   /** Calls back when the event loop has written what it could. */
   afterTurn(callback: () => void): void;
 }
@@ -49,21 +51,40 @@ export class Departures {
     const fresh = this.#fresh;
     this.#fresh = [];
     // Bun has no answer left: so none of ours.
-    const hasNone = this.#seams.pendingRequests() === 0;
+    const hasNone = this.#hasNone();
     for (const exchange of fresh) {
       if (hasNone) exchange.end(exchange.cutBy);
-      else if (!this.#endIfLeft(exchange)) {
-        this.#slow.push(exchange);
-        // Only a client that leaves in the midst tells the difference between read and lost.
-        exchange.watchClient();
-      }
+      else if (!this.#endIfLeft(exchange)) this.#addSlow(exchange);
+    }
+  }
+
+  #addSlow(exchange: Exchange): void {
+    this.#slow.push(exchange);
+    exchange.guard(() => {
+      // From here on its client owes a read; what came before was the time to collect the answer.
+      exchange.noteAlive(this.#seams.monotonic());
+      // Only a client that leaves in the midst tells the difference between read and lost.
+      exchange.watchClient();
+    });
+  }
+
+  /** Where that cannot be told, each is looked at. */
+  #hasNone(): boolean {
+    try {
+      return this.#seams.pendingRequests() === 0;
+    } catch {
+      return false;
     }
   }
 
   #endIfLeft(exchange: Exchange): boolean {
     if (exchange.state === "ended") return true;
-    if (!this.#seams.hasLeft(exchange.subject.request)) return false;
-    exchange.end(exchange.cutBy);
+    try {
+      if (!this.#seams.hasLeft(exchange.subject.request)) return false;
+      exchange.end(exchange.cutBy);
+    } catch (thrown) {
+      exchange.end(new IngressError("internal", undefined, { cause: thrown }));
+    }
     return true;
   }
 }

@@ -1,62 +1,15 @@
-import type { AccessGrant } from "../../access/request.ts";
 import { IngressError } from "../../errors.ts";
-import type { SandboxUse } from "../../renew/publisher.ts";
-import type { Route } from "../../route/route.ts";
-import { BodyFlow } from "./body-flow.ts";
+import type { BodyFlow } from "./body-flow.ts";
+import type { ExchangeOutcome, ExchangeState, ExchangeSubject } from "./exchange-subject.ts";
 import type { ExchangeShare } from "./share.ts";
+import { STALLED_DOWNLOAD_BYTES, stalledBytesOf } from "./stalled-sizes.ts";
 import type { Upstream } from "../upstream/upstream.ts";
-
-/**
- * Where an exchange is in its life. It only moves downwards in this list:
- * - `receiving`: a small body of the request is read whole. The client is awaited.
- * - `connecting`: the request is handed on. It is unknown whether a connection to the sandbox stands.
- * - `waiting`: a connection stands. The sandbox has not begun its answer.
- * - `streaming`: the head of the answer is on its way to the client.
- * - `tunnel`: the client has been upgraded to a WebSocket.
- * - `leaving`: the whole answer is with Bun. Its last byte has not left yet, as far as Bun can tell.
- * - `ended`.
- */
-export type ExchangeState = "receiving" | "connecting" | "waiting" | "streaming" | "tunnel" | "leaving" | "ended";
-
-/** How an exchange ended: what was told to the client, and why. */
-export interface ExchangeOutcome {
-  readonly status: number;
-  /** The refusal or failure; undefined: the sandbox's answer was delivered whole. */
-  readonly error: IngressError | undefined;
-}
-
-/** What an exchange is about. */
-export interface ExchangeSubject {
-  readonly request: Request;
-  readonly route: Route;
-  /** The path that is forwarded, without the query. */
-  readonly path: string;
-  /** Empty, or begins with `?`. */
-  readonly query: string;
-  /** Bytes of the request's body; 0: it has no body; undefined: it is chunked. */
-  readonly bodyLength: number | undefined;
-  /** `host:port` of the sandbox, as its record names it. */
-  readonly hostPort: string;
-  readonly clientAddress: string;
-  /** Whether the client asks for a WebSocket. */
-  readonly isUpgrade: boolean;
-  /** To the sandbox, to the client, and in the log. */
-  readonly requestId: string;
-  /** Whether the client sent `Connection: close`: the answer says so, too (RFC 9112 §9.6), and Bun closes. */
-  readonly isLast: boolean;
-  /** What is reported while it uses the sandbox (OSEP-0009); undefined: nothing is reported. */
-  readonly use: SandboxUse | undefined;
-  /** What admitted the request: looked at again while it is open. */
-  readonly grant: AccessGrant;
-  /** Monotonic milliseconds when the request came in. */
-  readonly startedAt: number;
-}
 
 /** What an exchange calls back. One object for all exchanges: no closures per request. */
 export interface ExchangeObserver {
   /** Bytes moved in either direction. Called for each chunk, so it must be cheap. */
   onActivity(exchange: Exchange): void;
-  /** Called exactly once, after the exchange has left the register and given back all that it held. */
+  /** Called exactly once, after the exchange has left the register and given back all that it held. Must not throw. */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
   /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
   onCutWhileLeaving(exchange: Exchange): void;
@@ -64,7 +17,8 @@ export interface ExchangeObserver {
 
 /** A resource that an exchange holds until it ends. */
 export interface Releasable {
-  release(): void;
+  /** @param error Why the exchange ended early; undefined: the sandbox's answer was read whole. */
+  release(error?: IngressError): void;
 }
 
 /** The status of an upgrade (RFC 9110 §15.2.2). */
@@ -74,8 +28,32 @@ const SWITCHING_PROTOCOLS = 101;
 export interface ExchangeRegistry {
   add(exchange: Exchange): void;
   remove(exchange: Exchange): void;
+  /** Counts an exchange and what it holds for another upstream from now on. */
+  move(exchange: Exchange, to: Upstream): void;
   /** Changes what it holds of the memory account. False, and unchanged, where the account refuses. */
   tryHold(exchange: Exchange, bytes: number): boolean;
+  /** Whether a stream may begin that may come to hold `bytes`. */
+  hasRoomFor(exchange: Exchange, bytes: number): boolean;
+  /** Says how much an exchange holds because a receiver owes a read. */
+  setStalled(exchange: Exchange, bytes: number): void;
+}
+
+/** How long an exchange may wait for its sandbox. */
+export interface Patience {
+  /** Monotonic ms when it is over. */
+  untilMs: number;
+  /** What its client is told then. */
+  error: IngressError;
+  /** Connections that were refused so far. */
+  refusals: number;
+  /** Whether somebody looks at a browser that loads meanwhile. */
+  readonly isNavigation: boolean;
+  /** Monotonic ms when the wait began. */
+  readonly sinceMs: number;
+  /** The request's body, where it was read whole and may be sent again. In the memory account. */
+  body: Uint8Array | undefined;
+  /** Makes a body that is streamed ready to be sent again. False: something of it has been read, and is lost. */
+  rewind: (() => boolean) | undefined;
 }
 
 /** What an exchange works with, beside its subject. */
@@ -93,8 +71,6 @@ export interface ExchangeParts {
  * Whoever takes a resource for an exchange registers its tear-down at that place, with `hold`.
  */
 export class Exchange {
-  readonly subject: ExchangeSubject;
-  readonly upstream: Upstream;
   readonly client: ExchangeShare | undefined;
   /** The request's body, where it is streamed. */
   upload: BodyFlow | undefined;
@@ -116,16 +92,20 @@ export class Exchange {
   dialled: string | undefined;
   /** How the tunnel was closed (RFC 6455 §7.1.5). */
   closeCode: number | undefined;
+  /** How long it may wait for its sandbox; undefined: it does not wait. */
+  patience: Patience | undefined;
   /** Places in the register: its own business. */
   registerSlot = 0;
   upstreamSlot = 0;
   /** Bytes in the memory account: the account's own business. */
   accountedBytes = 0;
-  /** Bytes among them for what stalls: the memory guard's own business. */
+  /** Bytes among them that wait for a read: the account's own business. */
   stalledBytes = 0;
   readonly #register: ExchangeRegistry;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
+  #subject: ExchangeSubject;
+  #upstream: Upstream;
   #held: Releasable[] | undefined;
   #state: ExchangeState = "receiving";
   #cutBy: IngressError | undefined;
@@ -134,8 +114,8 @@ export class Exchange {
 
   /** Enters the register: from here on `end` must follow. */
   constructor(subject: ExchangeSubject, parts: ExchangeParts) {
-    this.subject = subject;
-    this.upstream = parts.upstream;
+    this.#subject = subject;
+    this.#upstream = parts.upstream;
     this.client = parts.client;
     this.#register = parts.register;
     this.#observer = parts.observer;
@@ -143,6 +123,16 @@ export class Exchange {
     this.sentAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     this.#register.add(this);
+  }
+
+  /** Changes only when it has been held. */
+  get subject(): ExchangeSubject {
+    return this.#subject;
+  }
+
+  /** Changes only while it is held. */
+  get upstream(): Upstream {
+    return this.#upstream;
   }
 
   get state(): ExchangeState {
@@ -162,6 +152,30 @@ export class Exchange {
   /** Whether the client reads the sandbox's answer already: a refusal is too late. */
   get hasBegun(): boolean {
     return this.#status !== undefined;
+  }
+
+  /** It waits for its sandbox. From now on a client that leaves cuts it at once, and no end of a generation does. */
+  park(): void {
+    this.checkOpen();
+    this.#advance("held");
+    this.watchClient();
+    this.noteTurn();
+  }
+
+  /** Its sandbox has another generation. */
+  moveTo(upstream: Upstream): void {
+    if (upstream === this.#upstream) return;
+    if (this.#state !== "ended") this.#register.move(this, upstream);
+    this.#upstream = upstream;
+  }
+
+  /** The wait is over: the request goes to what its sandbox is now. */
+  settle(subject: ExchangeSubject, upstream: Upstream): void {
+    this.checkOpen();
+    this.moveTo(upstream);
+    this.#subject = subject;
+    this.#advance("receiving");
+    this.noteTurn();
   }
 
   /** The small body is here, or there is none or a streamed one: the request is about to be handed on. */
@@ -232,14 +246,22 @@ export class Exchange {
     try {
       callback();
     } catch (thrown) {
-      this.cut(new IngressError("internal", undefined, { cause: thrown }));
+      this.cut(toInternal(thrown));
     }
   }
 
   /** Registers what must be given back when the exchange ends; at once where it has ended. */
   hold(resource: Releasable): void {
-    if (this.#state === "ended") resource.release();
+    if (this.#state === "ended") resource.release(this.#cutBy);
     else (this.#held ??= []).push(resource);
+  }
+
+  /** Gives back at once what it holds. */
+  giveBack(resource: Releasable, error: IngressError): void {
+    const index = this.#held?.indexOf(resource) ?? -1;
+    if (index < 0) return;
+    this.#held?.splice(index, 1);
+    resource.release(error);
   }
 
   /** Ends it early: with `error` as the answer where none has begun, else visibly cut. */
@@ -248,8 +270,15 @@ export class Exchange {
     this.#cutBy = error;
     this.#controller.abort(error);
     // Once the head is sent, an unread stream does not report the abort, so it ends here.
-    if (this.#state === "leaving") this.#observer.onCutWhileLeaving(this);
-    else if (this.hasBegun) this.end(error);
+    if (this.#state !== "leaving") {
+      if (this.hasBegun) this.end(error);
+      return;
+    }
+    try {
+      this.#observer.onCutWhileLeaving(this);
+    } catch (thrown) {
+      this.end(toInternal(thrown));
+    }
   }
 
   countIn(bytes: number, nowMs: number): void {
@@ -274,25 +303,49 @@ export class Exchange {
     return this.#register.tryHold(this, bytes);
   }
 
-  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. */
+  /** Throws `memory_short` where nothing may begin that may come to hold `bytes`; default: a further answer that is streamed. */
+  checkRoom(bytes = STALLED_DOWNLOAD_BYTES): void {
+    if (!this.#register.hasRoomFor(this, bytes)) throw new IngressError("memory_short");
+  }
+
+  /** The turn of one of its streamed bodies has changed: what waits for a read is in the account. */
+  noteTurn(): void {
+    // What was cut is on its way out: its share of the account is free for others.
+    if (this.#state === "ended" || this.#cutBy !== undefined) return;
+    const bytes = stalledBytesOf(this);
+    if (bytes !== this.stalledBytes) this.#register.setStalled(this, bytes);
+  }
+
+  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. What a resource throws makes it `internal`. */
   end(error?: IngressError): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
-    try {
-      for (const resource of this.#held ?? []) resource.release();
-    } finally {
-      this.#register.remove(this);
-      const status = this.#status ?? error?.status ?? 0;
-      this.#observer.onEnd(this, { status, error });
+    let outcome = error;
+    for (const resource of this.#held ?? []) {
+      try {
+        resource.release(outcome);
+      } catch (thrown) {
+        outcome = toInternal(thrown);
+      }
     }
+    this.#register.remove(this);
+    this.#observer.onEnd(this, { status: this.#status ?? outcome?.status ?? 0, error: outcome });
   }
 
   #touch(nowMs: number): void {
     this.activeAt = nowMs;
-    this.#observer.onActivity(this);
+    try {
+      this.#observer.onActivity(this);
+    } catch (thrown) {
+      this.cut(toInternal(thrown));
+    }
   }
 
   #advance(to: ExchangeState): void {
     if (this.#state !== "ended") this.#state = to;
   }
+}
+
+function toInternal(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }

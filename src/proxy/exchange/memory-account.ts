@@ -13,6 +13,8 @@ const NEARLY_FULL = 7 / 8;
  */
 export class MemoryAccount {
   readonly budgetBytes: number;
+  /** Whether the process uses nearly all that it may, whatever the account says: the guard's to say. */
+  isResidentShort = false;
   #heldBytes = 0;
 
   /** @param budgetBytes `--memory-budget`. */
@@ -29,8 +31,8 @@ export class MemoryAccount {
   }
 
   /** Whether new requests are to be refused. */
-  get isNearlyFull(): boolean {
-    return this.#heldBytes > this.budgetBytes * NEARLY_FULL;
+  get isShort(): boolean {
+    return this.isResidentShort || this.#heldBytes > this.budgetBytes * NEARLY_FULL;
   }
 
   /**
@@ -48,7 +50,18 @@ export class MemoryAccount {
     return true;
   }
 
-  /** Says how much of Bun's memory an exchange holds that stalls; 0: it moves. May exceed the budget: then something has to end. */
+  /** Whether a stream may begin that may come to hold `bytes`: within the budget, and the fair shares of sandbox and client. */
+  hasRoomFor(exchange: Exchange, bytes: number): boolean {
+    const free = this.freeBytes;
+    const { share } = exchange.upstream;
+    if (this.isShort || !isFairShare(share.heldBytes, bytes, free)) return false;
+    return exchange.client === undefined || isFairShare(exchange.client.heldBytes, bytes, free);
+  }
+
+  /**
+   * Says how much memory of Bun's an exchange holds because a receiver owes a read; 0: everything has been taken. May exceed the
+   * budget: then something has to end.
+   */
   setStalled(exchange: Exchange, bytes: number): void {
     this.#add(exchange, bytes - exchange.stalledBytes);
     exchange.stalledBytes = bytes;

@@ -3,16 +3,8 @@ import type { Exchange } from "./exchange.ts";
 import type { ExchangeRegister } from "./register.ts";
 import type { ExchangeShare } from "./share.ts";
 
-const MIB = 1024 * 1024;
-
 /** How long a body must wait for its receiver before it counts as stalled, in milliseconds: quick ones wait for less. */
 const STALL_AFTER_MS = 250;
-
-/** What Bun and the allocator hold of an answer that its client does not read, in bytes: 2.1 to 2.4 MiB were measured. */
-const STALLED_DOWNLOAD_BYTES = 2.5 * MIB;
-
-/** What they hold of a request's body that the sandbox does not read, in bytes: 3.3 to 5 MiB were measured. */
-const STALLED_UPLOAD_BYTES = 5 * MIB;
 
 /** Part of the memory limit at which new requests are refused: what comes in between two looks must still fit. */
 const RESIDENT_SHORT = 0.75;
@@ -23,18 +15,19 @@ const RESIDENT_OVER = 0.85;
 /** Part of what could end that is ended in one look; the next look sees how much memory that gave back. */
 const ENDED_PER_LOOK = 1 / 8;
 
+/** Least time between two looks, in milliseconds: one costs about 20 µs, and a gigabyte a second brings 25 MB meanwhile. */
+const BURST_LOOK_MS = 25;
+
 /** Ms between two collections of garbage that the guard asks for: one stops the loop for tens of milliseconds. */
 const COLLECT_INTERVAL_MS = 5_000;
 
 export interface MemoryGuardOptions {
   /** Memory that the process may use in all, in bytes; 0: unknown, only the account counts. */
   readonly limitBytes: number;
-  /** Resident memory of the process in bytes, now. */
-  residentBytes(): number;
+  /** Resident memory of the process in bytes, now; undefined: it cannot be read, for lack of a descriptor say. */
+  residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
-  /** Told of each exchange that ends because memory is short. */
-  onEnded(): void;
 }
 
 /**
@@ -46,6 +39,7 @@ export class MemoryGuard {
   readonly #register: ExchangeRegister;
   readonly #options: MemoryGuardOptions;
   #resident = 0;
+  #sampledAt = Number.NEGATIVE_INFINITY;
   #collectedAt = Number.NEGATIVE_INFINITY;
 
   constructor(register: ExchangeRegister, options: MemoryGuardOptions) {
@@ -53,9 +47,24 @@ export class MemoryGuard {
     this.#options = options;
   }
 
+  /**
+   * Looks, unless that was done a moment ago. Called for each request, since in a burst of them the timer comes late.
+   * @param nowMs Monotonic.
+   */
+  lookSoon(nowMs: number): void {
+    if (nowMs - this.#sampledAt < BURST_LOOK_MS) return;
+    this.#sample(nowMs);
+    if (this.isTense) this.look(nowMs);
+  }
+
   /** Whether new requests are to be refused. */
   isShort(): boolean {
-    return this.#register.memory.isNearlyFull || this.#isResidentAbove(RESIDENT_SHORT);
+    return this.#register.memory.isShort;
+  }
+
+  /** Resident memory in bytes, as it was last looked at. */
+  get residentBytes(): number {
+    return this.#resident;
   }
 
   /** Whether memory should be looked at more often than usual. */
@@ -64,16 +73,22 @@ export class MemoryGuard {
   }
 
   look(nowMs: number): void {
-    this.#resident = this.#options.residentBytes();
-    const stalled = this.#chargeStalled(nowMs);
+    this.#sample(nowMs);
+    const stalled = this.#listStalled(nowMs);
     this.#endUnfair(stalled);
     if (!this.#isResidentAbove(RESIDENT_SHORT)) return;
     if (nowMs - this.#collectedAt >= COLLECT_INTERVAL_MS) {
       this.#collectedAt = nowMs;
       this.#options.collect();
-      this.#resident = this.#options.residentBytes();
+      this.#sample(nowMs);
     }
     if (this.#isResidentAbove(RESIDENT_OVER)) this.#endForResident(stalled);
+  }
+
+  #sample(nowMs: number): void {
+    this.#sampledAt = nowMs;
+    this.#resident = this.#options.residentBytes() ?? this.#resident;
+    this.#register.memory.isResidentShort = this.#isResidentAbove(RESIDENT_SHORT);
   }
 
   #isResidentAbove(part: number): boolean {
@@ -82,13 +97,12 @@ export class MemoryGuard {
   }
 
   /** Gives those that stall, the greediest sandbox's first, and of these the one that stalls longest. */
-  #chargeStalled(nowMs: number): Exchange[] {
-    const { memory } = this.#register;
+  #listStalled(nowMs: number): Exchange[] {
     const stalled: Exchange[] = [];
     for (const exchange of this.#register) {
-      const bytes = stalledBytesOf(exchange, nowMs);
-      if (bytes !== exchange.stalledBytes) memory.setStalled(exchange, bytes);
-      if (bytes > 0) stalled.push(exchange);
+      // An answer that was not read at once is in the account from the first look on.
+      if (exchange.state === "leaving") exchange.noteTurn();
+      if (exchange.cutBy === undefined && isStalled(exchange, nowMs)) stalled.push(exchange);
     }
     return stalled.toSorted(
       (a, b) => b.upstream.share.heldBytes - a.upstream.share.heldBytes || stalledSince(a) - stalledSince(b),
@@ -108,36 +122,38 @@ export class MemoryGuard {
   /** Resident memory is nearly all: what is known to hold some ends first, then tunnels, whose unfinished messages Bun hides. */
   #endForResident(stalled: readonly Exchange[]): void {
     const open = stalled.filter((exchange) => exchange.state !== "ended" && exchange.cutBy === undefined);
-    const candidates = open.length > 0 ? open : this.#tunnels();
+    const waiting = open.length > 0 ? open : [...this.#register].filter(({ stalledBytes }) => stalledBytes > 0);
+    const candidates = waiting.length > 0 ? waiting : this.#quiet();
     const count = Math.ceil(candidates.length * ENDED_PER_LOOK);
     for (const exchange of candidates.slice(0, count)) this.#end(exchange);
   }
 
-  /** Tunnels: those of the sandbox with most of them first, and of these the one whose last whole message is longest ago. */
-  #tunnels(): Exchange[] {
+  /**
+   * Those whose memory only Bun knows: tunnels with unfinished messages, and answers that arrive before they are read. Those of
+   * the sandbox with most of them first, and of these the one that moved least lately.
+   */
+  #quiet(): Exchange[] {
     return [...this.#register]
-      .filter((exchange) => exchange.state === "tunnel")
+      .filter((exchange) => exchange.cutBy === undefined)
       .toSorted((a, b) => b.upstream.share.requests - a.upstream.share.requests || a.activeAt - b.activeAt);
   }
 
   #end(exchange: Exchange): void {
-    this.#options.onEnded();
     exchange.cut(new IngressError("memory_exceeded"));
-    // What was cut is on its way out: its share of the account is free for others.
+    // From now on it is not charged for what it stalls: its share of the account is free for others.
     if (exchange.state !== "ended") this.#register.memory.setStalled(exchange, 0);
   }
 }
 
-function stalledBytesOf(exchange: Exchange, nowMs: number): number {
-  if (exchange.cutBy !== undefined) return 0;
-  if (exchange.state === "leaving") return exchange.bytesOut;
-  const { download, upload } = exchange;
-  let bytes = 0;
-  if (download?.turn === "sink" && nowMs - download.since >= STALL_AFTER_MS) bytes += STALLED_DOWNLOAD_BYTES;
-  if (upload?.turn === "sink" && nowMs - upload.since >= STALL_AFTER_MS) bytes += STALLED_UPLOAD_BYTES;
-  return bytes;
+function isStalled(exchange: Exchange, nowMs: number): boolean {
+  return nowMs - stalledSince(exchange) >= STALL_AFTER_MS;
 }
 
+/** Monotonic ms since which a receiver owes a read; infinity where none does. */
 function stalledSince(exchange: Exchange): number {
-  return Math.min(exchange.download?.since ?? exchange.activeAt, exchange.upload?.since ?? exchange.activeAt);
+  const { state, activeAt, upload, download } = exchange;
+  return Math.min(
+    state === "leaving" ? activeAt : Number.POSITIVE_INFINITY,
+    ...[upload, download].map((flow) => (flow?.turn === "sink" ? flow.since : Number.POSITIVE_INFINITY)),
+  );
 }

@@ -1,7 +1,9 @@
+import { clientNetworkOf } from "../../address.ts";
 import type { Exchange, ExchangeRegistry } from "./exchange.ts";
 import { ExchangeShare } from "./share.ts";
 import type { MemoryAccount } from "./memory-account.ts";
 import { Slots } from "./slot-list.ts";
+import type { Upstream } from "../upstream/upstream.ts";
 
 /** What the register counts, for tests and the soak: each is zero when nothing is open. */
 export interface RegisterCounters {
@@ -19,7 +21,7 @@ export interface RegisterCounters {
 export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   readonly memory: MemoryAccount;
   readonly #exchanges = new Slots<Exchange>();
-  /** Clients with open exchanges, by address; so there are never more than exchanges. */
+  /** Clients with open exchanges, by their network; so there are never more than exchanges. */
   readonly #clients = new Map<string, ExchangeShare>();
 
   constructor(memory: MemoryAccount) {
@@ -31,9 +33,14 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     return this.#exchanges.size;
   }
 
-  /** The share of a client; a new one where it has nothing open. */
+  /**
+   * The share of a client; a new one where it has nothing open. All addresses of an IPv6 /64 are one client: whoever has one of
+   * them has them all.
+   * @param address Canonical.
+   */
   shareOfClient(address: string): ExchangeShare {
-    return this.#clients.get(address) ?? new ExchangeShare();
+    const { network } = clientNetworkOf(address);
+    return this.#clients.get(network) ?? new ExchangeShare(network);
   }
 
   /** Called by the exchange when it begins. */
@@ -44,7 +51,7 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     share.requests++;
     const { client } = exchange;
     if (client === undefined) return;
-    if (client.requests++ === 0) this.#clients.set(exchange.subject.clientAddress, client);
+    if (client.requests++ === 0) this.#clients.set(client.key, client);
   }
 
   /** Called by the exchange when it ends. */
@@ -56,11 +63,29 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     share.requests--;
     const { client } = exchange;
     if (client === undefined) return;
-    if (--client.requests === 0) this.#clients.delete(exchange.subject.clientAddress);
+    if (--client.requests === 0) this.#clients.delete(client.key);
+  }
+
+  move(exchange: Exchange, to: Upstream): void {
+    const { share } = exchange.upstream;
+    share.exchanges.remove(exchange.upstreamSlot);
+    share.requests--;
+    share.heldBytes -= exchange.accountedBytes;
+    exchange.upstreamSlot = to.share.exchanges.add(exchange);
+    to.share.requests++;
+    to.share.heldBytes += exchange.accountedBytes;
   }
 
   tryHold(exchange: Exchange, bytes: number): boolean {
     return this.memory.tryHold(exchange, bytes);
+  }
+
+  hasRoomFor(exchange: Exchange, bytes: number): boolean {
+    return this.memory.hasRoomFor(exchange, bytes);
+  }
+
+  setStalled(exchange: Exchange, bytes: number): void {
+    this.memory.setStalled(exchange, bytes);
   }
 
   counters(): RegisterCounters {

@@ -1,19 +1,28 @@
 import type { IngressError } from "../../errors.ts";
 import { Slots } from "./slot-list.ts";
 
-/** What can be ended early: an exchange. */
-export interface Cuttable {
+/** What a generation knows of an exchange of its own. */
+export interface SharingExchange {
+  readonly state: string;
+  readonly subject: { readonly route: { readonly port: number } };
+  /** Ends it early. */
   cut(error: IngressError): void;
 }
 
 /** What one sandbox generation, or one client, has of what belongs to all. */
 export class ExchangeShare {
+  /** Whose share it is: the network of a client. Empty for a generation, which its upstream knows. */
+  readonly key: string;
   /** The open exchanges of a generation. A client's are only counted. */
-  readonly exchanges = new Slots<Cuttable>();
+  readonly exchanges = new Slots<SharingExchange>();
   /** Open exchanges. */
   requests = 0;
   /** Bytes in the memory account. */
   heldBytes = 0;
+
+  constructor(key = "") {
+    this.key = key;
+  }
 }
 
 /**

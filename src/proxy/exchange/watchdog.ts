@@ -99,6 +99,10 @@ export class Watchdog {
     const { responseTimeoutMs, streamIdleTimeoutMs, clientIdleTimeoutMs } = this.#limits;
     const isOver = (limitMs: number, since: number): boolean => limitMs > 0 && now - since >= limitMs;
     switch (exchange.state) {
+      case "held": {
+        const { patience } = exchange;
+        return patience !== undefined && now >= patience.untilMs ? patience.error : undefined;
+      }
       case "receiving":
         return isOver(clientIdleTimeoutMs, exchange.subject.startedAt) ? new IngressError("client_timeout") : undefined;
       case "connecting":
@@ -141,9 +145,14 @@ export class Watchdog {
     this.#asked.add(exchange);
     const split = dialled.lastIndexOf(":");
     const address = dialled.slice(0, split).replaceAll(/[[\]]/g, "");
-    const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
-    this.#asked.delete(exchange);
-    exchange.guard(() => this.#judgeConnection(exchange, state));
+    try {
+      const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
+      this.#judgeConnection(exchange, state);
+    } catch (thrown) {
+      exchange.cut(new IngressError("internal", undefined, { cause: thrown }));
+    } finally {
+      this.#asked.delete(exchange);
+    }
   }
 
   #judgeConnection(exchange: Exchange, state: ConnectionState): void {
@@ -162,6 +171,8 @@ export class Watchdog {
 /** Whether the sandbox's next byte, or its next read, is what the exchange waits for. */
 function isSandboxAwaited(exchange: Exchange): boolean {
   switch (exchange.state) {
+    case "held":
+      return true;
     case "connecting":
     case "waiting":
       return exchange.upload?.turn !== "source";

@@ -1,7 +1,10 @@
-import { IngressError } from "../../errors.ts";
+import { IngressError, toIngressError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
+import { isWhole } from "./arrived.ts";
+import { toUpstreamError } from "../upstream/errors.ts";
+import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
 
 /**
  * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
@@ -21,8 +24,12 @@ const RATE_MIN_MS = 50;
 export interface AnswerBodyContext {
   readonly monotonic: () => number;
   readonly departures: Departures;
+  /** Looks how much memory is used, unless that was done a moment ago. */
+  readonly lookAtMemory: () => void;
   /** Calls back once, after so many ms. */
   readonly after: (delayMs: number, fire: () => void) => { cancel(): void };
+  /** `--stream-early-newline`: an event stream that is silent at first begins with a line feed, and so its client has the head. */
+  readonly streamEarlyNewline: boolean;
 }
 
 /**
@@ -40,13 +47,13 @@ export function relayAnswer(
     return finishWithoutBody(answer, exchange, context);
   }
   const length = knownLength(headers);
+  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
+  const mayBeWhole = length !== undefined && length > 0 && headers.has("content-type") && exchange.tryHold(length);
+  if (mayBeWhole && isWhole(answer, length)) return passAsItIs(answer, { exchange, context, length });
   const { body } = answer;
   if (body === null) return finishWithoutBody(answer, exchange, context);
   const reader = readerOf(body);
-  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
-  if (length !== undefined && headers.has("content-type") && exchange.tryHold(length)) {
-    return relayWhole(answer, reader, { exchange, context, length });
-  }
+  if (mayBeWhole) return relayWhole(answer, reader, { exchange, context, length });
   return relayStream(answer, reader, { exchange, context, head: [] });
 }
 
@@ -73,6 +80,15 @@ function isBodyReader(reader: object): reader is BodyReader {
   return "readMany" in reader;
 }
 
+/** An errored stream throws at once. */
+function readMany(reader: BodyReader): ManyRead | Promise<ManyRead> {
+  try {
+    return reader.readMany();
+  } catch (thrown) {
+    throw toUpstreamError(thrown);
+  }
+}
+
 interface WholeOptions {
   readonly exchange: Exchange;
   readonly context: AnswerBodyContext;
@@ -81,7 +97,7 @@ interface WholeOptions {
 
 function relayWhole(answer: Response, reader: BodyReader, options: WholeOptions): Response | Promise<Response> {
   // Mostly the body came with the head, and is here without a wait.
-  const first = reader.readMany();
+  const first = readMany(reader);
   if (!(first instanceof Promise) && sizeOf(first) === options.length) return passWhole(answer, first.value, options);
   return collect(answer, reader, { ...options, first });
 }
@@ -106,7 +122,7 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
   for (;;) {
     if (read instanceof Promise) {
       const pending: Promise<ManyRead> = read;
-      const looked = await raceTimer(pending, context);
+      const looked = await raceTimer(pending, RATE_MIN_MS, context);
       if (looked === undefined) {
         if (!pace.isLate(context.monotonic())) continue;
         exchange.tryHold(0);
@@ -119,7 +135,12 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
     if (pace.size >= length) return passWhole(answer, chunks, options);
     // fetch rejects an answer that is shorter than promised, so this is only a guard.
     if (read.done) throw new IngressError("upstream_reset");
-    read = reader.readMany();
+    read = readMany(reader);
+    // Also where each read comes quickly, since a sandbox may drip.
+    if (pace.isLate(context.monotonic())) {
+      exchange.tryHold(0);
+      return relayStream(answer, reader, { exchange, context, head: chunks, pending: Promise.resolve(read) });
+    }
   }
 }
 
@@ -149,23 +170,38 @@ class Pace {
   }
 }
 
-/** What `pending` gives, or undefined after `RATE_MIN_MS`, when it is time to look at the rate again. */
-async function raceTimer(pending: Promise<ManyRead>, context: AnswerBodyContext): Promise<ManyRead | undefined> {
+/** What `pending` gives, or undefined after so many ms. A `pending` that fails later is nobody's unhandled rejection. */
+async function raceTimer(
+  pending: Promise<ManyRead>,
+  delayMs: number,
+  context: AnswerBodyContext,
+): Promise<ManyRead | undefined> {
   const late = Promise.withResolvers<undefined>();
-  const timer = context.after(RATE_MIN_MS, () => late.resolve(undefined));
+  const timer = context.after(delayMs, () => late.resolve(undefined));
   try {
     return await Promise.race([pending, late.promise]);
+  } catch (thrown) {
+    throw toUpstreamError(thrown);
   } finally {
     timer.cancel();
   }
 }
 
-function passWhole(answer: Response, chunks: readonly Uint8Array[], options: WholeOptions): Response {
-  const { exchange, context, length } = options;
+/** Bun sends it with its length, as it came. */
+function passAsItIs(answer: Response, options: WholeOptions): Response {
+  finishWhole(answer, options);
+  return answer;
+}
+
+function finishWhole(answer: Response, { exchange, context, length }: WholeOptions): void {
   exchange.stream(answer.status);
   exchange.bytesOut = length;
   exchange.tryHold(0);
   context.departures.add(exchange);
+}
+
+function passWhole(answer: Response, chunks: readonly Uint8Array[], options: WholeOptions): Response {
+  finishWhole(answer, options);
   const [only] = chunks;
   const body = chunks.length === 1 && only !== undefined ? only : new Blob([...chunks]);
   return new Response(body, answer);
@@ -204,16 +240,42 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
+  // Where the answer is torn before its client reads, nobody waits for the read any more.
+  options.pending?.catch(ignoreTornStream);
+  context.lookAtMemory();
+  exchange.checkRoom();
   const flow = new BodyFlow(monotonic());
   exchange.download = flow;
   exchange.stream(status);
   let pending = options.pending;
+  let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
+  const earlyNewline = async (): Promise<Uint8Array | undefined> => {
+    mayComeEarly = false;
+    const read = readMany(reader);
+    pending = Promise.resolve(read);
+    if (!(read instanceof Promise)) return undefined;
+    if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
+    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
+      done,
+      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
+    }));
+    // Where the client leaves nobody waits for it any more.
+    first.catch(ignoreTornStream);
+    pending = first;
+    return lineFeed();
+  };
   const next = async (): Promise<Uint8Array | undefined> => {
     for (;;) {
       const chunk = head.shift();
       if (chunk !== undefined) return chunk;
-      if (pending === undefined) return (await reader.read()).value;
-      const read = await pending;
+      let read: ManyRead;
+      try {
+        if (pending === undefined) return (await reader.read()).value;
+        read = await pending;
+      } catch (thrown) {
+        throw new IngressError("upstream_reset", undefined, { cause: thrown });
+      }
       pending = undefined;
       if (read.value.length === 0 && read.done) return undefined;
       head.push(...read.value);
@@ -224,18 +286,30 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       async pull(controller) {
         try {
           flow.pull(monotonic());
+          exchange.noteTurn();
+          const early = mayComeEarly ? await earlyNewline() : undefined;
+          if (early !== undefined) {
+            // No sign of life of the sandbox, and no use of it.
+            flow.push(monotonic());
+            exchange.noteTurn();
+            exchange.bytesOut += early.byteLength;
+            return controller.enqueue(early);
+          }
           const value = await next();
           const now = monotonic();
           if (value === undefined) {
             flow.finish();
+            exchange.noteTurn();
             departures.add(exchange);
             return controller.close();
           }
           flow.push(now);
+          exchange.noteTurn();
           exchange.countOut(value.byteLength, now);
           controller.enqueue(value);
         } catch (thrown) {
-          const error = exchange.cutBy ?? new IngressError("upstream_reset", undefined, { cause: thrown });
+          const error = exchange.cutBy ?? toIngressError(thrown);
+          exchange.cut(error);
           exchange.end(error);
           // An error, not an end: the client must see that the answer is not whole (RFC 9112 §8).
           throw error;

@@ -1,13 +1,17 @@
 import type { Clock } from "../../clock.ts";
+import { toIngressError } from "../../errors.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { checkAnswerStatus } from "./answer-status.ts";
 import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { rewriteResponseHeaders } from "../request/headers.ts";
+import { UNREAD_BODY_MAX_BYTES, type UnreadBodies } from "../request/unread-body.ts";
 import { buildRefusal } from "../report/refusal.ts";
 import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
-import type { Repeatability } from "../upstream/upstream.ts";
+import type { Lease, Repeatability } from "../upstream/upstream.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
+import { mayTryAgain } from "../hold/try-again.ts";
 
 /** What forwarding needs from the program. */
 export interface ForwardContext {
@@ -15,6 +19,7 @@ export interface ForwardContext {
   readonly answerBody: AnswerBodyContext;
   readonly clock: Clock;
   readonly locator: EndpointLocator;
+  readonly unreadBodies: UnreadBodies;
   /** Whether an answer is to be the last of its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
 }
@@ -25,7 +30,8 @@ export interface ForwardContext {
  * Nothing is sent twice here. Bun itself repeats an idempotent request whose reused connection turns out to be closed
  * (RFC 9110 §9.2.2).
  *
- * Never rejects: a failed upstream, an invalid request body and what cut the exchange are answers, too.
+ * A failed upstream, an invalid request body and what cut the exchange are answers, too. Rejects only where `mayTryAgain` says
+ * that the exchange may wait and then begin again.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
   try {
@@ -35,23 +41,49 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
     exchange.connect(context.clock.monotonic());
     exchange.dialled = dialled;
-    const { init, repeatability } = buildFetchInit(exchange, body);
-    const answer = await send(exchange, init, repeatability);
+    const answer = await send(exchange, buildFetchInit(exchange, body));
     exchange.answered(context.clock.monotonic());
+    dropKeptBody(exchange);
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    const options = answerOptions(exchange, context);
+    const goesOn = isUploadLong(exchange);
+    const closeConnection = options.closeConnection || goesOn;
+    const seen = rewriteResponseHeaders(answer.headers, { ...options, closeConnection });
+    rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
-    return relayed instanceof Response ? relayed : await relayed;
+    const forClient = relayed instanceof Response ? relayed : await relayed;
+    return goesOn ? context.unreadBodies.lingerBehind(forClient, () => !isUploadLong(exchange)) : forClient;
   } catch (thrown) {
     // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
     exchange.watchClient();
-    const error = exchange.cutBy ?? toUpstreamError(thrown);
+    const error = exchange.cutBy ?? toIngressError(thrown);
+    if (mayTryAgain(exchange, error, context.clock.monotonic())) throw error;
     // An answer that is not passed on is torn.
     exchange.cut(error);
     exchange.end(error);
-    return buildRefusal(exchange.subject.request, error, answerOptions(exchange, context));
+    const { request, route, browser } = exchange.subject;
+    const options = { ...answerOptions(exchange, context), route, cors: browser.cors, countsAsUse: true };
+    const goesOn = isUploadLong(exchange);
+    const refusal = buildRefusal(request, error, { ...options, closeConnection: options.closeConnection || goesOn });
+    if (context.unreadBodies.wants(request)) return context.unreadBodies.answer(request, refusal);
+    return goesOn ? context.unreadBodies.linger(refusal) : refusal;
   }
+}
+
+/** Whether much of an upload, or an unknown part, is yet to come: Bun would read it for as long as it comes, outside of every limit. */
+function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
+  if (upload === undefined) return false;
+  // Bun can end the stream of an upload early, so its end tells something only where no length does.
+  if (subject.bodyLength === undefined) return !upload.isWhole;
+  return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
+}
+
+/** The sandbox has the body: it is not sent again. */
+function dropKeptBody(exchange: Exchange): void {
+  if (exchange.patience?.body === undefined) return;
+  exchange.patience.body = undefined;
+  exchange.tryHold(0);
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
@@ -61,21 +93,24 @@ function answerOptions(exchange: Exchange, context: ForwardContext): { closeConn
 
 interface PreparedFetch {
   readonly init: BunFetchRequestInit;
-  readonly repeatability: Repeatability;
+  readonly lease: Lease;
+  /** Whether a reset of the connection tells how the server treats idle ones. */
+  readonly isLossTelling: boolean;
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
-  const { request, route, hostPort } = exchange.subject;
+  const { request, route, browser } = exchange.subject;
   // The sandbox knows itself by the name that its resource has, whatever address that stands for.
-  if (exchange.dialled !== hostPort) request.headers.set("host", hostPort);
+  if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
   const repeatability = repeatabilityOf(request.method, body);
-  const lease = exchange.upstream.lease(repeatability, exchange.sentAt);
-  exchange.hold(lease);
+  const nowMs = exchange.sentAt;
+  const lease = exchange.upstream.lease(exchange.dialled ?? "", route.port, { repeatability, nowMs });
+  exchange.hold(lease.held);
   const init: BunFetchRequestInit = {
     method: request.method,
     headers: request.headers,
-    session: lease.session,
-    keepalive: exchange.upstream.mayReuse(route.port, repeatability),
+    session: lease.held.session,
+    keepalive: lease.keepsConnection,
     redirect: "manual",
     decompress: false,
     proxy: false,
@@ -83,18 +118,17 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
     signal: exchange.signal,
   };
   if (body !== undefined) init.body = body;
-  return { init, repeatability };
+  return { init, lease, isLossTelling: repeatability === "once" && lease.mayBeUsed };
 }
 
-async function send(exchange: Exchange, init: BunFetchRequestInit, repeatability: Repeatability): Promise<Response> {
+async function send(exchange: Exchange, { init, lease, isLossTelling }: PreparedFetch): Promise<Response> {
   const { path, query, route } = exchange.subject;
   try {
     return await fetch(`http://${exchange.dialled}${path}${query}`, init);
   } catch (thrown) {
     const error = toUpstreamError(thrown);
-    if (error.code === "upstream_reset" && repeatability === "once" && init.keepalive === true) {
-      exchange.upstream.noteClosedWhileIdle(route.port);
-    }
+    exchange.giveBack(lease.held, error);
+    if (error.code === "upstream_reset" && isLossTelling) exchange.upstream.noteClosedWhileIdle(route.port);
     throw error;
   }
 }

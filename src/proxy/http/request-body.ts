@@ -25,11 +25,14 @@ export type RequestBody = Uint8Array | ReadableStream<Uint8Array> | undefined;
  */
 export async function readRequestBody(exchange: Exchange, context: RequestBodyContext): Promise<RequestBody> {
   const { request, bodyLength: length } = exchange.subject;
+  const { patience } = exchange;
+  if (patience?.body !== undefined) return patience.body;
   if (length === 0 || request.body === null) return undefined;
   if (length !== undefined && length <= SMALL_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
     const bytes = await readWhole(exchange);
-    exchange.tryHold(0);
     exchange.bytesIn = bytes.byteLength;
+    if (patience === undefined) exchange.tryHold(0);
+    else patience.body = bytes;
     return bytes;
   }
   return meterUpload(request.body, exchange, context);
@@ -60,17 +63,31 @@ function meterUpload(
   const { monotonic, maxBodyBytes } = context;
   const flow = new BodyFlow(monotonic());
   exchange.upload = flow;
+  let isBegun = false;
+  if (exchange.patience !== undefined) {
+    exchange.patience.rewind = () => {
+      if (exchange.patience !== undefined) exchange.patience.rewind = undefined;
+      if (isBegun) return false;
+      reader.releaseLock();
+      exchange.upload = undefined;
+      return true;
+    };
+  }
   return new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
+        isBegun = true;
         flow.pull(monotonic());
+        exchange.noteTurn();
         const { done, value } = await reader.read();
         if (done) {
           flow.finish();
+          exchange.noteTurn();
           return controller.close();
         }
         const now = monotonic();
         flow.push(now);
+        exchange.noteTurn();
         exchange.countIn(value.byteLength, now);
         if (maxBodyBytes > 0 && exchange.bytesIn > maxBodyBytes) {
           const error = new IngressError("body_too_large");
@@ -80,7 +97,10 @@ function meterUpload(
         controller.enqueue(value);
       },
       cancel(reason) {
-        flow.finish();
+        // Nothing is lost of a body that may be sent by another attempt.
+        if (!isBegun && exchange.patience !== undefined) return;
+        flow.abandon();
+        exchange.noteTurn();
         return reader.cancel(reason);
       },
     },

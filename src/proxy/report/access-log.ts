@@ -48,6 +48,11 @@ export interface AccessLogger {
   log(entry: AccessEntry): void;
 }
 
+/** Whether a request failed for somebody to look at: clients that leave early are daily business (499). */
+export function isFailure(status: number, code: IngressErrorCode | undefined): boolean {
+  return (status >= 500 || code !== undefined) && code !== "client_closed";
+}
+
 /** For tests. */
 export const silentAccessLogger: AccessLogger = { wants: () => false, log() {} };
 
@@ -71,8 +76,7 @@ export function createAccessLog(
       logger.always("requests of further sandboxes", { status, code, repeated: times }),
   });
   logger.onFlush(() => sums.flush());
-  const wants = (status: number, code: IngressErrorCode | undefined) =>
-    mode === "all" || ((status >= 500 || code !== undefined) && code !== "client_closed");
+  const wants = (status: number, code: IngressErrorCode | undefined) => mode === "all" || isFailure(status, code);
   return {
     wants,
     log(entry) {

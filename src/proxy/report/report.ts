@@ -1,20 +1,23 @@
 import type { Clock } from "../../clock.ts";
-import type { IngressError } from "../../errors.ts";
-import type { AccessLogger } from "./access-log.ts";
+import { IngressError } from "../../errors.ts";
+import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
+import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
-import type { Exchange, ExchangeObserver, ExchangeOutcome } from "../exchange/exchange.ts";
+import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
+import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
 /** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
+  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
 /** A request that never became an exchange. */
-export interface Refusal {
-  readonly error: IngressError;
+interface Unforwarded {
   readonly route: Route | undefined;
   readonly clientAddress: string;
   readonly requestId: string;
@@ -23,18 +26,30 @@ export interface Refusal {
   readonly isUpgrade: boolean;
 }
 
+export interface Refusal extends Unforwarded {
+  readonly error: IngressError;
+}
+
+export interface OwnAnswer extends Unforwarded {
+  readonly status: number;
+}
+
 /** What a report needs from the program. */
 export interface ReportContext {
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
+  readonly failures: FailureList;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
   /** Called when an exchange is cut whose answer waits in Bun's buffers. */
   onCutWhileLeaving(exchange: Exchange): void;
 }
 
-/** Tells log and metrics how requests end: both those that were forwarded and those that were refused. */
+/**
+ * Tells log and metrics how requests end: both those that were forwarded and those that were refused. What either throws makes
+ * that request `internal`, and nothing else.
+ */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
 
@@ -45,58 +60,107 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onEnd(exchange, outcome) {
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
-      const durationMs = clock.monotonic() - startedAt;
-      metrics.requestEnded(request.method, outcome.status, route.form, isTunnel ? "websocket" : "http", durationMs);
-      countFailure(exchange, outcome);
-      if (!accessLog.wants(outcome.status, outcome.error?.code)) return;
-      accessLog.log({
-        method: request.method,
-        form: route.form,
-        sandboxId: route.sandboxId,
-        port: route.port,
-        status: outcome.status,
-        code: outcome.error?.code,
-        bytesIn: exchange.bytesIn,
-        bytesOut: exchange.bytesOut,
-        durationMs,
-        upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
-        requestId: exchange.subject.requestId,
-        clientAddress: exchange.subject.clientAddress,
-        cause: describeCause(outcome.error),
-        tunnel: isTunnel ? true : undefined,
-        closeCode: exchange.closeCode,
-      });
+      const now = clock.monotonic();
+      const durationMs = now - startedAt;
+      const { status } = outcome;
+      let { error } = outcome;
+      try {
+        exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
+        metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
+        countFailure(exchange, outcome);
+      } catch (thrown) {
+        error = toInternal(thrown);
+      }
+      tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
 
     onRefused(request, refusal) {
-      const { error, route, clientAddress } = refusal;
-      const durationMs = clock.monotonic() - refusal.startedAt;
-      const proxyType = refusal.isUpgrade ? "websocket" : "http";
-      metrics.requestStarted();
-      metrics.requestEnded(request.method, error.status, route?.form ?? "none", proxyType, durationMs);
-      metrics.refused(error.code);
-      if (!accessLog.wants(error.status, error.code)) return;
-      accessLog.log({
-        method: request.method,
-        form: route?.form ?? "none",
-        sandboxId: route?.sandboxId,
-        port: route?.port,
-        status: error.status,
-        code: error.code,
-        durationMs,
-        requestId: refusal.requestId,
-        clientAddress,
-        cause: describeCause(error),
-      });
+      tellUnforwarded(request, refusal, { status: refusal.error.status, error: refusal.error });
     },
+
+    onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
+
+  /** Writes the line of a request. Where that throws, only the metric can tell. */
+  function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
+    try {
+      const isFailed = isFailure(status, error?.code);
+      if (!isFailed && !accessLog.wants(status, error?.code)) return;
+      const entry = gather();
+      if (isFailed) context.failures.add(entry);
+      accessLog.log(entry);
+    } catch {
+      countInternal();
+    }
+  }
+
+  function countInternal(): void {
+    try {
+      metrics.refused("internal");
+    } catch {
+      // Neither the log nor the metrics can tell.
+    }
+  }
+
+  function tellUnforwarded(request: Request, ended: Unforwarded, { status, error }: ExchangeOutcome): void {
+    const { route, clientAddress, requestId } = ended;
+    const durationMs = clock.monotonic() - ended.startedAt;
+    const proxyType = ended.isUpgrade ? "websocket" : "http";
+    let told = error;
+    try {
+      metrics.requestStarted();
+      metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
+      if (error !== undefined) metrics.refused(error.code);
+    } catch (thrown) {
+      told = toInternal(thrown);
+    }
+    tell(status, told, () => ({
+      method: request.method,
+      form: route?.form ?? "none",
+      sandboxId: route?.sandboxId,
+      port: route?.port,
+      status,
+      code: told?.code,
+      durationMs,
+      requestId,
+      clientAddress,
+      cause: describeCause(told),
+    }));
+  }
 
   function countFailure(exchange: Exchange, { error }: ExchangeOutcome): void {
     if (error === undefined) return;
     metrics.refused(error.code);
+    if (error.code === "memory_exceeded") metrics.endedForMemory();
     // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
   }
+}
+
+function describeExchange(exchange: Exchange, end: ExchangeOutcome & { readonly durationMs: number }): AccessEntry {
+  const { request, route, startedAt, requestId, clientAddress, isUpgrade } = exchange.subject;
+  const { status, error, durationMs } = end;
+  return {
+    method: request.method,
+    form: route.form,
+    sandboxId: route.sandboxId,
+    port: route.port,
+    status,
+    code: error?.code,
+    bytesIn: exchange.bytesIn,
+    bytesOut: exchange.bytesOut,
+    durationMs,
+    upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
+    requestId,
+    clientAddress,
+    cause: describeCause(error),
+    tunnel: isUpgrade ? true : undefined,
+    closeCode: exchange.closeCode,
+  };
+}
+
+function toInternal(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }

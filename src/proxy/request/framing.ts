@@ -23,3 +23,8 @@ export function parseContentLength(text: string): number {
   if (!Number.isSafeInteger(length)) throw new IngressError("request_invalid", "invalid Content-Length");
   return length;
 }
+
+/** Whether a request has a body by its headers: Bun shows none of GET and HEAD, and reads it for as long as it comes. */
+export function announcesBody(headers: Headers): boolean {
+  return (headers.get("content-length") ?? "0") !== "0" || headers.has("transfer-encoding");
+}

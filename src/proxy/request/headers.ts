@@ -5,7 +5,7 @@ import { addPass, LOOP_HEADER } from "./loop-guard.ts";
 import { REQUEST_ID_HEADER } from "./request-id.ts";
 import { stripForwardedCredentials, stripHostCredentials, stripUrlCredentials } from "./route-credentials.ts";
 
-/** Meant for the ingress: removed before the sandbox sees the request (contract §2). */
+/** Meant for the ingress: removed before the sandbox sees the request (docs/contract.md §2). */
 export const PRIVATE_REQUEST_HEADERS = [
   "opensandbox-ingress-to",
   "open-sandbox-ingress",
@@ -39,7 +39,10 @@ const REMOVED_ANSWER_HEADERS = [
   "proxy-authentication-info",
 ] as const;
 
-/** Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass (contract §9). */
+/**
+ * Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass
+ * (docs/contract.md §9).
+ */
 const POLICY_PREFIX = "x-osb-";
 
 /** With `Forwarded` and `X-Real-IP` all that tells where a request comes from. */
@@ -56,7 +59,7 @@ const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   LOOP_HEADER,
 ]);
 
-/** The header that each proxied answer carries exactly once (contract §5). */
+/** The header that each proxied answer carries exactly once (docs/contract.md §5). */
 const POWERED_BY = "Reverse-Proxy-Server-PowerBy";
 const POWERED_BY_VALUE = "OpenSandbox-ingress";
 
@@ -74,8 +77,8 @@ export interface ForwardedContext {
   readonly address: ClientAddress;
   /** The Host as the client sent it; empty: there is none. */
   readonly host: string;
-  /** `/<id>/<port>` in the URI form, else empty. */
-  readonly prefix: string;
+  /** `/<id>/<port>` in the URI form, else empty; undefined: the path keeps it, and no prefix is told. */
+  readonly prefix: string | undefined;
   readonly requestId: string;
 }
 
@@ -118,14 +121,14 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
 }
 
 /**
- * Turns the sandbox's headers into the client's, in place.
+ * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
  * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
  * `LIST_ELEMENTS_MAX` connection options. The caller must tear the answer then.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
   options: { readonly closeConnection: boolean; readonly requestId: string },
-): void {
+): HeaderSnapshot {
   const seen: HeaderSnapshot = headers.toJSON();
   if (measureHead(seen) > ANSWER_HEAD_MAX_BYTES) {
     throw new IngressError("upstream_protocol", undefined, { cause: "the head of the answer is too large" });
@@ -142,6 +145,16 @@ export function rewriteResponseHeaders(
     headers.set(REQUEST_ID_HEADER, options.requestId);
   }
   if (options.closeConnection) headers.set("connection", "close");
+  return seen;
+}
+
+/**
+ * Turns rewritten headers into the client's again, in place.
+ * @param seen The headers before they were rewritten.
+ */
+export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
+  for (const name in headers.toJSON()) if (seen[name] === undefined) headers.delete(name);
+  for (const [name, value] of Object.entries(seen)) if (value !== undefined) headers.set(name, value);
 }
 
 /** The bytes of a head, without its first line. */
@@ -176,7 +189,8 @@ function isRemoved(name: string, peerTrusted: boolean): boolean {
 
 /**
  * One list for what tells of the client's side. Nothing of vendors (`CF-Connecting-IP`, `X-Original-URL`): those contradict
- * nothing that we say, pass as any other end-to-end header (contract §2), and are believed only where somebody asked for it.
+ * nothing that we say, pass as any other end-to-end header (docs/contract.md §2), and are believed only where somebody
+ * asked for it.
  */
 function isForwardingHeader(name: string): boolean {
   return name.startsWith(FORWARDED_PREFIX) || name === "forwarded" || name === "x-real-ip";
@@ -201,6 +215,10 @@ function setForwarded(headers: Headers, told: (name: string) => string | undefin
   headers.set("x-forwarded-for", previous === "" ? peer : `${previous}, ${peer}`);
   if ((told("x-forwarded-host") ?? "") === "") headers.set("x-forwarded-host", stripHostCredentials(context.host));
   if ((told("x-forwarded-proto") ?? "") === "") headers.set("x-forwarded-proto", "http");
+  if (context.prefix === undefined) {
+    headers.delete("x-forwarded-prefix");
+    return;
+  }
   const prefix = joinPrefix(stripForwardedCredentials(told("x-forwarded-prefix") ?? ""), context.prefix);
   if (prefix !== "") headers.set("x-forwarded-prefix", prefix);
 }

@@ -12,7 +12,7 @@ const HOST_CREDENTIAL = /-([1-9]\d{0,4})-[0-9a-z]{1,13}-[0-9a-f]{8}[0-9a-z](?=[.
 const PATH_CREDENTIAL = /(\/[^/?#]{1,253}\/[1-9]\d{0,4})\/[0-9a-z]{1,13}\/[0-9a-f]{8}[0-9a-z](?=[/?#,;"\s]|$)/g;
 
 /** Characters of a URL that is looked through. Browsers cut a longer `Referer` to its origin (Referrer Policy §8.3). */
-const URL_MAX_LENGTH = 4_096;
+export const URL_MAX_LENGTH = 4_096;
 
 /** A host, or several in a list: `<id>-<port>-<expires>-<signature>.<domain>` becomes `<id>-<port>.<domain>`. */
 export function stripHostCredentials(hosts: string): string {

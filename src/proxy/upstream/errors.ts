@@ -47,7 +47,7 @@ export function toUpstreamError(thrown: unknown): IngressError {
   return new IngressError(known ?? "upstream_protocol", undefined, { cause: thrown });
 }
 
-/** The `connect_result` of contract §8 for a refusal, or undefined where the connection as such was made. */
+/** The `connect_result` of docs/contract.md §8 for a refusal, or undefined where the connection as such was made. */
 export function connectResultOf(code: IngressErrorCode): ConnectResult | undefined {
   return CONNECT_RESULTS[code];
 }

@@ -9,19 +9,30 @@ export interface EndpointLocator {
    * The promise rejects as `NameResolver.resolve` does, or with what cut the exchange.
    */
   locate(exchange: Exchange): string | Promise<string>;
+  /** The same for `host:port` as a record names it, without an exchange. */
+  locateHostPort(hostPort: string, signal?: AbortSignal): string | Promise<string>;
 }
 
 export function createEndpointLocator(names: NameResolver): EndpointLocator {
+  const locateHostPort = (hostPort: string, signal?: AbortSignal): string | Promise<string> => {
+    if (isAddress(hostPort)) return hostPort;
+    const split = hostPort.lastIndexOf(":");
+    const host = hostPort.slice(0, split);
+    const port = hostPort.slice(split + 1);
+    const resolved = names.resolve(host, signal);
+    if (typeof resolved === "string") return `${formatUrlHost(resolved)}:${port}`;
+    return resolved.then((address) => `${formatUrlHost(address)}:${port}`);
+  };
   return {
     locate(exchange) {
       const { hostPort } = exchange.subject;
-      const split = hostPort.lastIndexOf(":");
-      const host = hostPort.slice(0, split);
-      if (host.startsWith("[") || !/[a-z]/i.test(host)) return hostPort;
-      const port = hostPort.slice(split + 1);
-      const resolved = names.resolve(host, exchange.signal);
-      if (typeof resolved === "string") return `${formatUrlHost(resolved)}:${port}`;
-      return resolved.then((address) => `${formatUrlHost(address)}:${port}`);
+      return isAddress(hostPort) ? hostPort : locateHostPort(hostPort, exchange.signal);
     },
+    locateHostPort,
   };
+}
+
+/** Whether the host before the port is an address: IPv6 in brackets, or without letters. */
+function isAddress(hostPort: string): boolean {
+  return hostPort.startsWith("[") || !/[a-z]/i.test(hostPort);
 }

@@ -20,11 +20,15 @@ interface QueuedLookup {
  * Bounds look-ups in number and time. Those of one namespace are at most as many as slots are still free, so that a
  * tenant with slow names leaves room for the others. A look-up that is given up keeps its slot until it really ends, and
  * its name is not looked up beside it. Holds one look-up for each name that the caller waits for.
+ *
+ * Namespaces take turns, and none walks through what waits: those that must wait although they could ask are at most as many
+ * as look-ups run. So thousands of names of one tenant cost no more than their look-ups.
  */
 export class LookupQueue {
   readonly #clock: Clock;
   readonly #lookup: LookupName;
-  readonly #queued = new Set<QueuedLookup>();
+  /** By namespace, in the order of their turns. */
+  readonly #queues = new Map<string, Set<QueuedLookup>>();
   readonly #running = new Map<string, QueuedLookup>();
   readonly #runningOf = new Map<string, number>();
 
@@ -41,19 +45,32 @@ export class LookupQueue {
   /** Looks a name up when its turn comes. Rejects when the look-up fails or takes longer than `LOOKUP_MAX_MS`. */
   look(name: string): Promise<NameAnswer> {
     const queued = { name, namespace: namespaceOf(name), answer: Promise.withResolvers<NameAnswer>() };
-    this.#queued.add(queued);
+    const queue = this.#queues.get(queued.namespace);
+    if (queue === undefined) this.#queues.set(queued.namespace, new Set([queued]));
+    else queue.add(queued);
     this.#startNext();
     return queued.answer.promise;
   }
 
   #startNext(): void {
-    for (const queued of this.#queued) {
+    for (const [namespace, queue] of this.#queues) {
       const free = LOOKUPS_MAX - this.#running.size;
       if (free === 0) return;
-      if (this.#running.has(queued.name) || this.#countOf(queued.namespace) >= free) continue;
-      this.#queued.delete(queued);
-      void this.#start(queued);
+      if (this.#countOf(namespace) >= free) continue;
+      const next = this.#firstIdle(queue);
+      if (next === undefined) continue;
+      queue.delete(next);
+      // Its next turn comes behind those of all others; the loop meets it there.
+      this.#queues.delete(namespace);
+      if (queue.size > 0) this.#queues.set(namespace, queue);
+      void this.#start(next);
     }
+  }
+
+  /** The first whose name is not being looked up. */
+  #firstIdle(queue: ReadonlySet<QueuedLookup>): QueuedLookup | undefined {
+    for (const queued of queue) if (!this.#running.has(queued.name)) return queued;
+    return undefined;
   }
 
   /** Never rejects. */

@@ -207,7 +207,7 @@ class BoundedNameResolver implements NameResolver {
     }
     state.isLooking = false;
     state.lookedUpAtMs = this.#options.clock.monotonic();
-    if (answer !== undefined && this.#names.get(state.name) === state) this.#apply(state, answer);
+    if (answer !== undefined && this.#names.get(state.name) === state) this.#applySafely(state, answer);
     if (this.#names.get(state.name) === state) this.#schedule(state);
   }
 
@@ -217,6 +217,16 @@ class BoundedNameResolver implements NameResolver {
     const idleMs = this.#options.clock.monotonic() - state.usedAtMs;
     if (state.address !== undefined && idleMs < NAME_IDLE_MAX_MS) return true;
     return this.#isInUse(state.name);
+  }
+
+  /** What is thrown while an answer is judged ends those who wait for it; the next look-up tries again. */
+  #applySafely(state: NameState, answer: NameAnswer): void {
+    try {
+      this.#apply(state, answer);
+    } catch (thrown) {
+      state.failure = "the answer could not be judged";
+      for (const waiter of state.waiters) waiter.reject(new IngressError("internal", undefined, { cause: thrown }));
+    }
   }
 
   #apply(state: NameState, answer: NameAnswer): void {

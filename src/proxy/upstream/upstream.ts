@@ -1,6 +1,8 @@
 import { IngressError } from "../../errors.ts";
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 import { ExchangeShare } from "../exchange/share.ts";
+import { Tallies, type Tally } from "./tallies.ts";
+import { IdleProofs, type IdleProofSeams } from "./idle-proofs.ts";
 
 /**
  * Idle connections to a sandbox are kept for this long, in seconds. Longer than most servers keep them, since a GET
@@ -11,6 +13,7 @@ const IDLE_CONNECTION_SECONDS = 30;
 /**
  * Age in milliseconds below which an idle connection may carry a request that must not be sent twice (RFC 9110 §9.2.2).
  * Half of the shortest keep-alive that servers in use have (gunicorn, 2 s): such a connection is not about to be closed.
+ * That this server's are not is proven first (`IdleProofs`), by one that was idle for longer.
  */
 const FRESH_SESSION_MS = 1_000;
 
@@ -21,10 +24,20 @@ const UPSTREAM_IDLE_MS = 300_000;
 export type Repeatability =
   /** Idempotent and without a streamed body: Bun sends it again when an idle connection turns out to be closed. */
   | "repeatable"
-  /** POST and PATCH: only on a connection that cannot have been closed for idleness. */
+  /** POST and PATCH: only on a new connection, or one that cannot have been closed for idleness. */
   | "once"
   /** A streamed body: only on a new connection. */
   | "streamed";
+
+/** What a request is sent over. */
+export interface Lease {
+  /** Hold it until the last byte of the answer is read. */
+  readonly held: LeasedSession;
+  /** Whether the connection is kept for a later request, or for a look at it. */
+  readonly keepsConnection: boolean;
+  /** Whether the connection may be one that another request has used. */
+  readonly mayBeUsed: boolean;
+}
 
 /** The connections to one generation (uid and endpoint) of one sandbox. */
 export class Upstream {
@@ -32,6 +45,8 @@ export class Upstream {
   readonly endpoint: string;
   /** Its exchanges, and what they hold; the register keeps it. */
   readonly share = new ExchangeShare();
+  /** What its sandbox has had of requests. */
+  readonly tally: Tally;
   lastUsedAt: number;
   #ended = false;
   readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
@@ -40,30 +55,61 @@ export class Upstream {
   /** Ports on which a connection is known to have stood. */
   readonly #connected = new Set<number>();
   #lastConnected = 0;
-  /** Ports whose server closed a reused connection without saying so beforehand: POSTs there get new connections. */
-  readonly #closers = new Set<number>();
+  readonly #proofs: IdleProofs;
 
-  constructor(record: SandboxRecord, nowMs: number) {
+  constructor(record: SandboxRecord, nowMs: number, parts: { readonly seams: IdleProofSeams; readonly tally: Tally }) {
+    this.tally = parts.tally;
     this.uid = record.uid;
     this.endpoint = record.endpoint;
     this.lastUsedAt = nowMs;
+    this.#proofs = new IdleProofs(this.share, parts.seams);
   }
 
-  /** Whether a request to `port` may use a connection that another one has used, and leave its own to the next. */
-  mayReuse(port: number, repeatability: Repeatability): boolean {
-    return repeatability === "repeatable" || (repeatability === "once" && !this.#closers.has(port));
-  }
-
-  /** The session for a request; `release` it when the last byte of the answer is read. */
-  lease(repeatability: Repeatability, nowMs: number): LeasedSession {
+  /**
+   * What a request to `dialled` (`address:port`) is sent over; `release` what it holds when the last byte of the answer is
+   * read.
+   */
+  lease(dialled: string, port: number, options: { repeatability: Repeatability; nowMs: number }): Lease {
+    const { repeatability, nowMs } = options;
     this.lastUsedAt = nowMs;
-    if (repeatability !== "once") return this.#shared.acquire();
+    switch (repeatability) {
+      case "repeatable":
+        return this.#proofs.isWatching(port) ? this.#leaseAlone() : this.#leaseUsed(this.#shared);
+      case "streamed":
+        return this.#leaseAlone();
+      case "once":
+        switch (this.#proofs.standing(port, nowMs)) {
+          case "keeps":
+            return this.#leaseUsed(this.#freshSession(nowMs));
+          case "untested":
+            return this.#leaseForProof(dialled, port);
+          case "closes":
+            return this.#leaseAlone();
+        }
+    }
+  }
+
+  #leaseUsed(session: LeasedSession): Lease {
+    return { held: session.acquire(), keepsConnection: true, mayBeUsed: true };
+  }
+
+  #leaseAlone(): Lease {
+    return { held: this.#shared.acquire(), keepsConnection: false, mayBeUsed: false };
+  }
+
+  /** Its connection is nobody else's, and may be watched when the request is over. */
+  #leaseForProof(dialled: string, port: number): Lease {
+    const session = new LeasedSession(IDLE_CONNECTION_SECONDS, () => this.#proofs.offer(session, { dialled, port }));
+    return { held: session.acquire(), keepsConnection: true, mayBeUsed: false };
+  }
+
+  #freshSession(nowMs: number): LeasedSession {
     if (this.#fresh === undefined || nowMs - this.#freshSince >= FRESH_SESSION_MS) {
       this.#fresh?.retire();
       this.#fresh = new LeasedSession(IDLE_CONNECTION_SECONDS);
       this.#freshSince = nowMs;
     }
-    return this.#fresh.acquire();
+    return this.#fresh;
   }
 
   /** Remembers, for this generation's life, that a connection to `port` stood. */
@@ -78,9 +124,9 @@ export class Upstream {
     return this.#connected.has(port);
   }
 
-  /** Remembers, for this generation's life, that the server on `port` closes idle connections at once. */
+  /** Remembers, for this generation's life, that the server on `port` closed a connection that had been used before. */
   noteClosedWhileIdle(port: number): void {
-    this.#closers.add(port);
+    this.#proofs.refute(port);
   }
 
   /** Closes idle connections once nobody uses them, while requests in flight go on. */
@@ -88,13 +134,15 @@ export class Upstream {
     this.#shared.retire();
     this.#fresh?.retire();
     this.#fresh = undefined;
+    this.#proofs.end();
   }
 
   /** Ends the generation: cuts what is in flight, closes what is idle. */
   end(error: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const exchange of this.share.exchanges) exchange.cut(error);
+    // What waits for its sandbox goes to the generation that follows.
+    for (const exchange of this.share.exchanges) if (exchange.state !== "held") exchange.cut(error);
     this.retire();
   }
 }
@@ -102,10 +150,13 @@ export class Upstream {
 /** A fetch session that is closed for good only when its last request has ended (`close` leaves the connections of requests in flight open). */
 export class LeasedSession {
   readonly session: Bun.FetchSession;
+  readonly #onIdle: (() => void) | undefined;
   #leases = 0;
   #retired = false;
 
-  constructor(idleSeconds: number) {
+  /** @param onIdle Called when its only request is over and has left an idle connection, as far as that can be told. */
+  constructor(idleSeconds: number, onIdle?: () => void) {
+    this.#onIdle = onIdle;
     this.session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
   }
 
@@ -114,10 +165,17 @@ export class LeasedSession {
     return this;
   }
 
-  /** Called once for each `acquire`. */
-  release(): void {
+  /**
+   * Called once for each `acquire`.
+   * @param error Why the request was not read to its end, where it was not.
+   */
+  release(error?: IngressError): void {
     this.#leases--;
-    if (this.#retired && this.#leases === 0) this.session.close();
+    if (this.#leases > 0) return;
+    if (this.#retired) this.session.close();
+    else if (this.#onIdle === undefined) return;
+    else if (error === undefined) this.#onIdle();
+    else this.retire();
   }
 
   /** Closes what is idle; nothing may be acquired any more. */
@@ -131,6 +189,8 @@ export class LeasedSession {
 export interface UpstreamPool {
   /** The upstream of the record's generation; an older generation of the same sandbox is ended first. */
   acquire(record: SandboxRecord, nowMs: number): Upstream;
+  /** The upstream of a sandbox's uid; undefined: it has had no request of late. */
+  find(uid: string): Upstream | undefined;
   /** Ends the record's generation, where anything is known of it. */
   endGeneration(record: SandboxRecord): void;
   /** Whether a generation whose endpoint is `name` has open exchanges. */
@@ -143,7 +203,8 @@ export interface UpstreamPool {
   close(error: IngressError): void;
 }
 
-export function createUpstreamPool(): UpstreamPool {
+/** @param tallies Where the tallies of sandboxes are kept. */
+export function createUpstreamPool(seams: IdleProofSeams, tallies = new Tallies()): UpstreamPool {
   const upstreams = new Map<string, Upstream>();
   /** The same by endpoint. Names are looked up again while they are in use, so this must not cost a walk through all. */
   const byEndpoint = new Map<string, Set<Upstream>>();
@@ -168,10 +229,11 @@ export function createUpstreamPool(): UpstreamPool {
         remove(known);
         known.end(new IngressError("sandbox_replaced"));
       }
-      const upstream = new Upstream(record, nowMs);
+      const upstream = new Upstream(record, nowMs, { seams, tally: tallies.take(record.uid) });
       add(upstream);
       return upstream;
     },
+    find: (uid) => upstreams.get(uid),
     endGeneration(record) {
       const known = upstreams.get(record.uid);
       if (known === undefined || known.endpoint !== record.endpoint) return;

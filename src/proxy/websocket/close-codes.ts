@@ -29,6 +29,12 @@ export const CLOSE_CODE_OF_FAULT: Readonly<Record<string, number>> = {
   WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: CLOSE_CODES.protocolError,
 };
 
+/** What a client is told where its tunnel was cut for one of these codes; for others it depends on who is to blame. */
+export const CLOSE_CODE_OF_CUT: Readonly<Record<string, number>> = {
+  access_revoked: CLOSE_CODES.policy,
+  internal: CLOSE_CODES.internalError,
+};
+
 /** The reason where it fits into a Close, else none. */
 export function clipReason(reason: string): string {
   return Buffer.byteLength(reason) <= REASON_MAX_BYTES ? reason : "";

@@ -40,9 +40,9 @@ export type DialResult =
  * with the exchange at the latest, until a tunnel takes it over.
  */
 export function dialWebSocket(exchange: Exchange, options: { readonly maxMessageBytes: number }): Promise<DialResult> {
-  const { request, hostPort, path, query } = exchange.subject;
+  const { request, browser, path, query } = exchange.subject;
   const socket = new WebSocket(`ws://${exchange.dialled}${path}${query}`, {
-    headers: handshakeHeaders(request.headers, hostPort),
+    headers: handshakeHeaders(request.headers, browser.hostHeader),
     perMessageDeflate: false,
     autoPong: false,
     maxPayload: options.maxMessageBytes,
@@ -53,8 +53,8 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
     const headers = new Headers();
     const fail = (error: IngressError): void => {
       exchange.signal.removeEventListener("abort", abort);
-      socket.terminate();
       reject(exchange.cutBy ?? error);
+      socket.terminate();
     };
     const abort = (): void => fail(new IngressError("client_closed"));
     // What a listener throws would reach nobody: the promise would stay open, and the exchange with it.
@@ -105,8 +105,8 @@ const NO_PROXY: object = { proxy: false };
  * Written by the client itself for the new connection. `Host` is set, since it would be absent otherwise. Sub-protocols go
  * as a header of their own: names handed to the client would make it judge the sandbox's choice, which is not ours to do.
  */
-function handshakeHeaders(headers: Headers, hostPort: string): Record<string, string> {
-  const result: Record<string, string> = { Host: hostPort };
+function handshakeHeaders(headers: Headers, hostHeader: string): Record<string, string> {
+  const result: Record<string, string> = { Host: hostHeader };
   for (const [name, value] of headers) {
     const isOurs = name.startsWith("sec-websocket-") && name !== SUB_PROTOCOL_HEADER;
     if (!isOurs && name !== "content-length") result[name] = value;

@@ -12,7 +12,8 @@ const BURST_SECONDS = 1;
 /** Who pays for the frames of a tunnel. */
 export interface FramePayers {
   readonly sandboxUid: string;
-  readonly clientAddress: string;
+  /** As `clientNetworkOf` has it. */
+  readonly clientNetwork: string;
 }
 
 /** What one tunnel may pass on. */
@@ -61,10 +62,10 @@ export function createFrameRates(perSecond: number): FrameRates {
     get size() {
       return sandboxes.size + clients.size;
     },
-    join({ sandboxUid, clientAddress }, nowMs) {
+    join({ sandboxUid, clientNetwork }, nowMs) {
       if (perSecond === 0) return { fromClient: UNLIMITED, fromSandbox: UNLIMITED, leave: () => {} };
       const sandbox = use(sandboxes, sandboxUid, nowMs);
-      const client = use(clients, clientAddress, nowMs);
+      const client = use(clients, clientNetwork, nowMs);
       const direction = (): FrameRate => new SharedRate(new TokenBucket(one, nowMs), sandbox.bucket, client.bucket);
       return {
         fromClient: direction(),

@@ -3,6 +3,7 @@ import type { Server } from "bun";
 import type { Clock } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
+import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { type AnswerBodyContext, relayAnswer } from "../http/answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
@@ -10,8 +11,8 @@ import { type HeaderSnapshot, rewriteResponseHeaders } from "../request/headers.
 import { hasToken, isListTooLong } from "../request/list-field.ts";
 import { Tunnel, type TunnelData } from "./tunnel.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
-import { connectResultOf } from "../upstream/errors.ts";
-import { dialWebSocket } from "./dial.ts";
+import { connectResultOf, toUpstreamError } from "../upstream/errors.ts";
+import { dialWebSocket, type UpstreamSocket } from "./dial.ts";
 
 /** What opening a tunnel needs from the program. */
 export interface WebSocketContext {
@@ -70,29 +71,28 @@ export async function openTunnel(
 ): Promise<Response | undefined> {
   const { clock, metrics } = context;
   const startedAt = clock.monotonic();
+  /** The sandbox's end, until a tunnel has it. */
+  let unowned: UpstreamSocket | undefined;
   try {
     const located = context.locator.locate(exchange);
     const dialled = typeof located === "string" ? located : await located;
     exchange.connect(clock.monotonic());
     exchange.dialled = dialled;
     const result = await dialWebSocket(exchange, { maxMessageBytes: context.maxMessageBytes });
-    if (exchange.cutBy !== undefined && result.kind === "open") result.socket.terminate();
+    if (result.kind === "open") unowned = result.socket;
     exchange.answered(clock.monotonic());
     exchange.upstream.noteConnected(exchange.subject.route.port);
     metrics.connected("success", "websocket", clock.monotonic() - startedAt);
     if (result.kind === "refused") return await relayRefusal(result.answer, exchange, context);
     const { headers } = result;
-    try {
-      rewriteResponseHeaders(headers, { closeConnection: false, requestId: exchange.subject.requestId });
-    } catch (thrown) {
-      result.socket.terminate();
-      throw thrown;
-    }
+    const { requestId, browser } = exchange.subject;
+    rewriteAnswerUrls(headers, rewriteResponseHeaders(headers, { closeConnection: false, requestId }), browser);
     const tunnel = new Tunnel(exchange, result, context);
     if (upgradeClient(exchange, server, { tunnel, headers })) return undefined;
     tunnel.abandon();
     throw new IngressError("client_closed");
   } catch (thrown) {
+    unowned?.terminate();
     const error = exchange.cutBy ?? thrown;
     if (error instanceof IngressError && exchange.headAt === undefined) {
       metrics.connected(connectResultOf(error.code) ?? "other", "websocket", clock.monotonic() - startedAt);
@@ -118,10 +118,16 @@ function upgradeClient(
   });
 }
 
-function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Response | Promise<Response> {
-  rewriteResponseHeaders(answer.headers, {
+async function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Promise<Response> {
+  const seen = rewriteResponseHeaders(answer.headers, {
     closeConnection: exchange.subject.isLast || context.closesConnections(),
     requestId: exchange.subject.requestId,
   });
-  return relayAnswer(answer, exchange, context.answerBody);
+  rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
+  try {
+    return await relayAnswer(answer, exchange, context.answerBody);
+  } catch (thrown) {
+    // It is read while it is passed on: what fails is the sandbox's connection.
+    throw toUpstreamError(thrown);
+  }
 }

@@ -13,6 +13,10 @@ export interface Relay {
   readonly toSandbox: FrameLane;
   readonly toClient: FrameLane;
   readonly peers: Peers;
+  /** Reads neither side until `release`: memory is short, and Bun does not show what an unfinished message holds. */
+  hold(): void;
+  release(): void;
+  readonly isHeld: boolean;
 }
 
 /** What a relay is made from. */
@@ -28,7 +32,6 @@ export interface RelayParts {
 export interface RelaySeams extends Pick<LaneEnds, "fail" | "onHeldBytes"> {
   readonly deliverToSandbox: LaneEnds["deliver"];
   readonly deliverToClient: LaneEnds["deliver"];
-  onClientPaused(): void;
   /** The client has not taken all of what it was sent. */
   onClientSlow(): void;
 }
@@ -37,6 +40,7 @@ export interface RelaySeams extends Pick<LaneEnds, "fail" | "onHeldBytes"> {
 export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
   const { client, sandbox, payers, clock, tunnels } = parts;
   const now = clock.monotonic();
+  let isHeld = false;
   const rates = tunnels.rates.join(payers, now);
   const context = { clock, scheduler: tunnels.scheduler };
   const common = { fail: seams.fail, onHeldBytes: seams.onHeldBytes };
@@ -46,11 +50,10 @@ export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
       deliver: seams.deliverToSandbox,
       // Bun's client has no cork: each frame is a write of its own.
       batch: (run) => run(),
-      pauseSender() {
-        seams.onClientPaused();
-        client.pause();
+      pauseSender: () => client.pause(),
+      resumeSender() {
+        if (!isHeld) client.resume();
       },
-      resumeSender: () => client.resume(),
     },
     { ...context, rate: rates.fromClient },
   );
@@ -62,9 +65,30 @@ export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
         if (client.batch(run)) seams.onClientSlow();
       },
       pauseSender: () => sandbox.socket.pause(),
-      resumeSender: () => sandbox.socket.resume(),
+      resumeSender() {
+        if (!isHeld) sandbox.socket.resume();
+      },
     },
     { ...context, rate: rates.fromSandbox },
   );
-  return { client, rates, toSandbox, toClient, peers: new Peers(tunnels.pingPayload, now) };
+  return {
+    client,
+    rates,
+    toSandbox,
+    toClient,
+    peers: new Peers(tunnels.pingPayload, now),
+    get isHeld() {
+      return isHeld;
+    },
+    hold() {
+      isHeld = true;
+      client.pause();
+      sandbox.socket.pause();
+    },
+    release() {
+      isHeld = false;
+      if (!toSandbox.isPaused) client.resume();
+      if (!toClient.isPaused) sandbox.socket.resume();
+    },
+  };
 }

@@ -58,6 +58,11 @@ export class SandboxSide {
     return this.socket.readyState === this.socket.CLOSING;
   }
 
+  /** Whether its connection has ended. */
+  get isClosed(): boolean {
+    return this.socket.readyState === this.socket.CLOSED;
+  }
+
   /** From now on everything that comes goes to `events`. */
   listen(events: SandboxEvents): void {
     this.#events = events;
@@ -95,7 +100,7 @@ export class SandboxSide {
     if (code === CLOSE_CODES.noStatus) this.socket.close();
     else this.socket.close(code, clipReason(reason));
     this.#closeTimer?.cancel();
-    this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.socket.terminate());
+    this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.#seams.safely(() => this.socket.terminate()));
   }
 
   terminate(): void {

@@ -1,9 +1,10 @@
 import type { ServerWebSocket } from "bun";
 
+import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toIngressError } from "../../errors.ts";
 import { ClientSide } from "./client-side.ts";
-import { CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
@@ -14,7 +15,10 @@ import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
-/** How often a client that is not read is pinged, in milliseconds: nothing else tells that it has left. */
+/**
+ * How often a client that is not read is pinged, in milliseconds. Its end of the connection stands behind what is not read, but
+ * the ping to one that has left is answered by a reset, which Bun tells at once.
+ */
 const PAUSED_CLIENT_PING_MS = 3_000;
 
 /**
@@ -45,13 +49,14 @@ export class Tunnel {
   readonly #tunnels: TunnelSet;
   /** The account of what waits: its exchange's. */
   readonly #backlog: { tryHold(bytes: number): boolean };
+  #client: ClientSide | undefined;
   #relay: Relay | undefined;
   #closing = false;
   #isCut = false;
   #isFinished = false;
   #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
-  /** Monotonic ms of the pause of the client, or of the last ping since. */
-  #pingedAt = 0;
+  /** Monotonic ms of the last ping to the client while it was not read; the beginning before that. */
+  #pausedPingAt = 0;
   #leftoverTimer: Timer | undefined;
 
   constructor(
@@ -74,8 +79,10 @@ export class Tunnel {
 
   /** The client is there: what waited goes first, then everything flows. */
   openClient(socket: ClientSocket): void {
+    this.#client = new ClientSide(socket);
+    this.#pausedPingAt = this.#clock.monotonic();
     this.exchange.openTunnel();
-    this.#relay = this.#createRelay(new ClientSide(socket));
+    this.#relay = this.#createRelay(this.#client);
     this.#sandbox.listen({
       onFrame: (kind, data) => this.#fromSandbox(kind, data),
       onClose: (code, reason) => this.#closeFromSandbox(code, reason),
@@ -125,7 +132,7 @@ export class Tunnel {
   /** The client sent Close, or went away (1006). */
   closeFromClient(code: number, reason: string): void {
     this.exchange.closeCode ??= code;
-    this.#relay?.client.leave();
+    this.#client?.leave();
     this.#relay?.toClient.clear();
     if (!this.#closing) {
       this.#closing = true;
@@ -134,6 +141,26 @@ export class Tunnel {
       this.#endLane(this.#relay?.toSandbox, () => this.#sandbox.close(code, reason));
     }
     this.#finishIfDone();
+  }
+
+  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  get finishedAt(): number | undefined {
+    const { bytesIn, bytesOut, activeAt } = this.exchange;
+    return bytesIn + bytesOut > 0 ? activeAt : undefined;
+  }
+
+  /** Reads neither side until `release`. */
+  hold(): void {
+    if (!this.#closing && this.#relay?.isHeld === false) this.#relay.hold();
+  }
+
+  release(): void {
+    if (!this.#closing && this.#relay?.isHeld === true) this.#relay.release();
+  }
+
+  /** Ends it, because it holds too much memory. */
+  endForMemory(): void {
+    this.exchange.cut(new IngressError("memory_exceeded"));
   }
 
   /** Closes both sides as "going away", behind what still waits for them: the ingress stops. */
@@ -167,13 +194,16 @@ export class Tunnel {
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
     // Who is not read cannot show that it is there.
-    if (toSandbox.isPaused) peers.client.beat();
-    if (toClient.isPaused) peers.sandbox.beat();
+    const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
+    if (isClientUnread) peers.client.beat();
+    if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
     const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");
     if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
     // Behind data that waits a ping would not arrive; that the data drains is as good as a pong.
-    const asksClient = verdicts.client === "ask" && client.waitingBytes === 0;
+    const isPausedPingDue = isClientUnread && nowMs - this.#pausedPingAt >= PAUSED_CLIENT_PING_MS;
+    if (isPausedPingDue) this.#pausedPingAt = nowMs;
+    const asksClient = (verdicts.client === "ask" || isPausedPingDue) && client.waitingBytes === 0;
     const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
     if (asksClient) client.ping(this.#tunnels.pingPayload);
     if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
@@ -186,14 +216,13 @@ export class Tunnel {
       {
         client,
         sandbox: this.#sandbox,
-        payers: { sandboxUid: upstream.uid, clientAddress: subject.clientAddress },
+        payers: { sandboxUid: upstream.uid, clientNetwork: clientNetworkOf(subject.clientAddress).network },
         clock: this.#clock,
         tunnels: this.#tunnels,
       },
       {
         deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
         deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
-        onClientPaused: () => (this.#pingedAt = this.#clock.monotonic()),
         onClientSlow: () => this.#blockClient(),
         onHeldBytes: () => this.#countBacklog(),
         fail: (thrown) => this.#fail(thrown),
@@ -234,10 +263,6 @@ export class Tunnel {
     if (this.#relay === undefined || this.#isFinished) return;
     if (hasDrained) this.#relay.peers.sandbox.beat();
     this.#countBacklog();
-    const now = this.#clock.monotonic();
-    if (this.#closing || !this.#relay.toSandbox.isPaused || now - this.#pingedAt < PAUSED_CLIENT_PING_MS) return;
-    this.#pingedAt = now;
-    this.#relay.client.ping(this.#tunnels.pingPayload);
   }
 
   /** Counts what waits towards both ends; the tunnel with which all together hold too much ends. */
@@ -274,12 +299,22 @@ export class Tunnel {
 
   /** Something of ours has thrown. */
   #fail(thrown: unknown): void {
-    try {
-      const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
-      this.#endWith(toIngressError(thrown), farewell);
-    } finally {
-      this.#sandbox.terminate();
-      this.#finishIfDone();
+    const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
+    const steps = [
+      () => this.#endWith(toIngressError(thrown), farewell),
+      // Where the relay could not be made, nobody else closes the client's connection.
+      () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
+      () => this.#sandbox.terminate(),
+      () => this.#finishIfDone(),
+      // A lane that throws may never end.
+      () => this.#client?.isGone === true && this.#finish(),
+    ];
+    for (const step of steps) {
+      try {
+        step();
+      } catch {
+        // A fault of the same tunnel, which ends already: the first is told.
+      }
     }
   }
 
@@ -298,13 +333,14 @@ export class Tunnel {
     this.#closing = true;
     this.#clearLanes();
     const { cutBy } = this.exchange;
-    const clientCode = cutBy?.code === "access_revoked" ? CLOSE_CODES.policy : this.#farewell.client;
+    const clientCode = CLOSE_CODE_OF_CUT[cutBy?.code ?? ""] ?? this.#farewell.client;
     this.#relay?.client.close(clientCode, cutBy?.message ?? "");
     this.#sandbox.close(sandboxCode, "");
   }
 
   #closeFromSandbox(code: number, reason: string): void {
     this.#sandbox.stop();
+    this.#tunnels.unansweredCloses.delete(this.#sandbox);
     this.#relay?.toSandbox.clear();
     if (!this.#closing) {
       this.#closing = true;
@@ -343,13 +379,17 @@ export class Tunnel {
 
   /** Both are true: the client's connection has ended, and the sandbox has been given what came over it. */
   #finishIfDone(): void {
-    if (this.#isFinished || this.#relay === undefined) return;
-    if (!this.#relay.client.isGone || !this.#relay.toSandbox.isEnded) return;
+    if (this.#client?.isGone === true && this.#relay?.toSandbox.isEnded !== false) this.#finish();
+  }
+
+  #finish(): void {
+    if (this.#isFinished) return;
     this.#isFinished = true;
     this.#leftoverTimer?.cancel();
     this.#backlog.tryHold(0);
-    this.#relay.rates.leave();
+    this.#relay?.rates.leave();
     this.#tunnels.delete(this);
+    if (!this.#sandbox.isClosed) this.#tunnels.unansweredCloses.add(this.#sandbox);
     this.exchange.end(this.exchange.cutBy);
   }
 }

@@ -10,9 +10,17 @@ import { sandboxResourceOf } from "./resources.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import { createObjectWarnings } from "../projection/object-warnings.ts";
 import type { Projection, ProjectOptions } from "../projection/projection.ts";
-import type { GenerationEndListener, ProviderStatus, Resolution, SandboxCounts, SandboxProvider } from "../provider.ts";
+import type {
+  ChangeListener,
+  GenerationEndListener,
+  ProviderStatus,
+  Resolution,
+  SandboxCounts,
+  SandboxProvider,
+  SandboxView,
+} from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable } from "../table.ts";
+import { SandboxTable } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface KubernetesProviderOptions {
@@ -20,7 +28,7 @@ export interface KubernetesProviderOptions {
   readonly providerType: ProviderType;
   /** At least one, unless `allNamespaces`. */
   readonly namespaces: readonly string[];
-  /** One list and watch over the whole cluster; `namespaces` is ignored. */
+  /** One list and watch for the whole cluster; `namespaces` is ignored. */
   readonly allNamespaces: boolean;
   readonly endpoints: EndpointRules;
   readonly logger: Logger;
@@ -30,10 +38,10 @@ export interface KubernetesProviderOptions {
   readonly limits?: Partial<ReflectorLimits>;
 }
 
-/** Of the faults of many namespaces, how many are told: one line has to do. */
+/** How many faults of different namespaces are shown: they must fit into one line. */
 const FAULTS_TOLD_MAX = 3;
 
-/** Sandboxes as an API server has them. */
+/** Creates a provider of the sandboxes that an API server has. */
 export function createKubernetesProvider(options: KubernetesProviderOptions): SandboxProvider {
   return new KubernetesProvider(options);
 }
@@ -52,9 +60,9 @@ class KubernetesProvider implements SandboxProvider {
     this.#clock = options.clock ?? systemClock;
     this.#synced = new SyncLatch(this.#clock);
     this.#createdAtMs = this.#clock.monotonic();
-    this.#table = createSandboxTable({ logger: options.logger, clock: this.#clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: this.#clock });
     const scopes = options.allNamespaces ? [undefined] : [...new Set(options.namespaces)];
-    if (scopes.length === 0) throw new Error("Cannot watch sandboxes: no namespace is given");
+    if (scopes.length === 0) throw new Error("Cannot watch sandboxes: namespaces are missing");
     this.#unsynced = scopes.length;
     this.#reflectors = this.#createReflectors(scopes);
   }
@@ -93,8 +101,16 @@ class KubernetesProvider implements SandboxProvider {
     return this.#table.counts();
   }
 
+  get view(): SandboxView {
+    return this.#table;
+  }
+
   namesakes(): number {
     return this.#table.namesakes();
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#table.onChange(listener);
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {
@@ -144,7 +160,7 @@ interface TableStoreOptions {
   readonly read: (object: KubeObject) => Projection;
 }
 
-/** The table as a reflector sees it: objects become records on their way in. */
+/** The table as a reflector sees it: objects become records before they enter it. */
 function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOptions): ReflectorStore {
   const remove = ({ metadata }: KubeObject) => {
     if (typeof metadata.namespace === "string") table.remove(metadata.namespace, metadata.name);
@@ -158,7 +174,7 @@ function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOp
       return {
         add(object) {
           const { record } = read(object);
-          // Whatever it was before, nothing is known of it now.
+          // The earlier record is out of date, and nothing is known now.
           if (record === undefined) drop(object);
           else replacement.add(record);
         },
@@ -169,7 +185,7 @@ function createTableStore(table: SandboxTable, { namespace, read }: TableStoreOp
     },
     set(object) {
       const { record } = read(object);
-      // Whatever it was before, nothing is known of it now.
+      // The earlier record is out of date, and nothing is known now.
       if (record === undefined) remove(object);
       else table.set(record);
     },

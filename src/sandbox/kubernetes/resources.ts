@@ -3,18 +3,18 @@ import type { Clock } from "../../clock.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
 import { readKubeStream } from "../../kube/stream.ts";
-import { isJsonObject } from "../../kube/resource.ts";
 import { type SandboxKind, sandboxKindOf } from "../projection/kinds.ts";
+import { isObject } from "../../values.ts";
 
 /** How a kind of sandbox is found at an API server and read. */
 export interface SandboxResource extends SandboxKind {
-  /** The version to use. Throws KubeError, `missing` where the type is not installed. */
+  /** Finds the version to use. Throws KubeError, `missing` if the type is not installed. */
   readonly findVersion: (signal: AbortSignal) => Promise<string>;
 }
 
-/** What an API server says of one group is about 1 KiB; beyond this it is something else. */
+/** Longest discovery document, in bytes. The document of one group has about 1 KiB. */
 const DISCOVERY_MAX_BYTES = 1024 * 1024;
-/** Discovery is answered from memory, so what takes longer is broken; milliseconds. */
+/** Longest wait for a discovery document, in milliseconds. The API server answers it from memory. */
 const DISCOVERY_MAX_MS = 15_000;
 
 export function sandboxResourceOf(
@@ -25,7 +25,7 @@ export function sandboxResourceOf(
   const kind = sandboxKindOf(providerType);
   const { group, versions } = kind;
   const [only, ...others] = versions;
-  // With one version there is nothing to find out.
+  // With one version there is nothing to discover.
   if (others.length === 0) return { ...kind, findVersion: () => Promise.resolve(only) };
   const { clock } = options;
   return {
@@ -40,10 +40,10 @@ interface ServedVersions {
   readonly preferred: string | undefined;
 }
 
-/** What is served decides; of versions unknown here the one that the server prefers is the best guess. */
+/** Prefers known versions that are served. Else the version that the server prefers is the best guess. */
 function chooseVersion(known: readonly string[], { versions, preferred }: ServedVersions): string {
   const version = known.find((candidate) => versions.includes(candidate)) ?? preferred ?? versions[0];
-  if (version === undefined) throw new KubeError("missing", "the API server serves no version of it");
+  if (version === undefined) throw new KubeError("missing", "the API server serves no version of this resource");
   return version;
 }
 
@@ -64,16 +64,16 @@ async function readServedVersions(path: string, options: DiscoveryOptions): Prom
   }
   try {
     const group: unknown = JSON.parse(text);
-    if (!isJsonObject(group)) throw new TypeError("no object");
+    if (!isObject(group)) throw new TypeError("not an object");
     const items: readonly unknown[] = Array.isArray(group["versions"]) ? group["versions"] : [];
     const versions = items.map(versionOf).filter((version) => version !== undefined);
     return { versions, preferred: versionOf(group["preferredVersion"]) };
   } catch {
-    throw new KubeError("protocol", "the discovery document is no JSON object");
+    throw new KubeError("protocol", "the discovery document is not a JSON object");
   }
 }
 
 function versionOf(item: unknown): string | undefined {
-  const version = isJsonObject(item) ? item["version"] : undefined;
+  const version = isObject(item) ? item["version"] : undefined;
   return typeof version === "string" && /^[a-z0-9]+$/.test(version) ? version : undefined;
 }

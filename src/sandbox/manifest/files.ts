@@ -4,16 +4,17 @@ import type { Logger } from "../../log/logger.ts";
 import { fileSignature } from "../../files/watch-path.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import type { SandboxKind } from "../projection/kinds.ts";
-import { isObject, quote } from "../projection/projection.ts";
 import type { SandboxRecord } from "../provider.ts";
 import { ManifestError, type ManifestObject } from "../manifest-error.ts";
 import type { Pacer } from "../pacer.ts";
 import { readManifest } from "./read.ts";
+import { codeOf, messageOf } from "../../values.ts";
+import { quote } from "../../log/quote.ts";
 
 /** A sandbox in a manifest. */
 export interface ManifestEntry {
   readonly record: SandboxRecord;
-  /** Whether the manifest gives no uid; `record.uid` then means nothing. */
+  /** Whether the manifest has no uid. If so, `record.uid` has no meaning. */
   readonly lacksUid: boolean;
   readonly path: string;
   /** From 1. */
@@ -23,14 +24,14 @@ export interface ManifestEntry {
 interface ManifestFile {
   /** As the watch reported it when the file was read. */
   signature: string;
-  /** Of the content that was read last, whether or not it could be used. */
+  /** Digest of the content that was last read, usable or not. */
   digest: string;
   entries: readonly ManifestEntry[];
 }
 
 export interface ManifestFilesOptions {
   readonly kind: SandboxKind;
-  /** Objects of other namespaces are passed over; empty: none are. */
+  /** Objects of other namespaces are skipped. Empty: all namespaces. */
   readonly namespaces: readonly string[];
   readonly endpoints: EndpointRules;
   readonly logger: Logger;
@@ -38,13 +39,13 @@ export interface ManifestFilesOptions {
   readonly pacer: Pacer;
 }
 
-/** About 150,000 sandboxes: far beyond what anybody edits. What is larger is a mistake, and is not read. */
+/** About 150,000 sandboxes. A larger file is a mistake and is not read. */
 const FILE_MAX_BYTES = 32 * 1024 * 1024;
 
 const DEFAULT_NAMESPACE = "default";
 const NO_UID = "none";
 
-/** The sandboxes of each manifest file, as it was when it could last be read whole. */
+/** The sandboxes of each manifest file, from the last time that the whole file could be read. */
 export class ManifestFiles {
   readonly #options: ManifestFilesOptions;
   readonly #files = new Map<string, ManifestFile>();
@@ -54,9 +55,9 @@ export class ManifestFiles {
   }
 
   /**
-   * Reads the files that differ from what is known, and forgets those that are gone. A file that cannot be read or used
-   * keeps its entries and is said once; one that changes while it is read is left to the next call, which the watch
-   * then brings. Gives whether none was left.
+   * Reads the files that have changed and forgets those that are gone. A file that cannot be read or used keeps its
+   * entries and is logged once. A file that changes while it is read waits for the next call; the watch triggers that
+   * call. Returns whether no file waits.
    *
    * @param files Path → signature, as a watch reports them.
    */
@@ -72,12 +73,12 @@ export class ManifestFiles {
     return isWhole;
   }
 
-  /** The entries of all files, in the order of the paths and then of the lines. */
+  /** The entries of all files, in the order of paths and then of lines. */
   *entries(): Generator<ManifestEntry, void, undefined> {
     for (const path of [...this.#files.keys()].toSorted()) yield* this.#files.get(path)?.entries ?? [];
   }
 
-  /** Gives false for a file that is not the one with the signature any more. */
+  /** Returns false if the file no longer has this signature. */
   async #read(path: string, signature: string): Promise<boolean> {
     const known = this.#files.get(path);
     const file: ManifestFile = known ?? { signature: "", digest: "", entries: [] };
@@ -93,10 +94,10 @@ export class ManifestFiles {
     } catch (error) {
       file.signature = signature;
       this.#files.set(path, file);
-      this.#options.logger.error("a manifest cannot be read, what it had is kept", {
+      this.#options.logger.error("cannot read a manifest, keeping its earlier sandboxes", {
         file: path,
         ...(error instanceof ManifestError ? { line: error.line } : {}),
-        reason: error instanceof Error ? error.message : String(error),
+        reason: messageOf(error),
       });
     }
     return true;
@@ -121,12 +122,17 @@ export class ManifestFiles {
       });
       const where = { file: path, line: object.line };
       if (record === undefined) {
-        this.#options.logger.error("an object of a manifest is left out", { ...where, reason: warning });
+        this.#options.logger.error("ignored an object of a manifest", { ...where, reason: warning });
         continue;
       }
       if (warning !== undefined) {
         const fields = { ...where, namespace: record.namespace, name: record.name, reason: warning };
-        this.#options.logger.warn("a sandbox is not ready, since its resource is not as it should be", fields);
+        this.#options.logger.warn(
+          record.ready
+            ? "an annotation of a sandbox is invalid"
+            : "a sandbox is not ready because its resource is invalid",
+          fields,
+        );
       }
       const { namespaces } = this.#options;
       if (namespaces.length > 0 && !namespaces.includes(record.namespace)) continue;
@@ -140,23 +146,23 @@ export class ManifestFiles {
     const { group, versions, kind: wanted } = this.#options.kind;
     const where = { file: path, line: object.line };
     if (kind !== wanted || typeof apiVersion !== "string" || !apiVersion.startsWith(`${group}/`)) {
-      this.#options.logger.debug("an object of another kind is passed over", { ...where, kind: quote(kind) });
+      this.#options.logger.debug("skipped an object of another kind", { ...where, kind: quote(kind) });
       return false;
     }
     if (versions.includes(apiVersion.slice(group.length + 1))) return true;
-    const reason = `apiVersion ${quote(apiVersion)} is not known`;
-    this.#options.logger.error("an object of a manifest is left out", { ...where, reason });
+    const reason = `apiVersion ${quote(apiVersion)} is unknown`;
+    this.#options.logger.error("ignored an object of a manifest", { ...where, reason });
     return false;
   }
 }
 
-/** The content of a file that is still the one with this signature; undefined: it has changed or gone meanwhile. */
+/** The content of a file that still has this signature; undefined if it has changed or gone. */
 async function readSettled(path: string, signature: string): Promise<Uint8Array | undefined> {
   let file;
   try {
     file = await open(path, "r");
   } catch (error) {
-    if (isObject(error) && error["code"] === "ENOENT") return undefined;
+    if (codeOf(error) === "ENOENT") return undefined;
     throw error;
   }
   try {

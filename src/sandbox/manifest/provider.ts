@@ -7,37 +7,42 @@ import { type ManifestEntry, ManifestFiles } from "./files.ts";
 import { createPacer, type Pacer, type SlicedWork } from "../pacer.ts";
 import { sandboxKindOf } from "../projection/kinds.ts";
 import type {
+  ChangeListener,
   GenerationEndListener,
   ProviderStatus,
   Resolution,
   SandboxCounts,
   SandboxProvider,
   SandboxRecord,
+  SandboxView,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
-import { createSandboxTable, type SandboxTable, type TableReplacement } from "../table.ts";
+import { SandboxTable, type TableReplacement } from "../table.ts";
 import { SyncLatch } from "../sync-latch.ts";
 
 export interface ManifestProviderOptions {
-  /** A file, or a folder of which the files `*.yaml`, `*.yml` and `*.json` directly in it are read. */
+  /** A file, or a folder. In a folder, the files `*.yaml`, `*.yml` and `*.json` directly in it are read. */
   readonly path: string;
   readonly providerType: ProviderType;
-  /** Only these; empty: all. */
+  /** Only these namespaces; empty: all. */
   readonly namespaces: readonly string[];
   readonly endpoints: EndpointRules;
   readonly logger: Logger;
   readonly clock: Clock;
 }
 
-/** Sandboxes in all manifests together: what a large cluster has. More is a mistake and would fill the memory. */
+/**
+ * Maximum number of sandboxes in all manifests together: as many as a large cluster has. More is a mistake and would
+ * fill the memory.
+ */
 const SANDBOXES_MAX = 200_000;
 
 const MANIFEST_NAME = /^[^.].*\.(?:yaml|yml|json)$/;
 
 /**
- * Sandboxes from files of custom resources, watched: to run without Kubernetes. A change counts within a second of its
- * last write; a file that is being written, or cannot be read, keeps what it had. Synced once the path exists and has
- * been read, whatever is wrong in single files.
+ * Creates a provider of the sandboxes in files of custom resources, to run without Kubernetes. The files are watched: a
+ * change applies within a second of its last write. A file that is being written, or cannot be read, keeps its earlier
+ * content. The provider is synced once the path exists and has been read, even if single files are invalid.
  */
 export function createManifestProvider(options: ManifestProviderOptions): SandboxProvider {
   return new ManifestProvider(options);
@@ -49,9 +54,11 @@ class ManifestProvider implements SandboxProvider {
   readonly #files: ManifestFiles;
   readonly #synced: SyncLatch;
   readonly #pacer: Pacer;
-  /** `namespace/name` → the uid given to an object that has none, for as long as the object stays. */
+  /**
+   * `namespace/name` → the uid of an object whose manifest has none. It stays the same as long as the object exists.
+   */
   #madeUids = new Map<string, string>();
-  /** What is wrong between files, so that each is said once while it lasts. */
+  /** Conflicts between files, so that each is logged once while it lasts. */
   #conflicts = new Set<string>();
   #watch: PathWatch | undefined;
   #isStopped = false;
@@ -59,7 +66,7 @@ class ManifestProvider implements SandboxProvider {
 
   constructor(options: ManifestProviderOptions) {
     this.#options = options;
-    this.#table = createSandboxTable({ logger: options.logger, clock: options.clock });
+    this.#table = new SandboxTable({ logger: options.logger, clock: options.clock });
     this.#synced = new SyncLatch(options.clock);
     this.#pacer = createPacer(options.clock);
     this.#files = new ManifestFiles({
@@ -102,8 +109,16 @@ class ManifestProvider implements SandboxProvider {
     return this.#table.counts();
   }
 
+  get view(): SandboxView {
+    return this.#table;
+  }
+
   namesakes(): number {
     return this.#table.namesakes();
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#table.onChange(listener);
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {
@@ -130,7 +145,7 @@ class ManifestProvider implements SandboxProvider {
     this.#fault = fault;
   }
 
-  /** The records of all files; of what claims the same name or uid, the first. */
+  /** The records of all files. If several have the same name or uid, the first one counts. */
   *#assemble(): SlicedWork<readonly SandboxRecord[]> {
     const byName = new Map<string, ManifestEntry>();
     const byUid = new Map<string, ManifestEntry>();
@@ -144,15 +159,15 @@ class ManifestProvider implements SandboxProvider {
       const namesake = byName.get(key);
       const twin = entry.lacksUid ? undefined : byUid.get(record.uid);
       if (records.length >= SANDBOXES_MAX) {
-        conflicts.add(`more than ${SANDBOXES_MAX} sandboxes: ${placeOf(entry)} and what follows is left out`);
+        conflicts.add(`more than ${SANDBOXES_MAX} sandboxes: ignored ${placeOf(entry)} and all that follow`);
         break;
       }
       if (namesake !== undefined) {
-        conflicts.add(`sandbox ${key} at ${placeOf(entry)} is left out: it is already at ${placeOf(namesake)}`);
+        conflicts.add(`ignored sandbox ${key} at ${placeOf(entry)}: it is already at ${placeOf(namesake)}`);
         continue;
       }
       if (twin !== undefined) {
-        conflicts.add(`sandbox ${key} at ${placeOf(entry)} is left out: its uid is already at ${placeOf(twin)}`);
+        conflicts.add(`ignored sandbox ${key} at ${placeOf(entry)}: its uid is already at ${placeOf(twin)}`);
         continue;
       }
       byName.set(key, entry);
@@ -184,6 +199,6 @@ function placeOf(entry: ManifestEntry): string {
 }
 
 function describeFault(path: string, snapshot: PathSnapshot): string | undefined {
-  if (snapshot.state === "missing") return `Cannot read manifests: there is no file or folder ${path}`;
+  if (snapshot.state === "missing") return `Cannot read manifests: file or folder ${path} is missing`;
   return snapshot.state === "unreadable" ? `Cannot read manifests: ${snapshot.reason}` : undefined;
 }

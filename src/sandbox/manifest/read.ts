@@ -13,30 +13,33 @@ import {
 } from "yaml";
 import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "../manifest-error.ts";
 import type { Pacer, SlicedWork } from "../pacer.ts";
-import { isObject } from "../projection/projection.ts";
 import { readJsonManifest } from "../read-json-manifest.ts";
 import { splitDocuments, type TextPart } from "../split-documents.ts";
+import { isObject, messageOf } from "../../values.ts";
 
-/** Nodes that aliases may stand for, in all: keeps a small file from becoming a huge value ("billion laughs"). */
+/**
+ * Maximum number of nodes that aliases may stand for in all. It keeps a small file from becoming a huge value ("billion
+ * laughs").
+ */
 const ALIAS_NODES_MAX = 1000;
 /**
- * One YAML document, in characters and in lexemes (words, line breaks, brackets …): the package builds a document in one
- * go, at 0.4 µs a lexeme and 90 ms a MiB of long text. That is 0.2 s for 5,500 sandboxes in one list. A list in JSON and
- * documents of their own have no such limit.
+ * Largest YAML document, in characters and in lexemes (words, line breaks, brackets …). The package builds a document
+ * in one go, at 0.4 µs for a lexeme and 90 ms for a MiB of long text: 0.2 s for 5,500 sandboxes in one list. Lists in
+ * JSON and separate documents have no such limit.
  */
 const DOCUMENT_MAX_CHARS = 2 * 1024 * 1024;
 const DOCUMENT_MAX_LEXEMES = 400_000;
-/** Small documents are read together: each reading has a cost of its own. */
+/** Small documents are read together, because each reading has a fixed cost. */
 const BATCH_CHARS = 64 * 1024;
-/** White space before a document that may be JSON is looked through up to this length. */
+/** White space before a document that may be JSON is searched up to this length. */
 const JSON_HEAD_MAX_CHARS = 1024;
-/** Lexemes between two looks at the time: about 0.1 ms. */
+/** Lexemes between two checks of the time: about 0.1 ms. */
 const LEXEMES_PER_LOOK = 100;
 
 /**
- * Reads the resources of a YAML or JSON text (JSON is YAML): all documents, and the items of `List` kinds one by one.
- * Documents that are empty are passed over. Throws ManifestError for anything that is wrong anywhere: a text counts as
- * a whole or not at all. Works in slices: what is done at once is bounded by the limits here and in `readJsonManifest`.
+ * Reads the resources of a YAML or JSON text (JSON is YAML): all documents, and each item of the `List` kinds. Skips
+ * empty documents. Throws ManifestError for any fault anywhere: a text is accepted as a whole or not at all. Works in
+ * slices, which the limits here and in `readJsonManifest` bound.
  */
 export function readManifest(text: string, options: { readonly pacer: Pacer }): Promise<readonly ManifestObject[]> {
   return options.pacer.run(readParts(text));
@@ -59,7 +62,7 @@ function* readParts(text: string): SlicedWork<readonly ManifestObject[]> {
   return objects;
 }
 
-/** Joins neighbours that are small, but nothing that looks like JSON, which is read by itself. */
+/** Joins small neighbours. Text that looks like JSON stays separate. */
 function* joinSmall(text: string, parts: Iterable<TextPart>): Generator<TextPart, void, undefined> {
   let batch: TextPart | undefined;
   for (const part of parts) {
@@ -75,7 +78,7 @@ function* joinSmall(text: string, parts: Iterable<TextPart>): Generator<TextPart
   if (batch !== undefined) yield batch;
 }
 
-/** Where JSON seems to begin in a part: a brace, perhaps behind a line `---`. */
+/** Where JSON seems to begin in a part: a brace, perhaps after a line `---`. */
 function findJson(text: string, start: number): number | undefined {
   const head = /^(?:---(?=\s))?\s*(?=\{)/.exec(text.slice(start, start + JSON_HEAD_MAX_CHARS));
   return head === null ? undefined : start + head[0].length;
@@ -101,7 +104,7 @@ function* readYaml(text: string): SlicedWork<readonly ManifestObject[]> {
   }
   const lines = new LineCounter();
   const parser = new Parser(lines.addNewLine);
-  // Equal keys are looked for below: the package compares each with each, which takes minutes for a large map.
+  // Equal keys are checked below. The package compares each key with each other, which takes minutes for a large map.
   const composer = new Composer({ uniqueKeys: false, logLevel: "error", version: "1.2" });
   const objects: ManifestObject[] = [];
   function* take(documents: Iterable<Document.Parsed>): SlicedWork<void> {
@@ -112,7 +115,7 @@ function* readYaml(text: string): SlicedWork<readonly ManifestObject[]> {
   for (const lexeme of new Lexer().lex(text)) {
     lexemes += 1;
     if (lexemes > DOCUMENT_MAX_LEXEMES) {
-      throw new ManifestError(`a YAML document has more than ${DOCUMENT_MAX_LEXEMES} words and signs`, 1);
+      throw new ManifestError(`a YAML document has more than ${DOCUMENT_MAX_LEXEMES} words and marks`, 1);
     }
     for (const token of parser.next(lexeme)) yield* take(composer.next(token));
     if (lexemes % LEXEMES_PER_LOOK === 0) yield;
@@ -125,7 +128,7 @@ function* readYaml(text: string): SlicedWork<readonly ManifestObject[]> {
 function* readDocument(document: Document.Parsed, lines: LineCounter): SlicedWork<readonly ManifestObject[]> {
   const [error] = document.errors;
   if (error !== undefined) {
-    // The package composes recursively, and reports where its stack ended as an error of the text.
+    // The package composes recursively. It reports its own full stack as an error of the text.
     const isTooDeep = error.message.startsWith("Maximum call stack");
     const message = isTooDeep ? TOO_DEEP : firstLine(error.message);
     throw new ManifestError(message, lineAt(lines, error.pos[0]));
@@ -144,13 +147,13 @@ function* readDocument(document: Document.Parsed, lines: LineCounter): SlicedWor
   return values.map((item, index) => {
     const itemLine = lineOf(document.getIn(["items", index], true), lines);
     if (!isObject(item)) throw new ManifestError("a resource must be a map", itemLine);
-    // The API server leaves kind and version out of the items of a typed list.
+    // The API server omits kind and version from the items of a typed list.
     const inherited = kind === "List" ? {} : { apiVersion: value["apiVersion"], kind: kind.slice(0, -"List".length) };
     return { value: { ...inherited, ...item }, line: itemLine };
   });
 }
 
-/** Refuses equal keys (YAML 1.2.2 §3.2.1.3) and depths that nobody needs. */
+/** Refuses equal keys (YAML 1.2.2 §3.2.1.3) and extreme depths. */
 function checkNodes(document: Document.Parsed, lines: LineCounter): void {
   visit(document, {
     Node(_, node, path) {
@@ -160,10 +163,10 @@ function checkNodes(document: Document.Parsed, lines: LineCounter): void {
       for (const { key } of node.items) {
         if (!isScalar(key)) {
           const isFine = !isMap(key) && !isSeq(key) && !isAlias(key);
-          if (!isFine) throw new ManifestError("a key must be a text", lineOf(key, lines));
+          if (!isFine) throw new ManifestError("a key must be a scalar", lineOf(key, lines));
           continue;
         }
-        // As a property's name: `1` and `"1"` are one and the same there.
+        // As a property name: `1` and `"1"` are the same key.
         const name = String(key.value);
         if (seen.has(name)) throw new ManifestError(`duplicate key ${JSON.stringify(name)}`, lineOf(key, lines));
         seen.add(name);
@@ -177,7 +180,7 @@ function toValue(document: Document.Parsed, line: number): unknown {
     const value: unknown = document.toJS({ maxAliasCount: ALIAS_NODES_MAX });
     return value;
   } catch (error) {
-    throw new ManifestError(error instanceof Error ? firstLine(error.message) : "cannot be read", line);
+    throw new ManifestError(firstLine(messageOf(error)), line);
   }
 }
 

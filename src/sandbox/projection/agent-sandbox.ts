@@ -4,16 +4,18 @@ import {
   describeNotReady,
   type EndpointReading,
   findCondition,
-  isObject,
   type Projection,
   type ProjectOptions,
-  quote,
   type ReadinessReading,
   readMetadata,
 } from "./projection.ts";
+import type { SandboxSleep } from "../provider.ts";
+import { isObject } from "../../values.ts";
+import { quote } from "../../log/quote.ts";
 
 /**
- * A Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, as a record (contract §1). Never throws, whatever `object` is.
+ * Projects a Sandbox of `agents.x-k8s.io`, v1alpha1 or v1beta1, to a record (docs/contract.md §1). Never throws, for
+ * any `object`.
  *
  * The endpoint is the headless Service's name, else the first pod address: the Service is opt-in since v0.4.6.
  */
@@ -22,7 +24,7 @@ export function projectAgentSandbox(object: unknown, options: ProjectOptions): P
   if (typeof metadata === "string") return { record: undefined, warning: metadata };
   const status = isObject(object) ? object["status"] : undefined;
   return buildRecord(metadata, readEndpoint(status, metadata.namespace, options), {
-    readiness: readReadiness(status),
+    readiness: readReadiness(status, readSleep(object)),
     endpointMissing: "has no serviceFQDN",
   });
 }
@@ -31,24 +33,37 @@ function readEndpoint(status: unknown, namespace: string, options: ProjectOption
   if (!isObject(status)) return readFirst([], options);
   const fqdn = status["serviceFQDN"] ?? "";
   if (typeof fqdn !== "string") {
-    return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is no text` };
+    return { endpoint: "", ports: undefined, refusal: `status.serviceFQDN ${quote(fqdn)} is not a string` };
   }
   if (fqdn !== "") return parseServiceFqdn(fqdn, namespace, options);
   const podIps: unknown = status["podIPs"] ?? [];
   if (!Array.isArray(podIps)) {
-    return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is no array` };
+    return { endpoint: "", ports: undefined, refusal: `status.podIPs ${quote(podIps)} is not an array` };
   }
   return readFirst(podIps, options);
 }
 
-function readReadiness(status: unknown): ReadinessReading {
-  if (status === undefined || status === null) return { notReady: "missing status", fault: undefined };
-  if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is no object` };
+/**
+ * Whether a Sandbox of v1beta1 is suspended. `spec.operatingMode` says what is wanted; the condition `Suspended` says what is,
+ * and is stale until the controller has seen the spec.
+ */
+function readSleep(object: unknown): SandboxSleep | undefined {
+  const spec = isObject(object) ? object["spec"] : undefined;
+  const mode = isObject(spec) ? spec["operatingMode"] : undefined;
+  if (mode === "Suspended") return "asleep";
+  const status = isObject(object) ? object["status"] : undefined;
+  if (mode !== "Running" || !isObject(status)) return undefined;
+  return findCondition(status, "Suspended")?.status === "True" ? "waking" : undefined;
+}
+
+function readReadiness(status: unknown, sleep: SandboxSleep | undefined): ReadinessReading {
+  if (status === undefined || status === null) return { notReady: "missing status", fault: undefined, sleep };
+  if (!isObject(status)) return { notReady: "missing status", fault: `status ${quote(status)} is not an object` };
   const condition = findCondition(status, "Ready");
   if (condition === undefined) {
-    return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined };
+    return { notReady: describeNotReady("Pending", "no Ready condition yet"), fault: undefined, sleep };
   }
   if (condition.status === "True") return { notReady: "", fault: undefined };
   const reason = condition.reason === "" ? "NotReady" : condition.reason;
-  return { notReady: describeNotReady(reason, condition.message), fault: undefined };
+  return { notReady: describeNotReady(reason, condition.message), fault: undefined, sleep };
 }

@@ -1,10 +1,14 @@
 import { formatUrlHost, parseAddress } from "../../address.ts";
-import { type EndpointReading, isDnsLabel, isObject, type ProjectOptions, quote } from "./projection.ts";
+import { type EndpointReading, type ProjectOptions } from "./projection.ts";
 import type { PortEndpoints } from "../provider.ts";
+import { isDnsLabel, isObject, parsePort } from "../../values.ts";
+import { quote } from "../../log/quote.ts";
 
-/** Kubernetes holds all annotations of an object to 256 KiB together; pod addresses of one sandbox need far less. */
+/**
+ * Kubernetes limits all annotations of an object together to 256 KiB. The pod addresses of one sandbox need far less.
+ */
 const ANNOTATION_MAX_CHARS = 64 * 1024;
-/** Of the map form: a sandbox listens on a handful of ports, and a record must stay small. */
+/** Maximum number of ports of the map form: a sandbox listens on a handful of ports, and a record must stay small. */
 const MAP_MAX_PORTS = 256;
 /** RFC 1035 §2.3.4, without the final dot. */
 const DNS_NAME_MAX_CHARS = 253;
@@ -16,13 +20,13 @@ function refuse(refusal: string): EndpointReading {
 }
 
 /**
- * Reads the annotation `sandbox.opensandbox.io/endpoints` (contract §1): a JSON array of addresses, of which the first
- * non-empty one counts, or a map `port → address:port`. What is empty in any way is no endpoint yet; anything else is
- * refused, the map form as a whole when one entry is bad.
+ * Reads the annotation `sandbox.opensandbox.io/endpoints` (docs/contract.md §1): a JSON array of addresses, whose first
+ * non-empty entry counts, or a map `port → address:port`. An empty value means that there is no endpoint yet. Anything
+ * else is refused; one invalid entry makes the whole map invalid.
  */
 export function parseEndpointAnnotation(annotation: unknown, options: ProjectOptions): EndpointReading {
   if (annotation === undefined || annotation === null || annotation === "") return NO_ENDPOINT;
-  if (typeof annotation !== "string") return refuse("the endpoints annotation is no text");
+  if (typeof annotation !== "string") return refuse("the endpoints annotation is not a string");
   if (annotation.length > ANNOTATION_MAX_CHARS) {
     return refuse(`the endpoints annotation is longer than ${ANNOTATION_MAX_CHARS} characters`);
   }
@@ -30,7 +34,7 @@ export function parseEndpointAnnotation(annotation: unknown, options: ProjectOpt
   try {
     value = JSON.parse(annotation);
   } catch {
-    return refuse(`the endpoints annotation ${quote(annotation)} is no JSON`);
+    return refuse(`the endpoints annotation ${quote(annotation)} is not JSON`);
   }
   if (value === null) return NO_ENDPOINT;
   if (Array.isArray(value)) return readFirst(value, options);
@@ -38,12 +42,12 @@ export function parseEndpointAnnotation(annotation: unknown, options: ProjectOpt
   return refuse(`the endpoints annotation ${quote(annotation)} is neither an array nor a map`);
 }
 
-/** The first entry of a list of addresses that is not an empty text, judged. */
+/** Reads and judges the first entry of a list of addresses that is not an empty string. */
 export function readFirst(entries: readonly unknown[], options: ProjectOptions): EndpointReading {
   const first = entries.find((entry) => entry !== "");
   if (first === undefined) return NO_ENDPOINT;
   const host = typeof first === "string" ? judgeAddress(first, options) : undefined;
-  if (host === undefined) return refuse(`the endpoint ${quote(first)} is no IP address`);
+  if (host === undefined) return refuse(`the endpoint ${quote(first)} is not an IP address`);
   return host.refusal === undefined ? { ...NO_ENDPOINT, endpoint: host.host } : refuse(host.refusal);
 }
 
@@ -54,9 +58,10 @@ function readMap(map: Readonly<Record<string, unknown>>, options: ProjectOptions
   const found: [number, string][] = [];
   for (const [key, value] of entries) {
     const port = parsePort(key);
-    if (port === undefined) return refuse(`the endpoints annotation names port ${quote(key)}, which is none`);
+    if (port === undefined) return refuse(`the endpoints annotation has the invalid port ${quote(key)}`);
     const upstream = typeof value === "string" ? readMapValue(value, key, options) : undefined;
-    if (upstream === undefined) return refuse(`the endpoint ${quote(value)} of port ${key} is no address and port`);
+    if (upstream === undefined)
+      return refuse(`the endpoint ${quote(value)} of port ${key} is not an address with a port`);
     if (upstream.refusal !== undefined) return refuse(upstream.refusal);
     found.push([port, upstream.host]);
   }
@@ -65,7 +70,7 @@ function readMap(map: Readonly<Record<string, unknown>>, options: ProjectOptions
   return { endpoint: found.map(([port, upstream]) => `${port}=${upstream}`).join(","), ports, refusal: undefined };
 }
 
-/** `10.0.1.5:8080`, `[fd00::5]:8080`, or either without a port, which is then the map's own. */
+/** `10.0.1.5:8080`, `[fd00::5]:8080`, or either without a port; then the port is the map's key. */
 function readMapValue(value: string, ownPort: string, options: ProjectOptions): Judged | undefined {
   const colon = value.lastIndexOf(":");
   const hasPort = colon >= 0 && !value.endsWith("]");
@@ -73,7 +78,7 @@ function readMapValue(value: string, ownPort: string, options: ProjectOptions): 
   const portText = hasPort ? value.slice(colon + 1) : ownPort;
   if (parsePort(portText) === undefined) return undefined;
   const bracketed = hostText.startsWith("[") && hostText.endsWith("]");
-  // Without brackets `fd00::1:8080` could be read in two ways.
+  // Without brackets `fd00::1:8080` is ambiguous.
   if (!bracketed && hostText.includes(":")) return undefined;
   const address = bracketed ? hostText.slice(1, -1) : hostText;
   if (bracketed && !address.includes(":")) return undefined;
@@ -84,11 +89,11 @@ function readMapValue(value: string, ownPort: string, options: ProjectOptions): 
 interface Judged {
   /** The URL host. */
   readonly host: string;
-  /** Why it must not be dialled; undefined: it may. */
+  /** Why it must not be dialled; undefined if it may be dialled. */
   readonly refusal: string | undefined;
 }
 
-/** Undefined: the text is not an address. */
+/** Returns undefined if the text is not an address. */
 function judgeAddress(text: string, { endpoints }: ProjectOptions): Judged | undefined {
   const address = parseAddress(text);
   if (address === undefined) return undefined;
@@ -99,18 +104,11 @@ function judgeAddress(text: string, { endpoints }: ProjectOptions): Judged | und
   };
 }
 
-/** 1–65535 in digits, without a leading zero. */
-function parsePort(text: string): number | undefined {
-  if (!/^[1-9]\d{0,4}$/.test(text)) return undefined;
-  const port = Number(text);
-  return port <= 65_535 ? port : undefined;
-}
-
 /**
- * Checks `status.serviceFQDN`: `<service>.<namespace>.svc` in the namespace of the object, alone or followed by the
- * cluster's domain. Any Service of the namespace passes: a Sandbox's name can be longer than a Service's, and nothing says
- * that they are equal. Where the name leads is not known here: an `ExternalName` Service of the namespace can lead
- * anywhere. So whoever dials the name judges each address that it resolves to, by the same rules.
+ * Checks `status.serviceFQDN`: `<service>.<namespace>.svc` in the object's namespace, alone or followed by the
+ * cluster's domain. Any Service of the namespace passes: a Sandbox's name can be longer than a Service's, so the two
+ * can differ. An `ExternalName` Service can lead to any address, so the dialler judges each address that the name
+ * resolves to, by the same rules.
  */
 export function parseServiceFqdn(fqdn: string, namespace: string, { endpoints }: ProjectOptions): EndpointReading {
   const service = fqdn.slice(0, Math.max(0, fqdn.indexOf(".")));
@@ -120,6 +118,6 @@ export function parseServiceFqdn(fqdn: string, namespace: string, { endpoints }:
     return { endpoint: fqdn, ports: undefined, refusal: undefined };
   }
   return refuse(
-    `status.serviceFQDN ${quote(fqdn)} is neither <service>.${namespace}.svc nor that followed by ${endpoints.clusterDomain}`,
+    `status.serviceFQDN ${quote(fqdn)} is not <service>.${namespace}.svc, alone or followed by .${endpoints.clusterDomain}`,
   );
 }

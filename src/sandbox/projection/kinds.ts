@@ -3,13 +3,13 @@ import { projectAgentSandbox } from "./agent-sandbox.ts";
 import { projectBatchSandbox } from "./batch-sandbox.ts";
 import type { Project } from "./projection.ts";
 
-/** The resource behind a `--provider-type` (contract §1). */
+/** The resource of a `--provider-type` (docs/contract.md §1). */
 export interface SandboxKind {
   readonly group: string;
-  /** The versions that can be read, the preferred one first. */
+  /** The supported versions, the preferred one first. */
   readonly versions: readonly [string, ...string[]];
   readonly kind: string;
-  /** As it stands in the path of the API. */
+  /** As in the path of the API. */
   readonly plural: string;
   readonly project: Project;
 }

@@ -2,12 +2,12 @@ import type { Clock } from "../../clock.ts";
 import type { Logger } from "../../log/logger.ts";
 import { createLimitedWarnings } from "../limited-warnings.ts";
 
-/** Objects whose last warning is remembered, so that it is not said again at each of their changes. */
+/** Objects whose last warning is remembered, so that it is not repeated at each change. */
 const REMEMBERED_MAX = 1000;
 
-/** Says what is wrong with an object: once for each object and reason, and not too often in all. */
+/** Logs what is wrong with an object: once for each object and reason, and at a limited rate in all. */
 export interface ObjectWarnings {
-  /** @param object Its namespace and name. @param warning Undefined: nothing is wrong (any more). */
+  /** @param object Its namespace and name. @param warning Undefined if nothing is wrong (any more). */
   report(object: string, warning: string | undefined): void;
 }
 
@@ -16,7 +16,7 @@ export function createObjectWarnings(logger: Logger, clock: Clock): ObjectWarnin
   const warn = createLimitedWarnings(
     logger,
     clock,
-    (unsaid) => `Kubernetes: ${unsaid} more objects with something wrong were not named`,
+    (unsaid) => `Kubernetes: ${unsaid} more warnings about objects were left out`,
   );
   return {
     report(object, warning) {

@@ -3,8 +3,8 @@ import { classifyAddress, parseAddress } from "../../address.ts";
 import type { Clock } from "../../clock.ts";
 
 /**
- * Environment variables that hold addresses at which no sandbox is: the API server's, as the kubelet sets it, and the
- * node's and the pod's own, as pods have them by the downward API. One address, or several separated by commas.
+ * Environment variables with addresses that are never a sandbox's: the API server's, set by the kubelet, and the node's
+ * and the pod's own, set by the downward API. One address, or several separated by commas.
  */
 const ADDRESS_VARIABLES = [
   "KUBERNETES_SERVICE_HOST",
@@ -17,12 +17,12 @@ const ADDRESS_VARIABLES = [
 ] as const;
 
 /**
- * How old a reading of the interfaces may be, in milliseconds: addresses come and go with interfaces and leases. Reading
- * them costs a few system calls, so not for each object of a list.
+ * Longest age of a reading of the interfaces, in milliseconds: addresses come and go with interfaces and leases. A
+ * reading costs a few system calls, too many to do it for each object of a list.
  */
 const READING_MAX_AGE_MS = 10_000;
 
-/** The variables of the environment that name addresses, canonical; a variable that holds no address is passed over. */
+/** The canonical addresses in the environment's variables. A variable without an address is skipped. */
 export function readEnvironmentAddresses(
   environment: Readonly<Record<string, string | undefined>>,
 ): ReadonlySet<string> {
@@ -37,8 +37,8 @@ export function readEnvironmentAddresses(
 }
 
 /**
- * The addresses of this machine (in a pod: of this pod), canonical, as they are now. Without loopback, which is judged by
- * itself and may be allowed.
+ * The current canonical addresses of this machine; in a pod, of the pod. Loopback is left out: it has its own rule and
+ * may be allowed.
  */
 export function readOwnAddresses(): ReadonlySet<string> {
   const own = new Set<string>();
@@ -50,7 +50,7 @@ export function readOwnAddresses(): ReadonlySet<string> {
 }
 
 /**
- * Gives the machine's own addresses, read again when the last reading is older than 10 s.
+ * Returns the machine's own addresses, read again when the last reading is older than 10 s.
  *
  * @param read Default: `readOwnAddresses`.
  */

@@ -1,20 +1,23 @@
 import type { EndpointRules } from "./endpoint-rules.ts";
-import type { SandboxRecord } from "../provider.ts";
+import type { SandboxRecord, SandboxSleep } from "../provider.ts";
+import { readPolicy } from "./annotations.ts";
+import { isDnsLabel, isObject } from "../../values.ts";
+import { quote } from "../../log/quote.ts";
 
 /** How the projections of both kinds judge what they read. */
 export interface ProjectOptions {
   readonly endpoints: EndpointRules;
   /** The namespace of an object that names none. Default: such an object has no usable identity. */
   readonly defaultNamespace?: string;
-  /** The uid of an object that carries none. Default: such an object has no usable identity. */
+  /** The uid of an object that has none. Default: such an object has no usable identity. */
   readonly missingUid?: (namespace: string, name: string) => string;
-  /** Gives an equal string, to keep one copy of what many records share (`SandboxTable.shareNamespace`). */
+  /** Returns an equal string, so that records share one copy (`SandboxTable.shareNamespace`). */
   readonly shareNamespace?: (namespace: string) => string;
 }
 
 /**
- * What a resource is to the ingress: a record, which can be not ready, or nothing where the object says not even who
- * it is. `warning` is for the log: what is wrong with the object, without its name. Projections never throw.
+ * What a resource means to the ingress: a record, perhaps not ready, or undefined if the object has no usable identity.
+ * `warning` is for the log: what is wrong with the object, without its name. Projections never throw.
  */
 export type Projection =
   | { readonly record: SandboxRecord; readonly warning: string | undefined }
@@ -23,65 +26,55 @@ export type Projection =
 /** Resource → record, for one kind. */
 export type Project = (object: unknown, options: ProjectOptions) => Projection;
 
-/** Who an object is, and what both kinds carry in their metadata. */
+/** An object's identity, and what both kinds have in their metadata. */
 export interface SandboxMetadata {
   readonly namespace: string;
   readonly name: string;
   readonly uid: string;
-  /** Trimmed; empty: the sandbox is open. */
+  /** Trimmed. Empty: the sandbox is open. */
   readonly accessToken: string;
   readonly annotations: Readonly<Record<string, unknown>>;
-  /** What is wrong although the object can be identified; undefined: nothing. Then the sandbox must not be ready. */
+  /**
+   * What is wrong with an object that has an identity; undefined if nothing is. A sandbox with a fault must not be
+   * ready.
+   */
   readonly fault: string | undefined;
 }
 
-/** Contract §1: a non-empty value, trimmed, makes the sandbox a secured one. */
+/** docs/contract.md §1: a non-empty value, trimmed, makes the sandbox secured. */
 const ACCESS_TOKEN_ANNOTATION = "opensandbox.io/secure-access-token";
 
 /** Kubernetes names: an RFC 1123 subdomain of at most 253 characters. */
 const NAME_MAX_CHARS = 253;
-/** Kubernetes namespaces: an RFC 1123 label (§2.1) of at most 63 characters. */
-const LABEL_MAX_CHARS = 63;
-/** A uid is a UUID of 36 characters; some room for other writers of manifests. */
+/** A uid is a UUID of 36 characters. Other writers of manifests get some room. */
 const UID_MAX_CHARS = 128;
-/** In a text for a client: a condition's reason is one word, at most so long. */
+/** In a text for a client: the reason of a condition is one word, at most this long. */
 const REASON_MAX_CHARS = 64;
-/** In a text for a client: a message of a condition is cut here, so that a body stays one short line. */
+/** In a text for a client: longer messages of a condition are cut, so that a body stays one short line. */
 const MESSAGE_MAX_CHARS = 256;
-/** Of a value that is shown in the log: enough to recognise it. */
-const QUOTED_MAX_CHARS = 80;
 
-const LABEL = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
-
-/** Whether a text is an RFC 1123 label as Kubernetes wants it: lower case, at most 63 characters. */
-export function isDnsLabel(text: string): boolean {
-  return text.length <= LABEL_MAX_CHARS && LABEL.test(text);
-}
+/** A part of a Kubernetes name; unlike a label, of any length. */
+const NAME_PART = /^[a-z0-9](?:[a-z0-9-]*[a-z0-9])?$/;
 
 /** Whether a text can be the name of a custom resource (RFC 1123 subdomain, as Kubernetes checks it). */
 export function isResourceName(text: string): boolean {
   if (text.length > NAME_MAX_CHARS) return false;
-  return text.split(".").every((label) => LABEL.test(label));
+  return text.split(".").every((part) => NAME_PART.test(part));
 }
 
-/** A JSON object; arrays are none. */
-export function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
-}
-
-/** Reads what identifies an object; a text is the reason why it has no usable identity. */
+/** Reads the identity of an object. A string says why the object has no usable identity. */
 export function readMetadata(object: unknown, options: ProjectOptions): SandboxMetadata | string {
   const metadata = isObject(object) ? object["metadata"] : undefined;
-  if (!isObject(metadata)) return "the object has no metadata";
+  if (!isObject(metadata)) return "metadata is missing";
   const name = metadata["name"];
-  if (typeof name !== "string" || !isResourceName(name)) return `metadata.name ${quote(name)} is no Kubernetes name`;
+  if (typeof name !== "string" || !isResourceName(name)) return `metadata.name ${quote(name)} is not a Kubernetes name`;
   const namespace = metadata["namespace"] ?? options.defaultNamespace;
   if (typeof namespace !== "string" || !isDnsLabel(namespace)) {
-    return `metadata.namespace ${quote(namespace)} is no Kubernetes name`;
+    return `metadata.namespace ${quote(namespace)} is not a Kubernetes name`;
   }
   const uid = metadata["uid"] ?? options.missingUid?.(namespace, name);
   if (typeof uid !== "string" || uid === "" || uid.length > UID_MAX_CHARS) {
-    return `metadata.uid ${quote(uid)} is no text of 1 to ${UID_MAX_CHARS} characters`;
+    return `metadata.uid ${quote(uid)} is not a string of 1 to ${UID_MAX_CHARS} characters`;
   }
   const annotations = metadata["annotations"] ?? NO_ANNOTATIONS;
   const token = isObject(annotations) ? (annotations[ACCESS_TOKEN_ANNOTATION] ?? "") : undefined;
@@ -91,37 +84,43 @@ export function readMetadata(object: unknown, options: ProjectOptions): SandboxM
     uid,
     accessToken: typeof token === "string" ? token.trim() : "",
     annotations: isObject(annotations) ? annotations : NO_ANNOTATIONS,
-    // Whether it is secured cannot be told, and open is the one thing that must not be assumed.
-    fault: typeof token === "string" ? undefined : `metadata.annotations are not texts, so access cannot be judged`,
+    // Whether the sandbox is secured is unknown. It must not be taken for an open one.
+    fault:
+      typeof token === "string"
+        ? undefined
+        : "the access token annotation is not a string, so it is unknown whether the sandbox is secured",
   };
 }
 
 const NO_ANNOTATIONS: Readonly<Record<string, unknown>> = Object.freeze({});
 
-/** What an object says of where its sandbox listens. */
+/** What an object says about where its sandbox listens. */
 export interface EndpointReading {
-  /** As `SandboxRecord.endpoint`; empty: none is known, or it is refused. */
+  /** As `SandboxRecord.endpoint`. Empty: unknown or refused. */
   readonly endpoint: string;
   readonly ports: SandboxRecord["ports"];
-  /** Why what the object names is no endpoint, for the log; undefined: it is one, or the object names none. */
+  /** Why the endpoint is refused, for the log; undefined if it is valid or missing. */
   readonly refusal: string | undefined;
 }
 
-/** What an object says of its readiness. */
+/** What an object says about its readiness. */
 export interface ReadinessReading {
-  /** Empty: ready. Else why not, after `sandbox <id> `, for the client. */
+  /** Empty: ready. Else why not, for the client, as the text after `sandbox <id> `. */
   readonly notReady: string;
   /** What is malformed, for the log. */
   readonly fault: string | undefined;
+  /** Default: the sandbox is not paused. */
+  readonly sleep?: SandboxSleep | undefined;
 }
 
-/** Puts a record together: ready needs the object's word and an endpoint, since the two are written at different times. */
+/** Builds a record. Ready needs a ready status and an endpoint, because the two are written at different times. */
 export function buildRecord(
   metadata: SandboxMetadata,
   reading: EndpointReading,
   options: { readonly readiness: ReadinessReading; readonly endpointMissing: string },
 ): Projection {
   const fault = metadata.fault ?? reading.refusal ?? options.readiness.fault;
+  const { policy, warning } = readPolicy(metadata.annotations);
   let reason = options.readiness.notReady;
   if (metadata.fault !== undefined) reason = "has invalid metadata";
   else if (reading.refusal !== undefined) reason = "has no usable endpoint";
@@ -136,17 +135,20 @@ export function buildRecord(
       ready: reason === "",
       notReady: reason === "" ? "" : `sandbox not ready: sandbox ${metadata.name} ${reason}`,
       accessToken: metadata.accessToken,
+      policy,
+      // Only where it counts: most records are smaller without it.
+      ...(reason === "" || options.readiness.sleep === undefined ? {} : { sleep: options.readiness.sleep }),
     },
-    warning: fault,
+    warning: fault === undefined || warning === undefined ? (fault ?? warning) : `${fault}; ${warning}`,
   };
 }
 
-/** The reference's words for a resource that says why it is not ready (contract §1). */
+/** The Go ingress's words for a resource that says why it is not ready (docs/contract.md §1). */
 export function describeNotReady(reason: string, message: string): string {
   return message === "" ? `not ready (${reason})` : `not ready (${reason}: ${message})`;
 }
 
-/** One condition of a status, its texts fit for a client. */
+/** One condition of a status. Its texts are fit for a client. */
 export interface Condition {
   readonly type: string;
   readonly status: string;
@@ -154,7 +156,7 @@ export interface Condition {
   readonly message: string;
 }
 
-/** The first condition of `type` in `status.conditions`; undefined where there is none, whatever shape it has. */
+/** The first condition of `type` in `status.conditions`; undefined if it is missing, for any shape of the status. */
 export function findCondition(status: Readonly<Record<string, unknown>>, type: string): Condition | undefined {
   const conditions: unknown = status["conditions"];
   if (!Array.isArray(conditions)) return undefined;
@@ -171,10 +173,10 @@ export function findCondition(status: Readonly<Record<string, unknown>>, type: s
   return undefined;
 }
 
-/** A text of a resource as one short line for a client's eyes; empty for what is no text. */
+/** A text of a resource as one short line for a client; empty if the value is not a string. */
 export function publicText(value: unknown, maxChars = REASON_MAX_CHARS): string {
   if (typeof value !== "string") return "";
-  // Cut before and after: the first bounds the work, the second the result.
+  // Cut before and after: the first cut bounds the work, the second the result.
   const line = value
     .slice(0, 4 * maxChars)
     .replaceAll(INVISIBLE, " ")
@@ -185,13 +187,3 @@ export function publicText(value: unknown, maxChars = REASON_MAX_CHARS): string 
 
 /** Controls, line and paragraph separators, and format characters such as bidirectional overrides. */
 const INVISIBLE = /[\p{Cc}\p{Cf}\p{Zl}\p{Zp}]/gu;
-
-/** A value of a resource as it is shown in the log: quoted, short, one line. */
-export function quote(value: unknown): string {
-  if (value === undefined) return "(missing)";
-  if (typeof value === "string") {
-    return JSON.stringify(value.length > QUOTED_MAX_CHARS ? `${value.slice(0, QUOTED_MAX_CHARS)}…` : value);
-  }
-  if (typeof value === "number" || typeof value === "boolean" || value === null) return String(value);
-  return Array.isArray(value) ? "(an array)" : "(an object)";
-}

@@ -96,7 +96,7 @@ const SENTINEL = "that is all";
 
 /**
  * What a client sees until the connection ends. It closes when everything is back: Bun answers a Close by itself and at
- * once, so what a sandbox still had to say would be lost through the ingress (README, limits).
+ * once, so what a sandbox still had to say would be lost through the ingress (docs/limits.md).
  */
 async function converse(port: number, frames: readonly Buffer[], extra: string): Promise<string[]> {
   const socket = await openRawWebSocket(port, "/", { extra });

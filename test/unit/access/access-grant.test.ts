@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { type AccessKeys, parseAccessKeys } from "../../../src/access/keys.ts";
 import type { AccessGrant } from "../../../src/access/request.ts";
-import { createFailureLimiter } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
 import { formatUriRoute } from "../../../src/route/format-route.ts";
 import { parseRoute } from "../../../src/route/parse-route.ts";
@@ -19,7 +19,7 @@ const SECURED = { accessToken: TOKEN, nowMs: NOW_MS };
 function createStage({ endAtExpiry = false } = {}) {
   const clock = createFakeClock(NOW_MS);
   const state: { keys: AccessKeys | undefined } = { keys: parseAccessKeys(`${KEY_A},${KEY_B}`) };
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   const checker = createAccessChecker({ keys: () => state.keys, failures, clock, endAtExpiry });
   const admit = (kind: AccessGrant["kind"]): AccessGrant => {
     const target = { sandboxId: "my-sandbox", port: 8080 };
@@ -53,7 +53,7 @@ describe("AccessChecker.check", () => {
     expect(text).not.toContain("AAECAwQF");
   });
 
-  test("check gives digests that no other checker gives", () => {
+  test("check returns digests that no other checker returns", () => {
     for (const kind of ["token", "signature"] as const) {
       expect(createStage().admit(kind)).not.toEqual(createStage().admit(kind));
     }
@@ -68,12 +68,12 @@ describe("AccessChecker.isStillGranted", () => {
     expect(checker.isStillGranted(grant, { ...SECURED, accessToken: "" })).toBe(true);
   });
 
-  test("what an open sandbox admitted ends when it becomes secured", () => {
+  test("a connection to an open sandbox ends when it becomes secured", () => {
     const { checker, admit } = createStage();
     expect(checker.isStillGranted(admit("open"), SECURED)).toBe(false);
   });
 
-  test("what a token admitted ends when the token changes, whatever the keys do", () => {
+  test("a connection of a token ends when the token changes, for any keys", () => {
     const { state, checker, admit } = createStage();
     const grant = admit("token");
     for (const accessToken of [`${TOKEN}x`, TOKEN.slice(1), "another"]) {
@@ -83,7 +83,7 @@ describe("AccessChecker.isStillGranted", () => {
     expect(checker.isStillGranted(grant, SECURED)).toBe(true);
   });
 
-  test("what a signed route admitted ends when its key changes or goes, whatever the token and other keys do", () => {
+  test("a connection of a signed route ends when its key changes or is removed, for any token and other keys", () => {
     const { state, checker, admit } = createStage();
     const grant = admit("signature");
     expect(checker.isStillGranted(grant, { ...SECURED, accessToken: "another" })).toBe(true);
@@ -102,7 +102,7 @@ describe("AccessChecker.isStillGranted", () => {
     }
   });
 
-  test("what a signed route admitted goes on after its expiry, unless the checker is told to end it", () => {
+  test("a connection of a signed route continues after its expiry, unless the checker must end it", () => {
     const inTime = { ...SECURED, nowMs: NOW_MS + HOUR_MS + 999 };
     const late = { ...SECURED, nowMs: NOW_MS + HOUR_MS + 1_000 };
     for (const endAtExpiry of [false, true]) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { type AccessKeys, parseAccessKeys } from "../../../src/access/keys.ts";
 import type { AccessRequest } from "../../../src/access/request.ts";
-import { createFailureLimiter, FAILURE_BURST, SANDBOX_FAILURE_BURST } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter, FAILURE_BURST, SANDBOX_FAILURE_BURST } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
 import { LINK_MISS_BURST, LINK_MISS_LEAK_MS } from "../../../src/access/verified-links.ts";
 import { toIngressError } from "../../../src/errors.ts";
@@ -32,7 +32,7 @@ function withOtherDigits({ expiresB36, signature }: RouteSignature): RouteSignat
 function createStage() {
   const clock = createFakeClock(NOW_MS);
   const state: { keys: AccessKeys | undefined } = { keys: parseAccessKeys(`${KEY_A},${KEY_B}`) };
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   const checker = createAccessChecker({ keys: () => state.keys, failures, clock });
   const ask = (signature: RouteSignature | undefined, change: Partial<AccessRequest> = {}): string => {
     const label = formatLabelRoute({ ...TARGET, signature });
@@ -84,7 +84,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(sign(keys, { seconds: 7_200 }), { sandboxUid: "uid-2" })).toBe("/x");
   });
 
-  test("check goes on letting a reader through beside ten minutes of attack, and takes new links a while after", () => {
+  test("check lets a reader through during ten minutes of attack, and accepts new links a while after it", () => {
     const { clock, keys, failures, ask, guess, exhaust } = createStage();
     const known = sign(keys);
     ask(known);
@@ -112,7 +112,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(known)).toBe("/x");
   });
 
-  test("check still refuses a known link when it has expired, and whatever is of another sandbox's uid", () => {
+  test("check still refuses a known link after its expiry, and links of another sandbox's uid", () => {
     const { clock, keys, ask, exhaust } = createStage();
     const known = sign(keys, { seconds: 60 });
     ask(known);
@@ -123,7 +123,7 @@ describe("AccessChecker while a crowd guesses at a sandbox", () => {
     expect(ask(known)).toBe("access_expired");
   });
 
-  test("check verifies a known link anew, compares few wrong signatures with it, and counts each", () => {
+  test("check verifies a known link again, compares few wrong signatures with it, and counts each", () => {
     const { clock, keys, failures, ask, guess, exhaust } = createStage();
     const known = sign(keys);
     const forged = withOtherDigits(known);

@@ -2,9 +2,10 @@ import { describe, expect, test } from "bun:test";
 import { createAccessChecker } from "../../../src/access/checker.ts";
 import { parseAccessKeys, type AccessKeys } from "../../../src/access/keys.ts";
 import type { AccessRequest, Admission } from "../../../src/access/request.ts";
-import { createFailureLimiter, FAILURE_BURST, FAILURE_REFILL_MS } from "../../../src/access/failure-limiter.ts";
+import { FailureLimiter, FAILURE_BURST, FAILURE_REFILL_MS } from "../../../src/access/failure-limiter.ts";
 import { signRoute } from "../../../src/access/signature.ts";
-import { buildErrorAnswer, type IngressError, type IngressErrorCode, toIngressError } from "../../../src/errors.ts";
+import { type IngressError, type IngressErrorCode, toIngressError } from "../../../src/errors.ts";
+import { buildRefusal } from "../../../src/proxy/report/refusal.ts";
 import { formatLabelRoute, formatUriRoute } from "../../../src/route/format-route.ts";
 import { parseRoute } from "../../../src/route/parse-route.ts";
 import type { Route, RouteForm, RouteSignature } from "../../../src/route/route.ts";
@@ -68,7 +69,7 @@ function buildRequest(form: RouteForm, kind: SignatureKind, change: Partial<Acce
 
 function createChecker(keys: AccessKeys | undefined = KEYS) {
   const clock = createFakeClock();
-  const failures = createFailureLimiter({ clock });
+  const failures = new FailureLimiter({ clock });
   return { clock, failures, checker: createAccessChecker({ keys: () => keys, failures, clock }) };
 }
 
@@ -178,14 +179,14 @@ describe("AccessChecker, sandbox secured, no token", () => {
     expect(outcome).toBe(kind === "none" ? "signature_required" : "verifier_not_configured");
   });
 
-  test("check takes a signed route to the end of its second", () => {
+  test("check accepts a signed route to the end of its second", () => {
     const { checker } = createChecker();
     expect(checker.check(buildRequest("header", "valid", { nowMs: NOW_MS + 999 })).path).toBe("/x");
     const late = buildRequest("header", "valid", { nowMs: NOW_MS + 1_000 });
     expect(outcomeOf(() => checker.check(late))).toBe("access_expired");
   });
 
-  test("check takes the keys of the moment", () => {
+  test("check uses the current keys", () => {
     let keys: AccessKeys | undefined = parseAccessKeys("a=b3RoZXI=");
     const checker = createAccessChecker({ ...createChecker(), keys: () => keys });
     expect(outcomeOf(() => checker.check(buildRequest("uri", "valid")))).toBe("signature_invalid");
@@ -218,7 +219,9 @@ describe("AccessChecker's answers", () => {
     for (const [code, request] of refused) {
       const error = refusalOf(() => createChecker().checker.check(request));
       expect(error.code).toBe(code);
-      const answer = buildErrorAnswer(error);
+      const plain = new Request("http://x/");
+      const options = { closeConnection: false, requestId: "r", route: undefined, countsAsUse: false };
+      const answer = buildRefusal(plain, error, options);
       shown.add(JSON.stringify([answer.status, [...answer.headers], await answer.text()]));
     }
     expect(shown.size).toBe(1);

@@ -1,12 +1,11 @@
 import { describe, expect, test } from "bun:test";
 import {
   type Attempt,
-  createFailureLimiter,
+  FailureLimiter,
   EXHAUSTED_WARNING_MS,
   FAILURE_BURST,
   FAILURE_REFILL_MS,
   FAILURE_TABLE_MAX,
-  type FailureLimiter,
   type FailureLimiterOptions,
   SANDBOX_FAILURE_BURST,
   SANDBOX_FAILURE_LEAK_MS,
@@ -27,7 +26,7 @@ const CLIENT = attemptOf("203.0.113.7");
 
 function create(options: Partial<FailureLimiterOptions> = {}) {
   const clock = createFakeClock();
-  return { clock, limiter: createFailureLimiter({ clock, ...options }) };
+  return { clock, limiter: new FailureLimiter({ clock, ...options }) };
 }
 
 function fail(limiter: FailureLimiter, attempt: Attempt, times: number): void {
@@ -171,7 +170,7 @@ describe("FailureLimiter's budget of a sandbox", () => {
     expect(limiter.stats().clients).toBeLessThan(2 * SANDBOX_FAILURE_BURST);
   });
 
-  test("full tables throttle nobody for what others did, and guesses still count", () => {
+  test("full tables throttle nobody because of others, and guesses still count", () => {
     const { limiter } = create({ maxEntries: 100 });
     for (let each = 0; each < 20_000; each++) {
       limiter.record(attemptOf(`2001:${(each & 0xfff).toString(16)}::1`, { sandboxUid: `uid-${each % 1_000}` }));
@@ -196,7 +195,7 @@ describe("FailureLimiter's budget of a sandbox", () => {
 });
 
 describe("FailureLimiter's warning", () => {
-  test("the limiter tells of a sandbox at once, then at most once a minute with what it did not tell", () => {
+  test("the limiter reports a sandbox at once, then at most once a minute with the number of unreported ones", () => {
     const events: SandboxExhausted[] = [];
     const { clock, limiter } = create({ onSandboxExhausted: (event) => void events.push(event) });
     const exhaust = (sandboxUid: string, times = SANDBOX_FAILURE_BURST) =>

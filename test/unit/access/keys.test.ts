@@ -27,7 +27,7 @@ describe("parseAccessKeys", () => {
     ["", "entry 1 is empty"],
     ["a=AQID,", "entry 2 is empty"],
     ["a=AQID,,b=AQID", "entry 2 is empty"],
-    ["U0VDUkVU", "entry 1 has no key id"],
+    ["U0VDUkVU", "entry 1 is missing its key id"],
     ["=U0VDUkVU", "entry 1 has an invalid key id"],
     ["U0VDUkVUUw==", "entry 1 has an invalid key id"],
     ["aa=U0VDUkVU", "entry 1 has an invalid key id"],
@@ -45,20 +45,20 @@ describe("parseAccessKeys", () => {
     ["a=_-8=", 'entry 1 (key id "a") is not valid padded base64'],
     ["a=AQID,a=AQID", 'entry 2 repeats key id "a"'],
     ["a=AQID,b=AQID,a=U0VDUkVU", 'entry 3 repeats key id "a"'],
-    ["$(KEYS)", "entry 1 holds a reference to a variable that is not set"],
-    ["a=AQID,b=$(SECRET_KEY)", "entry 2 holds a reference to a variable that is not set"],
+    ["$(KEYS)", "entry 1 contains a reference to a variable that is not set"],
+    ["a=AQID,b=$(SECRET_KEY)", "entry 2 contains a reference to a variable that is not set"],
   ])("parseAccessKeys refuses %p", (text, message) => {
     expect(messageOf(() => parseAccessKeys(text))).toStartWith(`Cannot parse access keys: ${message}`);
   });
 
-  test("parseAccessKeys takes a secret up to the limit and none above it", () => {
+  test("parseAccessKeys accepts a secret up to the limit, but not above it", () => {
     const longest = Buffer.alloc(SECRET_MAX_BYTES, 1).toString("base64");
     expect(parseAccessKeys(`a=${longest}`).secretOf("a")).toHaveLength(SECRET_MAX_BYTES);
     const longer = Buffer.alloc(SECRET_MAX_BYTES + 1, 1).toString("base64");
     expect(messageOf(() => parseAccessKeys(`a=${longer}`))).toContain("is longer than 1024 bytes");
   });
 
-  test(`parseAccessKeys gives keys or an Error without any of the text (seed ${SEED})`, () => {
+  test(`parseAccessKeys returns keys or an Error without any of the text (seed ${SEED})`, () => {
     const random = createRandom(SEED);
     const pieces: readonly [string, ...string[]] = ["=", ",", "a=", "b=", "$(", ")", "==", " ", "\n", "#", "U0VDUkVU"];
     let parsed = 0;
@@ -88,7 +88,7 @@ describe("parseAccessKeys", () => {
   });
 
   test("AccessKeys refuses to be empty", () => {
-    expect(() => new AccessKeys(new Map())).toThrow("there is none");
+    expect(() => new AccessKeys(new Map())).toThrow("the list is empty");
   });
 });
 
@@ -106,14 +106,14 @@ describe("parseAccessKeysFile", () => {
   });
 
   test.each([
-    ["", "the file holds no key"],
-    ["\n# a=AQID\n", "the file holds no key"],
+    ["", "the file has no key"],
+    ["\n# a=AQID\n", "the file has no key"],
     ["\n\na=AQ_D\n", 'line 3 (key id "a") is not valid padded base64'],
     ["a=AQID\na=AQID", 'line 2 repeats key id "a"'],
     ["a=AQID,b=aw==\nb=aw==", 'line 2 repeats key id "b"'],
     ["a=AQID # comment", 'line 1 (key id "a") is not valid padded base64'],
-    ["U0VDUkVU", "line 1 has no key id"],
-    ["a=$(X)", "line 1 holds a reference to a variable that is not set"],
+    ["U0VDUkVU", "line 1 is missing its key id"],
+    ["a=$(X)", "line 1 contains a reference to a variable that is not set"],
   ])("parseAccessKeysFile refuses %p", (text, message) => {
     expect(messageOf(() => parseAccessKeysFile(text))).toStartWith(`Cannot parse access keys: ${message}`);
   });

@@ -60,7 +60,7 @@ describe("LeakyBuckets", () => {
     expect(buckets.countFull()).toBe(0);
   });
 
-  test("at most the maximum is remembered, and what is empty is dropped", () => {
+  test("at most the maximum is remembered, and empty buckets are dropped", () => {
     const { clock, buckets } = create(5_000);
     for (let each = 0; each < 6_000; each++) buckets.add(`key-${each}`);
     expect(buckets.size).toBe(5_000);

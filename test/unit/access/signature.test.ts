@@ -64,7 +64,7 @@ describe("verifySignature", () => {
   const keys = parseAccessKeys("a=AQID,b=aw==");
   const fields = { sandboxId: "sb", port: 42, expiresB36: "0" };
 
-  test("verifySignature takes each key under its own id only", () => {
+  test("verifySignature uses each key only under its own id", () => {
     const byA = signRoute(keys, "a", fields);
     const byB = signRoute(keys, "b", fields);
     expect(verifySignature(keys, { ...fields, signature: byA })).toBe("valid");
@@ -73,7 +73,7 @@ describe("verifySignature", () => {
     expect(verifySignature(keys, { ...fields, signature: crossed })).toBe("mismatch");
   });
 
-  test("verifySignature knows no other key, whatever the digits are", () => {
+  test("verifySignature knows no other key, for any digits", () => {
     const byA = signRoute(keys, "a", fields);
     const unknown = { expiresB36: "0", signature: `${byA.signature.slice(0, 8)}c` };
     expect(verifySignature(keys, { ...fields, signature: unknown })).toBe("unknown-key");
@@ -92,7 +92,7 @@ describe("verifySignature", () => {
   });
 
   test("signRoute knows no other key", () => {
-    expect(() => signRoute(keys, "c", fields)).toThrow('there is no key "c"');
+    expect(() => signRoute(keys, "c", fields)).toThrow('key "c" is missing');
   });
 });
 
@@ -128,7 +128,7 @@ describe("createSecretDigester", () => {
     expect(isEqualDigest(digester.digest(presented), digester.digest(secret))).toBe(expected);
   });
 
-  test("digest gives the same for a text and its bytes, and no other digester's", () => {
+  test("digest is the same for a text and its bytes, and differs from other digesters'", () => {
     const [one, other] = [createSecretDigester(), createSecretDigester()];
     expect(isEqualDigest(one.digest("é"), one.digest(new Uint8Array([0xc3, 0xa9])))).toBe(true);
     expect(isEqualDigest(one.digest("é"), other.digest("é"))).toBe(false);

@@ -29,7 +29,7 @@ function rememberMany(links: VerifiedLinks, sandboxUid: string, count: number): 
 }
 
 describe("VerifiedLinks", () => {
-  test("mayCompare knows what was remembered, and nothing that differs in any part", () => {
+  test("mayCompare knows only remembered links, and none that differs in any part", () => {
     const { links } = create();
     links.remember(LINK);
     expect(links.mayCompare({ ...LINK })).toBe(true);

@@ -13,16 +13,16 @@ describe("parseConfig finds the fault", () => {
   test.each<[readonly string[], string]>([
     [[], "--namespace: required"],
     [["--namespace="], "--namespace: required"],
-    [["--namespace=a,,b"], '--namespace "a,,b": expected names'],
-    [["--namespace=A"], '--namespace "A": expected names'],
-    [[`--namespace=${"a".repeat(64)}`], "expected names"],
-    [["--namespace=-a"], "expected names"],
+    [["--namespace=a,,b"], '--namespace "a,,b": expected namespaces'],
+    [["--namespace=A"], '--namespace "A": expected namespaces'],
+    [[`--namespace=${"a".repeat(64)}`], "expected namespaces"],
+    [["--namespace=-a"], "expected namespaces"],
     [[NAMESPACE, "--bogus"], "flag provided but not defined: bogus"],
     [[NAMESPACE, "--bogus=1"], "flag provided but not defined: bogus"],
     [[NAMESPACE, "--bogus", "value"], "flag provided but not defined: bogus"],
-    [[NAMESPACE, "---port=1"], "bad flag syntax"],
-    [[NAMESPACE, "--=1"], "bad flag syntax"],
-    [[NAMESPACE, "-=1"], "bad flag syntax"],
+    [[NAMESPACE, "---port=1"], "invalid flag"],
+    [[NAMESPACE, "--=1"], "invalid flag"],
+    [[NAMESPACE, "-=1"], "invalid flag"],
     [[NAMESPACE, "-"], "unexpected argument"],
     [[NAMESPACE, "serve"], 'unexpected argument "serve"'],
     [[NAMESPACE, "--", "serve"], 'unexpected argument "serve"'],
@@ -40,6 +40,29 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--provider-type=pod"], "expected batchsandbox, agent-sandbox"],
     [[NAMESPACE, "--log-level=trace"], "expected debug, info, warn, error"],
     [[NAMESPACE, "--log-format=xml"], "expected text, json"],
+    [[NAMESPACE, "--host-header=client"], "expected upstream, preserve, localhost"],
+    [[NAMESPACE, "--origin-header=localhost"], "expected preserve, upstream"],
+    [[NAMESPACE, "--uri-prefix=drop"], "expected strip, keep"],
+    [[NAMESPACE, "--cookie-domain=all"], "expected drop, keep"],
+    [[NAMESPACE, "--uri-recovery=on"], "expected referer, off"],
+    [[NAMESPACE, "--cors-origins=*"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=null"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=app.example.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://a.example.com,"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://a.example.com/"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://u@a.example.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://a.example.com:65536"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://a.example.com:0"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://*.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://*example.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://a.*.example.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://*.*.example.com"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=https://*.10.0.0.1"], "expected origins"],
+    [[NAMESPACE, "--cors-origins=chrome-extension://*.example.com"], "expected origins"],
+    [
+      [NAMESPACE, `--cors-origins=${Array.from({ length: 65 }, (_, at) => `https://a${at}.test`).join()}`],
+      "at most 64",
+    ],
     [[NAMESPACE, "--access-log=some"], "expected off, errors, all"],
     [[NAMESPACE, "--host=example.com"], "expected an IP address or localhost"],
     [[NAMESPACE, "--admin-host=[::]"], "expected an IP address or localhost"],
@@ -71,7 +94,7 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn=$(REDIS_URL)"], "environment variable is not set"],
     [
       [NAMESPACE, "--renew-intent-redis-dsn=redis://h", "--renew-intent-redis-dsn-file=f"],
-      "--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: only one of them",
+      "--renew-intent-redis-dsn and --renew-intent-redis-dsn-file: give only one of them",
     ],
     [[NAMESPACE, "--renew-intent-redis-dsn=http://x"], "redis"],
     [[NAMESPACE, "--renew-intent-enabled", "--renew-intent-redis-dsn="], "redis"],
@@ -87,7 +110,7 @@ describe("parseConfig finds the fault", () => {
     expect(faultsOf("serve", "--bogus", "--port=x", "--mode=y", "--drain-timeout=z", "--log-level")).toHaveLength(7);
   });
 
-  test("and shows what was typed on one line, without control characters", () => {
+  test("and shows the typed text on one line, without control characters", () => {
     for (const fault of faultsOf("--port=1\n\u001b[31m\u009b", "--bo\ngus", "--trusted-proxies=a\nb", "x\ny")) {
       // oxlint-disable-next-line no-control-regex -- control characters are what this is about
       expect(fault).not.toMatch(/[\u0000-\u001f\u0080-\u009f]/);

@@ -29,12 +29,22 @@ test("parseConfig gives the documented defaults", () => {
     adminHost: "::",
     isDefaultAdminHost: true,
     adminPort: 28889,
+    adminTokenFile: undefined,
     logLevel: "info",
     logFormat: "text",
     accessLog: "errors",
+    browser: {
+      hostHeader: "upstream",
+      originHeader: "preserve",
+      uriPrefix: "strip",
+      cookieDomain: "drop",
+      uriRecovery: "referer",
+      corsOrigins: [],
+    },
     connectTimeoutMs: 5_000,
     responseTimeoutMs: 0,
     streamIdleTimeoutMs: 0,
+    streamEarlyNewline: false,
     clientIdleTimeoutMs: 60_000,
     maxRequests: 10_000,
     maxRequestsPerSandbox: 1_000,
@@ -43,6 +53,19 @@ test("parseConfig gives the documented defaults", () => {
     memoryBudgetBytes: undefined,
     websocketMaxMessageBytes: undefined,
     websocketFrameRate: 4_000,
+    hold: {
+      holdMs: 0,
+      holdMax: 1_024,
+      holdReleaseRate: 100,
+      wake: {
+        enabled: false,
+        parkBudgetMs: 60_000,
+        parkMax: 1_024,
+        scope: "annotated",
+        wakeMax: 32,
+        ignoredPaths: new Set(["/favicon.ico", "/robots.txt"]),
+      },
+    },
     shutdownDelayMs: 5_000,
     drainTimeoutMs: 20_000,
     secureAccessKeys: undefined,
@@ -62,7 +85,7 @@ test("parseConfig gives the documented defaults", () => {
   });
 });
 
-test("parseConfig freezes what it gives, to the depths", () => {
+test("parseConfig freezes its result deeply", () => {
   const config = configOf([NAMESPACE], { OTEL_EXPORTER_OTLP_ENDPOINT: "http://collector:4318" });
   for (const part of [config, config.namespaces, config.renew, config.otlp, config.otlp?.headers, config.warnings]) {
     expect(Object.isFrozen(part)).toBe(true);
@@ -116,6 +139,8 @@ describe("parseConfig reads each flag", () => {
     ["--host=localhost", { host: "localhost" }],
     ["--admin-host=127.0.0.1", { adminHost: "127.0.0.1" }],
     ["--admin-port=0", { adminPort: 0 }],
+    ["--admin-token-file=/token", { adminTokenFile: "/token" }],
+    ["--admin-token-file=", { adminTokenFile: undefined }],
     ["--port=65535", { port: 65_535 }],
     ["--log-level=debug", { logLevel: "debug" }],
     ["--log-format=json", { logFormat: "json" }],
@@ -138,6 +163,7 @@ describe("parseConfig reads each flag", () => {
     ["--drain-timeout=10s", { drainTimeoutMs: 10_000 }],
     ["--secure-access-keys=a=MTIz", { secureAccessKeys: "a=MTIz" }],
     ["--secure-access-keys-file=/keys", { secureAccessKeysFile: "/keys" }],
+    ["--stream-early-newline", { streamEarlyNewline: true }],
     ["--end-at-expiry", { endAtExpiry: true }],
   ])("%s", (flag, expected) => {
     expect(configOf([NAMESPACE, flag])).toMatchObject(expected);
@@ -174,6 +200,34 @@ describe("parseConfig reads each flag", () => {
     expect(warnings).toEqual([]);
   });
 
+  test("--host-header, --origin-header, --uri-prefix and --cookie-domain", () => {
+    const argv = ["--host-header=localhost", "--origin-header=upstream", "--uri-prefix=keep", "--cookie-domain=keep"];
+    expect(configOf([NAMESPACE, ...argv]).browser).toEqual({
+      hostHeader: "localhost",
+      originHeader: "upstream",
+      uriPrefix: "keep",
+      cookieDomain: "keep",
+      uriRecovery: "referer",
+      corsOrigins: [],
+    });
+  });
+
+  test("--uri-recovery", () => {
+    expect(configOf([NAMESPACE, "--uri-recovery=off"]).browser.uriRecovery).toBe("off");
+  });
+
+  test.each<[string, readonly string[]]>([
+    ["", []],
+    ["https://app.example.com", ["https://app.example.com"]],
+    [" https://App.Example.com:443 , http://localhost:3000", ["https://app.example.com", "http://localhost:3000"]],
+    ["https://*.Example.com,https://*.example.com:443", ["https://*.example.com"]],
+    ["http://*.localhost:80,https://*.example.com:8443", ["http://*.localhost", "https://*.example.com:8443"]],
+    ["http://[0:0::1]:80,https://bücher.example", ["http://[::1]", "https://xn--bcher-kva.example"]],
+    ["chrome-extension://abcdef,tauri://localhost", ["chrome-extension://abcdef", "tauri://localhost"]],
+  ])("--cors-origins=%s", (text, origins) => {
+    expect(configOf([NAMESPACE, `--cors-origins=${text}`]).browser.corsOrigins).toEqual(origins);
+  });
+
   test("--trusted-proxies", () => {
     const { trustedProxies } = configOf([NAMESPACE, "--trusted-proxies=192.0.2.0/24,2001:db8::1"]);
     expect(["192.0.2.9", "2001:db8::1", "10.0.0.1"].map((address) => trustedProxies.has(address))).toEqual([
@@ -184,7 +238,7 @@ describe("parseConfig reads each flag", () => {
   });
 });
 
-test("parseConfig asks for no namespace beside --manifests or --all-namespaces", () => {
+test("parseConfig requires no namespace with --manifests or --all-namespaces", () => {
   expect(configOf(["--manifests=m"]).namespaces).toEqual([]);
   expect(configOf(["--manifests=m", "--namespace="]).namespaces).toEqual([]);
   expect(configOf(["--all-namespaces", NAMESPACE]).namespaces).toEqual([]);
@@ -228,7 +282,7 @@ test("parseConfig leaves a sub-command its arguments", () => {
   expect(parseConfig(["verify", "-h"], {})).toEqual({ kind: "command", name: "verify", args: ["-h"] });
 });
 
-test("parseConfig gives help and version even beside faults, but not after --", () => {
+test("parseConfig returns help and version even with faults, but not after --", () => {
   for (const flag of ["-h", "--h", "-help", "--help", "--help=true"]) {
     expect(parseConfig(["--bogus", flag], {}).kind).toBe("help");
   }
@@ -246,7 +300,7 @@ test("parseConfig --help names every flag once, in lines of at most 100 columns"
   expect(Math.max(...lines.map((line) => line.length))).toBeLessThanOrEqual(100);
 });
 
-test("FLAGS holds each name once, and defaults that parse", () => {
+test("FLAGS has each name once, and defaults that parse", () => {
   expect(new Set(FLAGS.map((flag) => flag.name)).size).toBe(FLAGS.length);
   const argv = FLAGS.filter((flag) => flag.name !== "fastpath-endpoint").map(
     (flag) => `--${flag.name}=${flag.default}`,
@@ -255,13 +309,13 @@ test("FLAGS holds each name once, and defaults that parse", () => {
 });
 
 describe("parseConfig: --endpoint-ranges", () => {
-  test("parseConfig gives the ranges, and warns where they make --allow-loopback-endpoints useless", () => {
+  test("parseConfig returns the ranges, and warns if they make --allow-loopback-endpoints useless", () => {
     const { endpointRanges, warnings } = configOf([NAMESPACE, "--endpoint-ranges=10.244.0.0/16,fd00:10::/64"]);
     expect(["10.244.1.1", "fd00:10::1", "10.245.0.1"].map((a) => endpointRanges?.has(a))).toEqual([true, true, false]);
     expect(warnings).toEqual([]);
     const loopback = [NAMESPACE, "--allow-loopback-endpoints"];
     expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16"]).warnings).toEqual([
-      "--allow-loopback-endpoints has no effect: --endpoint-ranges holds no loopback address",
+      "--allow-loopback-endpoints has no effect: --endpoint-ranges contains no loopback address",
     ]);
     expect(configOf([...loopback, "--endpoint-ranges=10.244.0.0/16,127.0.0.0/8"]).warnings).toEqual([]);
   });

@@ -35,7 +35,7 @@ test("resolveMemoryPlan allows messages of 64 MiB from a limit of 1 GiB on", () 
   expect([GIB / 2, GIB, 4 * GIB].map(messageOf)).toEqual([32 * MIB, 64 * MIB, 64 * MIB]);
 });
 
-test("resolveMemoryPlan gives what the flags say, whatever the limit", () => {
+test("resolveMemoryPlan returns the flags' values for any limit", () => {
   const given = { memoryBudgetBytes: 10 * MIB, websocketMaxMessageBytes: 5 * MIB };
   expect(resolveMemoryPlan(given, containerOf(GIB))).toEqual({
     budgetBytes: 10 * MIB,

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
+import { PROGRAM_BASE_BYTES, resolveMemoryPlan } from "../../../src/config/memory-plan.ts";
 import { FLAGS } from "../../../src/config/parse-config.ts";
 import { dig } from "../../support/kustomize.ts";
 
@@ -10,16 +11,9 @@ const listOf = (value: unknown): readonly unknown[] => (Array.isArray(value) ? v
 
 const MIB = 1024 * 1024;
 const SUFFIXES: Readonly<Record<string, number>> = { Mi: MIB, Gi: 1024 * MIB };
-/** Idle, and 350 bytes for each of 100,000 sandboxes: both measured. */
-const PROGRAM_BASE_BYTES = 64 * MIB + 350 * 100_000;
-/** Part of the rest that requests may hold; the other part is the kernel's, the collector's and the allocator's. */
-const BUDGET_SHARE = 1 / 2;
-/** The longest WebSocket message by default. */
+/** The longest WebSocket message without a memory limit. */
 const MESSAGE_MAX_BYTES = 64 * MIB;
-/** That message may take this part of the limit, and wait on both sides of its tunnel. */
-const MESSAGE_SHARE = 1 / 16;
-const MESSAGE_COPIES = 2;
-/** Cutting what is open and flushing what is queued, in seconds: measured 3 at most. */
+/** Time to cut open requests and flush queues, in seconds: measured at most 3. */
 const ENDING_SECONDS = 10;
 
 function parseQuantity(text: unknown): number {
@@ -45,13 +39,15 @@ const pod = dig(read("base/deployment.yaml"), "spec", "template", "spec");
 const container = dig(pod, "containers", 0);
 
 describe("deploy/base/deployment.yaml", () => {
-  test("resources: the request holds the program with its table, and the limit what it may hold besides", () => {
+  test("resources: the request holds the program with its table, and the limit fits the defaults of the flags", () => {
     const request = parseQuantity(dig(container, "resources", "requests", "memory"));
     const limit = parseQuantity(dig(container, "resources", "limits", "memory"));
     expect(request).toBeGreaterThanOrEqual(PROGRAM_BASE_BYTES);
-    const budget = (limit - PROGRAM_BASE_BYTES) * BUDGET_SHARE;
-    expect(limit * MESSAGE_SHARE).toBeGreaterThanOrEqual(MESSAGE_MAX_BYTES);
-    expect(budget).toBeGreaterThanOrEqual(MESSAGE_COPIES * MESSAGE_MAX_BYTES);
+    const flags = { memoryBudgetBytes: undefined, websocketMaxMessageBytes: undefined };
+    const plan = resolveMemoryPlan(flags, { bytes: limit, source: "container" });
+    expect(plan.warnings).toEqual([]);
+    expect(plan.websocketMaxMessageBytes).toBe(MESSAGE_MAX_BYTES);
+    expect(PROGRAM_BASE_BYTES + plan.budgetBytes).toBeLessThan(limit);
   });
 
   test("resources: processor time is requested and not limited", () => {
@@ -59,12 +55,12 @@ describe("deploy/base/deployment.yaml", () => {
     expect(dig(container, "resources", "limits", "cpu")).toBeUndefined();
   });
 
-  test("terminationGracePeriodSeconds is above what the flags' defaults take to end", () => {
+  test("terminationGracePeriodSeconds is above the time to end with the flags' defaults", () => {
     const ending = defaultSeconds("shutdown-delay") + defaultSeconds("drain-timeout") + ENDING_SECONDS;
     expect(dig(pod, "terminationGracePeriodSeconds")).toBeGreaterThanOrEqual(ending);
   });
 
-  test("pods get no variables of Services, and a rollout's old pods do not count in the spread", () => {
+  test("pods get no variables of Services, and old pods of a rollout do not count in the spread", () => {
     expect(dig(pod, "enableServiceLinks")).toBe(false);
     const constraints = listOf(dig(pod, "topologySpreadConstraints"));
     expect(constraints.map((constraint) => dig(constraint, "topologyKey"))).toEqual([
@@ -91,7 +87,7 @@ describe("deploy/components/network-policy", () => {
     expect(dig(policy, "policyTypes")).toEqual(["Ingress", "Egress"]);
   });
 
-  test("network-policy lets in namespaces with a label of the operator's only, each to one port", () => {
+  test("network-policy admits only namespaces with a label of the operator, each to one port", () => {
     const rules = listOf(dig(policy, "ingress")).map((rule) => ({
       ports: listOf(dig(rule, "ports")).map((port) => dig(port, "port")),
       from: dig(rule, "from"),
@@ -103,7 +99,7 @@ describe("deploy/components/network-policy", () => {
     ]);
   });
 
-  test("network-policy lets out to pods, and to other addresses only on the ports of an API server and of DNS", () => {
+  test("network-policy allows egress to pods, and to other addresses only on the ports of an API server and of DNS", () => {
     for (const rule of listOf(dig(policy, "egress"))) {
       const blocks = listOf(dig(rule, "to")).filter((peer) => dig(peer, "ipBlock") !== undefined);
       if (blocks.length === 0) continue;
@@ -119,7 +115,7 @@ describe("deploy/components/network-policy", () => {
   });
 });
 
-test("components change no flag by its place: they add to the end, and check whose flags these are", () => {
+test("components append flags, and check the container's name first", () => {
   const files = [...new Bun.Glob("{components,overlays}/*/kustomization.yaml").scanSync({ cwd: DEPLOY })];
   expect(files.length).toBeGreaterThanOrEqual(6);
   for (const file of files) {

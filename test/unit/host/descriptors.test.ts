@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { openSync, closeSync } from "node:fs";
 
 import { descriptorFiles, parseDescriptorLimit } from "../../../src/host/descriptor-files.ts";
-import { createDescriptors, DESCRIPTOR_LOOK_MS, type DescriptorPressure } from "../../../src/host/descriptors.ts";
+import { Descriptors, DESCRIPTOR_COUNT_MS, type DescriptorPressure } from "../../../src/host/descriptors.ts";
 import { silentLogger } from "../../../src/log/logger.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
@@ -16,7 +16,7 @@ function startWatch(limit: number | undefined, used = 0) {
   const process = { used, held: 0, countTakesMs: 0, counts: 0 };
   const acts: DescriptorPressure[] = [];
   const heldAtAct: number[] = [];
-  const descriptors = createDescriptors({
+  const descriptors = new Descriptors({
     clock,
     logger,
     files: {
@@ -32,7 +32,7 @@ function startWatch(limit: number | undefined, used = 0) {
       },
     },
   });
-  descriptors.onLook((pressure) => {
+  descriptors.onCount((pressure) => {
     acts.push(pressure);
     heldAtAct.push(process.held);
   });
@@ -40,7 +40,7 @@ function startWatch(limit: number | undefined, used = 0) {
   /** Looks with another number of descriptors in use. */
   const look = (now: number): DescriptorPressure => {
     process.used = now;
-    clock.advance(DESCRIPTOR_LOOK_MS);
+    clock.advance(DESCRIPTOR_COUNT_MS);
     return descriptors.pressure();
   };
   return { clock, logger, process, acts, heldAtAct, descriptors, look };
@@ -78,7 +78,7 @@ describe("Descriptors.pressure", () => {
     expect(look(104)).toBe("none");
   });
 
-  test("is none where the system does not tell, and nothing is held", () => {
+  test("is none if the system does not tell, and no descriptor is held", () => {
     const { look, process, descriptors, acts } = startWatch(undefined);
     expect(look(1_000_000)).toBe("none");
     expect([process.held, acts.length]).toEqual([0, 0]);
@@ -86,7 +86,7 @@ describe("Descriptors.pressure", () => {
   });
 });
 
-test("Descriptors lets the reserve go after the listener has been closed, and takes it before it is opened again", () => {
+test("Descriptors releases the reserve after the listener has closed, and takes it before the listener opens again", () => {
   const { look, acts, heldAtAct } = startWatch(200);
   look(168);
   look(168);
@@ -95,7 +95,7 @@ test("Descriptors lets the reserve go after the listener has been closed, and ta
   expect(heldAtAct).toEqual([32, 32, 0, 32]);
 });
 
-test("Descriptors counts shortages, and says so at most once a minute", () => {
+test("Descriptors counts shortages, and logs them at most once a minute", () => {
   const { clock, logger, look, descriptors } = startWatch(200);
   for (let time = 0; time < 10; time++) {
     look(110);
@@ -117,9 +117,9 @@ test("Descriptors counts shortages, and says so at most once a minute", () => {
   expect(lines()).toEqual([...once, ...once]);
 });
 
-test("Descriptors goes on looking when acting throws, and says so once a minute", () => {
+test("Descriptors keeps counting when its listener throws, and logs this once a minute", () => {
   const { clock, logger, look, descriptors } = startWatch(200);
-  descriptors.onLook(() => {
+  descriptors.onCount(() => {
     throw new Error("the port is taken");
   });
   for (let time = 0; time < 100; time++) expect(look(168)).toBe("exhausted");
@@ -129,7 +129,7 @@ test("Descriptors goes on looking when acting throws, and says so once a minute"
   expect(look(0)).toBe("none");
 });
 
-test("Descriptors looks less often where counting is slow", () => {
+test("Descriptors counts less often if counting is slow", () => {
   const { clock, process } = startWatch(200);
   process.countTakesMs = 20;
   const before = process.counts;
@@ -138,7 +138,7 @@ test("Descriptors looks less often where counting is slow", () => {
   expect(process.counts - before).toBeGreaterThan(5);
 });
 
-test("Descriptors.stop ends looking and gives the reserve back", () => {
+test("Descriptors.stop ends counting and releases the reserve", () => {
   const { clock, process, descriptors } = startWatch(200);
   descriptors.stop();
   const { counts } = process;
@@ -146,7 +146,7 @@ test("Descriptors.stop ends looking and gives the reserve back", () => {
   expect([process.held, process.counts]).toEqual([0, counts]);
 });
 
-test("descriptorFiles counts this process's descriptors and holds some", () => {
+test("descriptorFiles counts this process's descriptors and holds some of them", () => {
   const before = descriptorFiles.count() ?? 0;
   const opened = openSync("/dev/null", "r");
   expect(descriptorFiles.count()).toBe(before + 1);
@@ -171,9 +171,9 @@ test.each<[string | undefined, number | undefined]>([
   expect([parseDescriptorLimit(() => text)]).toEqual([limit]);
 });
 
-test("createDescriptors runs on this system", () => {
+test("Descriptors runs on this system", () => {
   const clock = createFakeClock();
-  const descriptors = createDescriptors({ clock, logger: silentLogger });
+  const descriptors = new Descriptors({ clock, logger: silentLogger });
   descriptors.start();
   expect(descriptors.pressure()).toBe("none");
   expect(descriptors.stats()?.limit).toBeGreaterThan(descriptors.stats()?.open ?? Number.POSITIVE_INFINITY);

@@ -127,7 +127,7 @@ test.each<[string, Readonly<Record<string, string>>, ReturnType<typeof limitOf>]
   expect(limitOf(files)).toEqual(expected);
 });
 
-test("readMemoryLimit takes the memory that the runtime tells where no file can be read", () => {
+test("readMemoryLimit uses the runtime's value if no file can be read", () => {
   expect(readMemoryLimit(() => undefined, 5 * MIB)).toEqual({ bytes: 5 * MIB, source: "machine" });
 });
 
@@ -137,7 +137,7 @@ test("readMemoryLimit reads this system: above nothing and at most the machine's
   expect(bytes).toBeLessThanOrEqual(totalmem());
 });
 
-test("readResidentBytes tells what this process holds", () => {
+test("readResidentBytes returns this process's resident memory", () => {
   const before = readResidentBytes() ?? 0;
   const held = new Uint8Array(64 * MIB).fill(1);
   const after = readResidentBytes() ?? 0;

@@ -3,9 +3,10 @@ import { connect, createServer, type Server, type Socket } from "node:net";
 
 import { systemClock } from "../../../src/clock.ts";
 import type { ReadBytes } from "../../../src/host/kernel-files.ts";
+import type { ReadOwnSockets } from "../../../src/host/own-sockets.ts";
 import {
   createTcpTable,
-  TCP_LOOK_INTERVAL_MS,
+  TCP_READ_INTERVAL_MS,
   TCP_TABLE_MAX_BYTES,
   type TcpState,
 } from "../../../src/host/tcp-table.ts";
@@ -32,8 +33,11 @@ function readerOf(tcp: string | undefined, tcp6: string | undefined): ReadBytes 
   };
 }
 
+/** The inodes of the rows above. */
+const ownSockets: ReadOwnSockets = () => Promise.resolve(new Set([4711, 9]));
+
 function ask(read: ReadBytes, address: string, port: number): Promise<TcpState> {
-  return createTcpTable({ clock: systemClock, read }).stateOf(address, port);
+  return createTcpTable({ clock: systemClock, read, ownSockets }).stateOf(address, port);
 }
 
 async function listen(host: string): Promise<{ server: Server; port: number; accepted: Promise<Socket> }> {
@@ -69,7 +73,7 @@ describe("TcpTable.stateOf, of real sockets", () => {
     }
   });
 
-  test("a listener that is called by nobody has none", async () => {
+  test("a listener without a client has no connection", async () => {
     const { server, port } = await listen("127.0.0.1");
     // One connection of ours, so that the table can be believed.
     const other = await listen("127.0.0.1");
@@ -86,19 +90,22 @@ describe("TcpTable.stateOf, of real sockets", () => {
 
   test("fetch to a server that accepts and never answers is established, to one that never accepts connecting", async () => {
     const quiet = await listen("127.0.0.1");
-    // Connects that the queue took are established; so the call that counts goes to an address of its own.
-    const script = `${PYTHON_LISTEN.replace('"127.0.0.1"', '"0.0.0.0"')}${PYTHON_FILL_QUEUE}\nprint(port, flush=True)\ntime.sleep(600)\n`;
+    // Some of the script's own connections are established: its queue took them.
+    const script = `${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}\nprint(port, flush=True)\ntime.sleep(600)\n`;
     await using full = startPython(script);
     const port = Number(await full.says());
     const abort = new AbortController();
     const table = createTcpTable({ clock: systemClock });
     const calls = [
       fetch(`http://127.0.0.1:${quiet.port}/`, { signal: abort.signal, proxy: false }),
-      fetch(`http://127.0.0.2:${port}/`, { signal: abort.signal, proxy: false }),
+      fetch(`http://127.0.0.1:${port}/`, { signal: abort.signal, proxy: false }),
     ].map((call) => call.catch(() => undefined));
     try {
       await eventually(async () => (await table.stateOf("127.0.0.1", quiet.port)) === "established");
-      await eventually(async () => (await table.stateOf("127.0.0.2", port)) === "connecting");
+      await eventually(async () => (await table.stateOf("127.0.0.1", port)) === "connecting");
+      // Without the process's descriptors the script's connections count as well.
+      const blind = createTcpTable({ clock: systemClock, ownSockets: () => Promise.resolve(undefined) });
+      expect(await blind.stateOf("127.0.0.1", port)).toBe("established");
     } finally {
       abort.abort();
       await Promise.all(calls);
@@ -107,7 +114,7 @@ describe("TcpTable.stateOf, of real sockets", () => {
   });
 });
 
-describe("TcpTable.stateOf, of what the kernel may write", () => {
+describe("TcpTable.stateOf, with everything that the kernel may write", () => {
   const to = "0200007F:0050"; // 127.0.0.2:80
 
   test.each<[string, string, TcpState]>([
@@ -118,6 +125,14 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     ["FIN_WAIT1 of a process with a long uid", row(LOCAL, to, "04", "9", "1000650000"), "established"],
     ["FIN_WAIT1 of nobody", row(LOCAL, to, "04", "0"), "none"],
     ["FIN_WAIT2 of nobody", row(LOCAL, to, "05", "0"), "none"],
+    ["ESTABLISHED of nobody", row(LOCAL, to, "01", "0"), "none"],
+    ["ESTABLISHED of another process", row(LOCAL, to, "01", "47110"), "none"],
+    ["SYN_SENT of another process", row(LOCAL, to, "02", "47110"), "none"],
+    ["CLOSE_WAIT of another process", row(LOCAL, to, "08", "471"), "none"],
+    ["FIN_WAIT2 of another process", row(LOCAL, to, "05", "47110"), "none"],
+    ["ESTABLISHED of another process, SYN_SENT", row(LOCAL, to, "01", "5") + row(LOCAL, to, "02"), "connecting"],
+    ["SYN_SENT of another process, ESTABLISHED", row(LOCAL, to, "02", "5") + row(LOCAL, to, "01"), "established"],
+    ["ESTABLISHED of another process, ESTABLISHED", row(LOCAL, to, "01", "5") + row(LOCAL, to, "01"), "established"],
     ["TIME_WAIT", row(LOCAL, to, "06", "0"), "none"],
     ["CLOSE", row(LOCAL, to, "07"), "none"],
     ["CLOSE_WAIT", row(LOCAL, to, "08"), "established"],
@@ -161,15 +176,50 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
     expect(await ask(readerOf(tcp, tcp6), "127.0.0.2", 80)).toBe("unknown");
   });
 
-  test("what is established stays so in a table that is not whole, and one without IPv6 is whole", async () => {
+  test("an established connection stays so in an incomplete table, and a table without IPv6 is complete", async () => {
     expect(await ask(readerOf(HEAD + row(LOCAL, to, "01"), undefined), "127.0.0.2", 80)).toBe("established");
     expect(await ask(readerOf(HEAD + CLIENT, ""), "127.0.0.2", 80)).toBe("none");
   });
 
-  test("unknown for a name, and where reading throws", async () => {
+  test("unknown for a name, and if reading throws", async () => {
     expect(await ask(readerOf(HEAD + CLIENT, HEAD), "sandbox.example", 80)).toBe("unknown");
     const failing = () => Promise.reject(new Error("no"));
     expect(await ask(failing, "127.0.0.2", 80)).toBe("unknown");
+  });
+
+  test.each<[string, ReadonlySet<number> | undefined, TcpState]>([
+    ["cannot be told", undefined, "established"],
+    ["have other numbers than the table", new Set([1, 2, 3]), "established"],
+    ["are others in the table", new Set([8]), "none"],
+  ])("a connection where the process's sockets %s", async (_, own, expected) => {
+    const rows = HEAD + row(LOCAL, "0300007F:0050", "0A", "8") + row(LOCAL, to, "01");
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    });
+    expect(await table.stateOf("127.0.0.2", 80)).toBe(expected);
+  });
+
+  test("unknown if finding the process's sockets throws", async () => {
+    const failing = () => Promise.reject(new Error("no"));
+    const read = readerOf(HEAD + row(LOCAL, to, "01"), HEAD);
+    const table = createTcpTable({ clock: systemClock, read, ownSockets: failing });
+    expect(await table.stateOf("127.0.0.2", 80)).toBe("unknown");
+  });
+
+  test("the process's sockets are found once per reading, and only if the table has a requested remote", async () => {
+    let finds = 0;
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + CLIENT + row(LOCAL, to, "01") + row(LOCAL, "0300007F:0050", "02"), HEAD),
+      ownSockets: () => (finds++, ownSockets()),
+    });
+    expect(await table.stateOf("127.0.0.4", 80)).toBe("none");
+    expect(finds).toBe(0);
+    const asked = ["127.0.0.2", "127.0.0.3", "127.0.0.2", "127.0.0.4"].map((address) => table.stateOf(address, 80));
+    expect(await Promise.all(asked)).toEqual(["established", "connecting", "established", "none"]);
+    expect(finds).toBe(1);
   });
 
   test("any text is survived", async () => {
@@ -186,20 +236,77 @@ describe("TcpTable.stateOf, of what the kernel may write", () => {
   }, 20_000);
 });
 
-test("TcpTable reads once at a time, however long that takes", async () => {
+describe("TcpTable.openTo", () => {
+  const to = "0200007F:0050"; // 127.0.0.2:80
+  const openTo = (rows: string, own: ReadonlySet<number> | undefined = new Set([4711, 4712])) =>
+    createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    }).openTo("127.0.0.2", 80);
+
+  test("gives this process's connections that neither side has ended", async () => {
+    const ended = ["02", "03", "04", "05", "06", "07", "08", "09", "0A", "0B"].map((state) => row(LOCAL, to, state));
+    const others = row(LOCAL, to, "01", "5") + row(LOCAL, to, "01", "0") + row(LOCAL, "0200007F:0051", "01");
+    const own = row(LOCAL, to, "01") + row(LOCAL, to, "01", "4712");
+    expect(await openTo(ended.join("") + others + own)).toEqual(new Set([4711, 4712]));
+    expect(await openTo(CLIENT + ended.join("") + others)).toEqual(new Set());
+    expect(await openTo(CLIENT)).toEqual(new Set());
+  });
+
+  test.each<[string, string, ReadonlySet<number> | undefined]>([
+    ["there are heads alone", "", new Set([4711])],
+    ["this process's sockets are not told", CLIENT + row(LOCAL, to, "01"), undefined],
+    ["this process's sockets have other numbers", CLIENT + row(LOCAL, to, "01"), new Set([1])],
+    ["the table is cut", (CLIENT + row(LOCAL, to, "01")).padEnd(TCP_TABLE_MAX_BYTES), new Set([4711])],
+  ])("is undefined where %s", async (_, rows, own) => {
+    const table = createTcpTable({
+      clock: systemClock,
+      read: readerOf(HEAD + rows, HEAD),
+      ownSockets: () => Promise.resolve(own),
+    });
+    expect(await table.openTo("127.0.0.2", 80)).toBeUndefined();
+  });
+
+  test("is undefined for a name, and where reading throws", async () => {
+    const table = createTcpTable({ clock: systemClock, read: () => Promise.reject(new Error("no")), ownSockets });
+    expect(await table.openTo("sandbox.example", 80)).toBeUndefined();
+    expect(await table.openTo("127.0.0.2", 80)).toBeUndefined();
+  });
+
+  test("knows a real connection by the same number until its server ends it", async () => {
+    const { server, port, accepted } = await listen("127.0.0.1");
+    const table = createTcpTable({ clock: systemClock });
+    const socket = connect({ host: "127.0.0.1", port, allowHalfOpen: true });
+    try {
+      const other = await accepted;
+      const first = await table.openTo("127.0.0.1", port);
+      expect(first?.size).toBe(1);
+      expect(await table.openTo("127.0.0.1", port)).toEqual(first);
+      other.end();
+      await eventually(async () => (await table.openTo("127.0.0.1", port))?.size === 0);
+      expect(await table.stateOf("127.0.0.1", port)).toBe("established");
+    } finally {
+      socket.destroy();
+      server.close();
+    }
+  });
+});
+
+test("TcpTable reads once at a time, for any duration of a reading", async () => {
   const clock = createFakeClock();
   const readings: (() => void)[] = [];
   const read: ReadBytes = async () => {
     await new Promise<void>((resolve) => readings.push(resolve));
     return new TextEncoder().encode(HEAD + CLIENT);
   };
-  const table = createTcpTable({ clock, read });
+  const table = createTcpTable({ clock, read, ownSockets });
   const answers = [table.stateOf("127.0.0.2", 80)];
   clock.advance(0);
   await eventually(() => readings.length === 2);
   for (let second = 0; second < 5; second++) {
     answers.push(table.stateOf("127.0.0.2", 80));
-    clock.advance(TCP_LOOK_INTERVAL_MS);
+    clock.advance(TCP_READ_INTERVAL_MS);
     await Bun.sleep(0);
   }
   expect(readings).toHaveLength(2);
@@ -209,7 +316,7 @@ test("TcpTable reads once at a time, however long that takes", async () => {
   expect(new Set(await Promise.all(answers))).toEqual(new Set<TcpState>(["none"]));
 });
 
-test("TcpTable looks once for all who ask within a second, and after each of them asked", async () => {
+test("TcpTable reads once for all calls within a second, and after each of these calls", async () => {
   const clock = createFakeClock();
   let looks = 0;
   let rows = "";
@@ -217,14 +324,14 @@ test("TcpTable looks once for all who ask within a second, and after each of the
     if (!path.endsWith("6")) looks++;
     return Promise.resolve(new TextEncoder().encode(HEAD + CLIENT + rows));
   };
-  const table = createTcpTable({ clock, read });
+  const table = createTcpTable({ clock, read, ownSockets });
   const first = [table.stateOf("127.0.0.2", 80), table.stateOf("127.0.0.3", 80)];
   clock.advance(0);
   expect(await Promise.all(first)).toEqual(["none", "none"]);
   expect(looks).toBe(1);
 
   const second = Array.from({ length: 1_000 }, () => table.stateOf("127.0.0.2", 80));
-  clock.advance(TCP_LOOK_INTERVAL_MS - 1);
+  clock.advance(TCP_READ_INTERVAL_MS - 1);
   expect(looks).toBe(1);
   // Established after the question and before the look: the answer knows it.
   rows = row(LOCAL, "0200007F:0050", "01");

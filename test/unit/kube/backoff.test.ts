@@ -12,7 +12,7 @@ describe("createBackoff", () => {
     expect([1, 2, 3, 4].map(() => shortest.next())).toEqual([250, 500, 1000, 1000]);
   });
 
-  test("begins anew after a success", () => {
+  test("begins again after a success", () => {
     const backoff = createBackoff(() => 0);
     for (let i = 0; i < 100; i++) backoff.next();
     backoff.reset();
@@ -28,7 +28,7 @@ describe("createBackoff", () => {
 });
 
 describe("createFaultLog", () => {
-  test("says a fault at once, again after 5, 10, 20, 40 and then every 60 s, and once that it is over", () => {
+  test("logs a fault at once, again after 5, 10, 20, 40 and then every 60 s, and its end once", () => {
     let nowMs = 0;
     const clock: Clock = { ...systemClock, monotonic: () => nowMs };
     const logger = createRecordingLogger();
@@ -45,7 +45,7 @@ describe("createFaultLog", () => {
     expect(logger.find("info", /./)).toEqual(["works after 201.0 s"]);
   });
 
-  test("says another kind of fault at once", () => {
+  test("logs another kind of fault at once", () => {
     const logger = createRecordingLogger();
     const faults = createFaultLog(logger, systemClock);
     for (const key of ["a", "a", "b", "b"]) faults.report(key, key);

@@ -37,7 +37,7 @@ describe("readKubeError", () => {
     expect((await readKubeError(Response.json(body, { status: 404 }))).kind).toBe("missing");
   });
 
-  test("says what the Status says, or the first line of anything else, shortened", async () => {
+  test("has the message of the Status, or the first line of any other body, shortened", async () => {
     const messageOf = async (body: string) => (await readKubeError(new Response(body, { status: 500 }))).message;
     expect(await messageOf('{"kind":"Status","message":"etcd is away"}')).toBe("500 etcd is away");
     expect(await messageOf("<html>\n<body>")).toBe("500 <html>");
@@ -47,7 +47,7 @@ describe("readKubeError", () => {
     expect(await messageOf("x".repeat(1_000_000))).toHaveLength(305);
   });
 
-  test("takes over Retry-After in seconds, and nothing else", async () => {
+  test("reads Retry-After only in seconds", async () => {
     const retryOf = async (value: string) => {
       const response = new Response("", { status: 429, headers: { "Retry-After": value } });
       return (await readKubeError(response)).retryAfterMs;
@@ -60,7 +60,7 @@ describe("readKubeError", () => {
 });
 
 describe("toKubeError", () => {
-  test("leaves a KubeError as it is and takes anything else for a failed connection", () => {
+  test("keeps a KubeError and takes any other error for a failed connection", () => {
     const error = new KubeError("silent", "x");
     expect(toKubeError(error)).toBe(error);
     const reset = Object.assign(new TypeError("The socket connection was closed unexpectedly."), {
@@ -90,7 +90,7 @@ describe("explainFault", () => {
     );
     expect(explainFault(new KubeError("unauthorized", "401"), "list", RESOURCE)).toContain("check the token");
     expect(explainFault(new KubeError("credentials", "none found"), "list", RESOURCE)).toContain(
-      "no usable credentials",
+      "the credentials are not usable",
     );
     expect(explainFault(new KubeError("unreachable", "x"), "list", RESOURCE)).toEndWith(
       "no connection to the API server: x",

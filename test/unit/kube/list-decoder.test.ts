@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
-import { createListDecoder } from "../../../src/kube/list-decoder.ts";
+import { ListDecoder } from "../../../src/kube/list-decoder.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const encode = (text: string) => new TextEncoder().encode(text);
 
 /** The list as it comes out again, its bytes cut where `lengths` says. */
 function decodeList(bytes: Uint8Array, nextLength: () => number, objectMaxBytes = 100_000) {
-  const decoder = createListDecoder(objectMaxBytes);
+  const decoder = new ListDecoder(objectMaxBytes);
   const items: unknown[] = [];
   for (let at = 0; at < bytes.length;) {
     const length = nextLength();
@@ -22,7 +22,7 @@ function decodeList(bytes: Uint8Array, nextLength: () => number, objectMaxBytes 
 const whole = (text: string, objectMaxBytes?: number) =>
   decodeList(encode(text), () => text.length * 4, objectMaxBytes);
 
-describe("createListDecoder", () => {
+describe("ListDecoder", () => {
   test("gives the objects and the envelope of any list, wherever the chunks end", () => {
     const random = createRandom(21);
     const text = () => 'a"\\{}[],:\n\u0000é€😀 items'.repeat(random.integer(3)).slice(random.integer(9));
@@ -46,14 +46,14 @@ describe("createListDecoder", () => {
   });
 
   test("gives each object as soon as it is complete", () => {
-    const decoder = createListDecoder(1000);
+    const decoder = new ListDecoder(1000);
     expect([...decoder.push(encode('{"items":[{"a":1},{"b"'))]).toEqual([{ a: 1 }]);
     expect([...decoder.push(encode(":2}"))]).toEqual([{ b: 2 }]);
     expect([...decoder.push(encode("]}"))]).toEqual([]);
     expect(decoder.finish()).toEqual({ items: [] });
   });
 
-  test("takes null for no items, as Go writes it", () => {
+  test("treats null items as an empty list, as Go writes it", () => {
     expect(whole('{"items":null,"metadata":{}}')).toEqual({ items: [], envelope: { items: null, metadata: {} } });
   });
 
@@ -73,7 +73,7 @@ describe("createListDecoder", () => {
     '{"items":[]}garbage',
     "}]}]",
   ]) {
-    test(`refuses what is not a list in JSON: ${text}`, () => {
+    test(`refuses an answer that is not a list in JSON: ${text}`, () => {
       expect(() => whole(text)).toThrow(SyntaxError);
     });
   }

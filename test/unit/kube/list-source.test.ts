@@ -27,7 +27,7 @@ function next(
 }
 
 describe("firstSource", () => {
-  test("prefers what is kind to the server, and never asks for a version before it has one", () => {
+  test("prefers the cheapest source for the server, and never asks for a version before it has one", () => {
     expect(firstSource({ canStream: true, hasPosition: false })).toBe("stream");
     expect(firstSource({ canStream: false, hasPosition: true })).toBe("cache");
     expect(firstSource({ canStream: false, hasPosition: false })).toBe("pages");

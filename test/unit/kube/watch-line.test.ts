@@ -30,7 +30,7 @@ describe("parseWatchLine", () => {
     expect(end).toEqual({ type: "bookmark", position: "9", endsObjects: true });
   });
 
-  test("throws what an ERROR event says", () => {
+  test("throws the error of an ERROR event", () => {
     expect(kindOf(event("ERROR", { code: 410, reason: "Expired", message: "too old" }))).toBe("expired");
     expect(kindOf(event("ERROR", { code: 500, message: "no" }))).toBe("server");
     expect(kindOf(event("ERROR", { code: 504, reason: "Timeout" }))).toBe("server");
@@ -39,7 +39,7 @@ describe("parseWatchLine", () => {
     expect(kindOf(event("ERROR", {}))).toBe("protocol");
   });
 
-  test("takes over how long a throttling server asks to wait", () => {
+  test("reads how long a throttling server asks to wait", () => {
     let thrown: unknown;
     try {
       parseWatchLine(event("ERROR", { code: 429, message: "slow", details: { retryAfterSeconds: 3 } }));
@@ -76,7 +76,7 @@ describe("compareResourceVersions", () => {
     expect(compareResourceVersions("123", "124")).toBeLessThan(0);
   });
 
-  test("says nothing of what is no decimal number", () => {
+  test("returns undefined for texts that are not decimal numbers", () => {
     for (const other of ["", "x1", "-1", "1.0", "01", " 1"]) {
       expect(compareResourceVersions("1", other)).toBeUndefined();
       expect(compareResourceVersions(other, "1")).toBeUndefined();

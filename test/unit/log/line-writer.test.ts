@@ -41,7 +41,7 @@ test("LineWriter writes the lines of one turn together and in order", async () =
   expect(reader.chunks).toEqual(["a\nb\nc\n"]);
 });
 
-test("LineWriter bounds what waits for a reader that stalls, and says afterwards how many lines are missing", async () => {
+test("LineWriter bounds the lines that wait for a stalled reader, and then reports how many are missing", async () => {
   const reader = createSlowReader();
   const writer = createWriter((chunk) => reader.write(chunk));
   const line = `${"x".repeat(1023)}\n`;
@@ -69,7 +69,7 @@ test("LineWriter writes a line that is longer than a batch", async () => {
   expect(reader.text()).toBe(`${long}z\n`);
 });
 
-test("LineWriter counts what a failing write loses, and goes on", async () => {
+test("LineWriter counts the lines that a failed write loses, and continues", async () => {
   const reader = createSlowReader();
   const writer = createWriter((chunk) => reader.write(chunk));
   writer.push("a\n");

@@ -78,7 +78,7 @@ test("createLogger writes equal lines as often as they are logged", async () => 
 });
 
 describe.each(["text", "json"] as const)("createLogger with format %s", (format) => {
-  test("keeps one line one line, whatever comes from outside", async () => {
+  test("keeps one line one line, for any text from outside", async () => {
     const random = createRandom(11);
     const alphabet = '\n\r\t\0\u001b[31m\u007f\u0085\u009b\u2028\u2029\u202e\u2066 ="\\aä😀{}:,';
     const { logger, lines } = collect({ format });
@@ -94,7 +94,7 @@ describe.each(["text", "json"] as const)("createLogger with format %s", (format)
     }
   });
 
-  test("cuts what is long", async () => {
+  test("cuts long texts", async () => {
     const { logger, lines } = collect({ format });
     logger.info("m".repeat(100_000), { value: "v".repeat(100_000) });
     expect((await lines())[0]?.length).toBeLessThan(6_000);
@@ -169,7 +169,7 @@ describe("AccessLogger", () => {
     expect(await entries()).toHaveLength(3);
   });
 
-  test("sums answers of 500 and above like refusals, and tells sandboxes, codes and statuses apart", async () => {
+  test("sums answers of 500 and above like refusals, separately for each sandbox, code and status", async () => {
     const { logger, entries } = summed();
     const kinds = [refusedAt("a"), refusedAt("b"), { ...refusedAt("a"), code: "sandbox_ambiguous" } as const];
     const failures = [failed, { ...failed, status: 503 }];
@@ -178,7 +178,7 @@ describe("AccessLogger", () => {
     expect(written.map(({ repeated }) => repeated)).toEqual([...Array.from({ length: 5 }), 3, 3, 3, 3, 3]);
   });
 
-  test("writes a bounded number of lines, whatever ids are asked for, and counts every refusal", async () => {
+  test("writes a bounded number of lines for any requested ids, and counts every refusal", async () => {
     const { clock, logger, entries } = summed();
     for (let request = 0; request < 5_000; request += 1) {
       logger.accessLog.log(request % 2 === 0 ? refusedAt(`s-${request}`) : { ...failed, sandboxId: `s-${request}` });

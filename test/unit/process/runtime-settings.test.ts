@@ -13,14 +13,14 @@ function environmentAfter(env: Readonly<Record<string, string>>): Readonly<Recor
   return rest;
 }
 
-test("planRestart asks for one restart, after which nothing is missing", () => {
+test("planRestart asks for one restart, after which no variable is missing", () => {
   const env = environmentAfter({ PATH: "/bin", HOME: "/" });
   expect(env).toMatchObject({ PATH: "/bin", HOME: "/", BUN_OPTIONS: "--max-http-header-size=65536" });
-  expect(planRestart(env, second)).toEqual({ kind: "go-on" });
-  expect(planRestart(env, first)).toEqual({ kind: "go-on" });
+  expect(planRestart(env, second)).toEqual({ kind: "continue" });
+  expect(planRestart(env, first)).toEqual({ kind: "continue" });
 });
 
-test("planRestart never asks for a second restart, and names what is missing", () => {
+test("planRestart never asks for a second restart, and names the missing variables", () => {
   const { BUN_OPTIONS: _consumed, ...env } = environmentAfter({});
   expect(_consumed).toBeDefined();
   expect(planRestart(env, second)).toEqual({ kind: "incomplete", names: ["BUN_OPTIONS"] });
@@ -48,7 +48,7 @@ test.each([
   expect(environmentAfter({ ...env, [name]: "1" })).toEqual(env);
 });
 
-test("planRestart replaces what chooses the runtime's options, and keeps what is the operator's", () => {
+test("planRestart replaces the runtime's options, and keeps the operator's variables", () => {
   const kept = {
     NODE_EXTRA_CA_CERTS: "/ca",
     MIMALLOC_PURGE_DELAY: "10",

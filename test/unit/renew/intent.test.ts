@@ -24,7 +24,7 @@ test("buildIntent cuts a path at REQUEST_URI_MAX_LENGTH", () => {
   expect(uriOf(REQUEST_URI_MAX_LENGTH + 1)).toMatchObject({ request_uri: longest });
 });
 
-test("buildIntent escapes whatever a path may hold", () => {
+test("buildIntent escapes any path", () => {
   const path = '/"\\\u0001\ud800ä';
   const payload: unknown = JSON.parse(buildIntent({ record: sandboxRecord(), port: 1, path }, 0).json);
   expect(payload).toMatchObject({ request_uri: path });

@@ -37,7 +37,7 @@ test("RenewQueue.putBack puts intents before all others", () => {
   expect(drain(queue)).toEqual([1, 2, 3, 4, 5]);
 });
 
-test("RenewQueue.putBack drops the oldest for which there is no room", () => {
+test("RenewQueue.putBack drops the oldest intents if there is no room", () => {
   const queue = new RenewQueue(3);
   queue.push(intent(10));
   queue.push(intent(11));
@@ -46,7 +46,7 @@ test("RenewQueue.putBack drops the oldest for which there is no room", () => {
   expect(drain(queue)).toEqual([3, 10, 11]);
 });
 
-test("RenewQueue.clear empties it and says how many went", () => {
+test("RenewQueue.clear empties it and returns the number of intents", () => {
   const queue = new RenewQueue(3);
   queue.push(intent(1));
   queue.push(intent(2));

@@ -92,7 +92,7 @@ describe("parseRedisDsn refuses, without repeating it,", () => {
   });
 });
 
-test("parseRedisDsn gives back what was percent-encoded, whatever it is", () => {
+test("parseRedisDsn decodes any percent-encoded text", () => {
   const random = createRandom(3);
   const alphabet = [
     "a",

@@ -41,7 +41,7 @@ test("classifyRedisFault leaves out what Redis repeats of a command", () => {
   expect(String(classifyRedisFault(reply).stack)).not.toContain("hunter2");
 });
 
-test("classifyRedisFault returns a fault as it is", () => {
+test("classifyRedisFault returns a RedisFault unchanged", () => {
   const fault = new RedisFault("timeout", "");
   expect(classifyRedisFault(fault)).toBe(fault);
 });

@@ -61,7 +61,7 @@ test("Throttle with an interval of 0 lets every use through and remembers nothin
   expect(throttle.size()).toBe(0);
 });
 
-test("Throttle forgets what has expired without being told", () => {
+test("Throttle forgets expired entries by itself", () => {
   const { clock, advance } = createClock();
   const throttle = createThrottle(clock, 1_000);
   for (let index = 0; index < 100; index += 1) throttle.take(named(`sb-${index}`));

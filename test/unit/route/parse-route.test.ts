@@ -66,7 +66,7 @@ describe("parseRoute in header mode", () => {
     });
   });
 
-  test("parseRoute reads a signed Host in any case, since host names have none", () => {
+  test("parseRoute reads a signed Host in upper and lower case", () => {
     for (const host of ["my-sandbox-8080-x2qxvk-01086ceca.x.test", "MY-SANDBOX-8080-X2QXVK-01086CECA.X.TEST:443"]) {
       const route = parse({ host }, "header");
       expect(route).toMatchObject({ form: "host", sandboxId: "my-sandbox", port: 8080, signature: SIGNATURE });
@@ -176,7 +176,7 @@ describe("parseRoute in header mode", () => {
     expect(codeOf({ host: value }, "header")).toBe("route_invalid");
   });
 
-  test("parseRoute takes the credential of a header as sent: upper case is none", () => {
+  test("parseRoute reads the credential of a header as sent: upper case is not one", () => {
     expect(codeOf({ to: "sb-8080-X2QXVK-01086ceca" }, "header")).toBe("route_invalid");
     expect(codeOf({ to: "sb-8080-x2qxvk-01086CECA" }, "header")).toBe("route_invalid");
     expect(codeOf({ to: "sb-8080-x2qxvk-01086cecA" }, "header")).toBe("route_invalid");
@@ -201,11 +201,11 @@ describe("parseRoute in header mode", () => {
     expect(codeOf({ to, host: "sb-80.test" }, "header")).toBe("route_invalid");
   });
 
-  test("parseRoute looks at no path in header mode", () => {
+  test("parseRoute ignores the path in header mode", () => {
     expect(codeOf({ path: "/sb/80/x" }, "header")).toBe("route_missing");
   });
 
-  test("parseRoute echoes nothing of what the client sent", () => {
+  test("parseRoute repeats no part of the request", () => {
     for (const request of [{ to: "secret-marker" }, { host: "secret-marker.test" }]) {
       expect(() => parse(request, "header")).not.toThrow("marker");
       expect(codeOf(request, "header")).toBe("route_invalid");
@@ -313,7 +313,7 @@ describe("parseRoute in URI mode", () => {
     expect(codeOf({ path }, "uri")).toBe("route_invalid");
   });
 
-  test("parseRoute looks at no header in URI mode", () => {
+  test("parseRoute ignores headers in URI mode", () => {
     expect(codeOf({ to: "sb-80", deprecated: "sb-80", host: "sb-80.test" }, "uri")).toBe("route_missing");
   });
 });

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import { describe, expect, test } from "bun:test";
 import { resolveIn } from "../../../src/sandbox/look-up.ts";
 import { sandboxNameCandidates } from "../../../src/sandbox/names.ts";
-import { createSandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
@@ -31,7 +31,7 @@ describe("sandboxNameCandidates", () => {
     expect(sandboxNameCandidates(id)).toEqual(expected);
   });
 
-  test("sandboxNameCandidates begins with a DNS-1035 label whatever the id is", () => {
+  test("sandboxNameCandidates begins with a DNS-1035 label for any id", () => {
     const random = createRandom(7);
     for (let run = 0; run < 5_000; run += 1) {
       let id = "";
@@ -47,8 +47,8 @@ describe("sandboxNameCandidates", () => {
 });
 
 describe("resolveIn", () => {
-  test("resolveIn takes the id itself for a BatchSandbox, and no other name", () => {
-    const table = createSandboxTable();
+  test("resolveIn uses only the id itself for a BatchSandbox", () => {
+    const table = new SandboxTable();
     table.set(sandboxRecord({ name: "sandbox-1234" }));
     expect(resolveIn(table, "1234", "batchsandbox").state).toBe("not-found");
     expect(resolveIn(table, "sandbox-1234", "batchsandbox").state).toBe("found");
@@ -63,7 +63,7 @@ describe("resolveIn", () => {
     const names = sandboxNameCandidates(id);
     const placements = [[], ["team-a"], ["team-b"], ["team-a", "team-b"]] as const;
     for (let code = 0; code < placements.length ** names.length; code += 1) {
-      const table = createSandboxTable();
+      const table = new SandboxTable();
       const placed = names.map((name, at) => {
         const namespaces = placements[Math.floor(code / placements.length ** at) % placements.length] ?? [];
         for (const namespace of namespaces) table.set(sandboxRecord({ namespace, name, uid: `${namespace}/${name}` }));

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { createSandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRecordingLogger } from "../../../scripts/lib/stage/recording-logger.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
@@ -7,7 +7,7 @@ import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 function createBench() {
   const clock = createFakeClock();
   const logger = createRecordingLogger();
-  return { clock, logger, table: createSandboxTable({ logger, clock }) };
+  return { clock, logger, table: new SandboxTable({ logger, clock }) };
 }
 
 const record = (namespace: string, name = "sb", uid = `${namespace}/${name}`) =>
@@ -16,7 +16,7 @@ const line = (one: string, other: string) =>
   `sandboxes ${one} and ${other} share an id: requests for it are refused as ambiguous (502) until one of them is deleted`;
 
 describe("SandboxTable.namesakes", () => {
-  test("SandboxTable.namesakes notes a namesake when it comes, with both objects, and once", () => {
+  test("SandboxTable.namesakes logs a new namesake once, with both objects", () => {
     const { table, logger } = createBench();
     table.set(record("team-a"));
     table.set(record("team-b"));
@@ -61,7 +61,7 @@ describe("SandboxTable.namesakes", () => {
     clock.advance(60_000);
     table.set(record("team-c", "sb-0"));
     expect(logger.lines.slice(20).map(({ message }) => message)).toEqual([
-      "2980 more pairs of sandboxes that share an id were not named",
+      "2980 more pairs of sandboxes share an id and were left out of the log",
       line("team-a/sb-0", "team-c/sb-0"),
     ]);
   });

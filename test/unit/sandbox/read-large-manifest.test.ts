@@ -66,7 +66,7 @@ describe("readManifest in slices", () => {
     expect(turns).toBeGreaterThan(text.length / 4_096);
   });
 
-  test("readManifest goes on in one slice until its time is over", async () => {
+  test("readManifest continues in one slice until its time is over", async () => {
     const clock = createFakeClock();
     let turns = 0;
     const pacer = createPacer(clock, { pause: () => Promise.resolve(void (turns += 1)) });
@@ -156,7 +156,7 @@ describe("readManifest: JSON", () => {
     expect(object?.value["metadata"]).toBeUndefined();
   });
 
-  test("readManifest reads any JSON as JSON.parse does, in a list and by itself", async () => {
+  test("readManifest reads any JSON as JSON.parse does, alone and in a list", async () => {
     const random = createRandom(26);
     for (let run = 0; run < 2_000; run += 1) {
       const items = Array.from({ length: random.integer(4) }, () => randomMap(random, 4));

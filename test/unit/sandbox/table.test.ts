@@ -1,12 +1,13 @@
 import { describe, expect, test } from "bun:test";
 import { silentLogger } from "../../../src/log/logger.ts";
 import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
-import { createSandboxTable, type SandboxTable } from "../../../src/sandbox/table.ts";
+import { SandboxTable } from "../../../src/sandbox/table.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   const ended: SandboxRecord[] = [];
   table.onGenerationEnd((record) => ended.push(record));
   return { table, ended };
@@ -15,17 +16,17 @@ function tableWithEnds(): { table: SandboxTable; ended: SandboxRecord[] } {
 const keyOf = (record: SandboxRecord) => `${record.namespace}/${record.name}`;
 
 describe("SandboxTable.lookup", () => {
-  test("SandboxTable.lookup finds what was set, and nothing else", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.lookup finds only records that were set", () => {
+    const table = new SandboxTable();
     const record = sandboxRecord();
     table.set(record);
-    expect(table.lookup("sb")).toEqual({ state: "found", record });
+    expect(table.lookup("sb")).toMatchObject({ state: "found", record });
     expect(table.lookup("SB").state).toBe("not-found");
     expect(table.lookup("__proto__").state).toBe("not-found");
   });
 
-  test("SandboxTable.lookup says ambiguous while a name is in two namespaces, and finds it when one of them goes", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.lookup returns ambiguous while a name is in two namespaces, and finds it when one of them is deleted", () => {
+    const table = new SandboxTable();
     const [a, b, c] = ["a", "b", "c"].map((namespace) => sandboxRecord({ namespace, uid: `uid-${namespace}` }));
     if (a === undefined || b === undefined || c === undefined) throw new Error("unreachable");
     for (const record of [a, b, c]) table.set(record);
@@ -34,7 +35,7 @@ describe("SandboxTable.lookup", () => {
     table.remove("a", "sb");
     expect(table.lookup("sb").state).toBe("ambiguous");
     table.remove("c", "sb");
-    expect(table.lookup("sb")).toEqual({ state: "found", record: b });
+    expect(table.lookup("sb")).toMatchObject({ state: "found", record: b });
     expect(table.counts()).toEqual({ ready: 1, notReady: 0, ambiguous: 0 });
   });
 
@@ -60,22 +61,23 @@ describe("SandboxTable.onGenerationEnd", () => {
     const { table, ended } = tableWithEnds();
     table.set(first);
     table.set(sandboxRecord(change));
-    expect(ended).toEqual([first]);
+    expect(ended).toMatchObject([first]);
   });
 
   test.each([
     ["ready", { ready: false, notReady: "not ready" }],
     ["token", { accessToken: "secret" }],
+    ["policy", { policy: { hostHeader: "preserve" } }],
   ] as const)("SandboxTable.onGenerationEnd is silent when only %s changes", (_, change) => {
     const { table, ended } = tableWithEnds();
     table.set(first);
     table.set(sandboxRecord(change));
     expect(ended).toEqual([]);
-    expect(table.lookup("sb")).toEqual({ state: "found", record: sandboxRecord(change) });
+    expect(table.lookup("sb")).toMatchObject({ state: "found", record: sandboxRecord(change) });
   });
 
-  test("SandboxTable.onGenerationEnd tells of a removed object after it has gone", () => {
-    const table = createSandboxTable();
+  test("SandboxTable.onGenerationEnd reports a removed object after its removal", () => {
+    const table = new SandboxTable();
     const seen: string[] = [];
     table.onGenerationEnd((record) => seen.push(table.lookup(record.name).state));
     table.set(first);
@@ -83,9 +85,9 @@ describe("SandboxTable.onGenerationEnd", () => {
     expect(seen).toEqual(["not-found"]);
   });
 
-  test("SandboxTable survives a listener that throws, says so and calls the others", () => {
+  test("SandboxTable survives a listener that throws, logs it and calls the others", () => {
     const errors: string[] = [];
-    const table = createSandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
+    const table = new SandboxTable({ logger: { ...silentLogger, error: (message) => errors.push(message) } });
     const ended: SandboxRecord[] = [];
     table.onGenerationEnd(() => {
       throw new Error("broken listener");
@@ -93,13 +95,13 @@ describe("SandboxTable.onGenerationEnd", () => {
     table.onGenerationEnd((record) => ended.push(record));
     table.set(first);
     table.remove("ns", "sb");
-    expect(ended).toEqual([first]);
+    expect(ended).toMatchObject([first]);
     expect(errors).toHaveLength(1);
   });
 });
 
 describe("SandboxTable.replaceAll", () => {
-  test("SandboxTable.replaceAll of everything ends what vanished and what changed, and no more", () => {
+  test("SandboxTable.replaceAll of everything ends only missing and changed objects", () => {
     const { table, ended } = tableWithEnds();
     const old = ["gone", "new-uid", "moved", "same"].map((name) => sandboxRecord({ name, uid: `uid-${name}` }));
     for (const record of old) table.set(record);
@@ -146,7 +148,7 @@ describe("SandboxTable.replaceAll", () => {
     expect(() => aborted.commit()).toThrow("the replacement is over");
   });
 
-  test("SandboxTable.beginReplace forgets an object that was added and removed, and takes the last state of one", () => {
+  test("SandboxTable.beginReplace forgets an object that was added and removed, and keeps the last state of one", () => {
     const { table, ended } = tableWithEnds();
     const [gone, changed] = [sandboxRecord({ name: "gone" }), sandboxRecord({ name: "changed" })];
     table.set(gone);
@@ -160,21 +162,65 @@ describe("SandboxTable.replaceAll", () => {
     expect(table.lookup("gone").state).toBe("found");
     replacement.commit();
     expect([...table.records()].map(({ name, endpoint }) => [name, endpoint])).toEqual([["changed", "10.0.0.8"]]);
-    expect(ended).toEqual([gone]);
+    expect(ended).toMatchObject([gone]);
     expect(() => replacement.remove("ns", "changed")).toThrow("the replacement is over");
   });
 
   test("SandboxTable.beginReplace leaves a record of another namespace out", () => {
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     table.replaceAll("a", [sandboxRecord({ namespace: "b" })]);
     expect(table.lookup("sb").state).toBe("not-found");
+  });
+});
+
+describe("SandboxTable tells since when a sandbox is as it is", () => {
+  function stage() {
+    const clock = createFakeClock(1_000);
+    const table = new SandboxTable({ clock });
+    const since = (name = "sb") => table.find("ns", name)?.sinceMs;
+    return { clock, table, since };
+  }
+  const waits = sandboxRecord({ ready: false, notReady: "waits" });
+
+  test.each<[string, Partial<SandboxRecord>, boolean]>([
+    ["readiness", { ready: true, notReady: "" }, true],
+    ["the reason", { notReady: "other" }, true],
+    ["the uid", { uid: "uid-2" }, true],
+    ["the endpoint", { endpoint: "10.0.0.8" }, false],
+    ["the token", { accessToken: "x" }, false],
+    ["nothing", {}, false],
+  ])("SandboxTable.set of a record in which %s has changed", (_, change, isNew) => {
+    const { clock, table, since } = stage();
+    table.set(waits);
+    clock.advance(500);
+    table.set({ ...waits, ...change });
+    expect(since()).toBe(isNew ? 1_500 : 1_000);
+  });
+
+  test("SandboxTable.replaceAll keeps the time of what is as it was, in a namespace and in all", () => {
+    for (const scope of ["ns", undefined]) {
+      const { clock, table, since } = stage();
+      table.replaceAll(scope, [waits, sandboxRecord({ name: "other", uid: "uid-2" })]);
+      clock.advance(500);
+      table.replaceAll(scope, [waits, sandboxRecord({ name: "other", uid: "uid-3" })]);
+      expect([since(), since("other")]).toEqual([1_000, 1_500]);
+    }
+  });
+
+  test("SandboxTable.set begins anew for a sandbox that was gone", () => {
+    const { clock, table, since } = stage();
+    table.set(waits);
+    table.remove("ns", "sb");
+    clock.advance(500);
+    table.set(waits);
+    expect(since()).toBe(1_500);
   });
 });
 
 test("SandboxTable agrees with a plain model after any sequence of operations", () => {
   for (let seed = 1; seed <= 40; seed += 1) {
     const random = createRandom(seed);
-    const table = createSandboxTable();
+    const table = new SandboxTable();
     const model = new Map<string, SandboxRecord>();
     const live = new Map<string, string>();
     table.onGenerationEnd((record) => {
@@ -209,7 +255,12 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
         for (const next of records) model.set(keyOf(next), next);
       }
       note();
-      expect(new Map([...table.records()].map((found) => [keyOf(found), found]))).toEqual(model);
+      const seen = new Map<string, SandboxRecord>();
+      for (const found of table.records()) seen.set(keyOf(found), { ...found, sinceMs: undefined });
+      expect(seen).toEqual(model);
+      expect(["x", "y", "z"].filter((name) => table.isAmbiguous(name))).toEqual(
+        ["x", "y", "z"].filter((name) => [...model.values()].filter((found) => found.name === name).length > 1),
+      );
       const counts = { ready: 0, notReady: 0, ambiguous: 0 };
       for (const name of ["x", "y", "z"]) {
         const named = [...model.values()].filter((found) => found.name === name);
@@ -217,7 +268,7 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
         const resolution = table.lookup(name);
         if (only === undefined) expect(resolution.state).toBe("not-found");
         else if (named.length > 1) expect(resolution.state).toBe("ambiguous");
-        else expect(resolution).toEqual({ state: "found", record: only });
+        else expect(resolution).toMatchObject({ state: "found", record: only });
         if (named.length > 1) counts.ambiguous += named.length;
         else if (only !== undefined) counts[only.ready ? "ready" : "notReady"] += 1;
       }
@@ -227,6 +278,6 @@ test("SandboxTable agrees with a plain model after any sequence of operations", 
 });
 
 test("SandboxTable.shareNamespace gives equal texts, and stays bounded", () => {
-  const table = createSandboxTable();
+  const table = new SandboxTable();
   for (let i = 0; i < 25_000; i += 1) expect(table.shareNamespace(`namespace-${i}`)).toBe(`namespace-${i}`);
 });

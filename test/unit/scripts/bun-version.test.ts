@@ -21,7 +21,7 @@ test("package.json has the types of the Bun in .bun-version, and names it to pac
   });
 });
 
-test("package.json has the commands that newcomers try, and none that hides a command of Bun", async () => {
+test("package.json has the commands that newcomers try, and does not hide a command of Bun", async () => {
   const manifest: unknown = await Bun.file(join(ROOT, "package.json")).json();
   const names = keysOf(typeof manifest === "object" && manifest !== null && Reflect.get(manifest, "scripts"));
   const tried = ["start", "dev", "build", "test", "test:unit", "test:integration", "test:e2e"];
@@ -61,7 +61,7 @@ test("bunfig.toml lets no package run code when it is installed", async () => {
   expect([...new Bun.Glob("**/ran").scanSync({ cwd: dir.path })]).toEqual([]);
 });
 
-test("nothing that builds or tests repeats what .bun-version says", () => {
+test("no file that builds or tests repeats the version in .bun-version", () => {
   const patterns = [
     "Dockerfile",
     ".dockerignore",

@@ -22,12 +22,12 @@ test("parseImageSpec reads the last stage only", () => {
   });
 });
 
-test("parseImageSpec joins continued lines and takes the last of equal instructions", () => {
+test("parseImageSpec joins continued lines and uses the last of equal instructions", () => {
   const spec = parseImageSpec(`${LAST_STAGE}USER 7:8\nLABEL a=b \\\n  c=d\nENTRYPOINT \\\n  ["./z"]\n`);
   expect(spec).toMatchObject({ user: "7:8", entrypoint: ["./z"] });
 });
 
-test("parseImageSpec refuses what it does not know, and what lacks an instruction", () => {
+test("parseImageSpec refuses unknown and missing instructions", () => {
   expect(() => parseImageSpec(`${LAST_STAGE}VOLUME /data\n`)).toThrow("unknown instruction VOLUME");
   expect(() => parseImageSpec(LAST_STAGE.replace("USER 5:6\n", ""))).toThrow("no USER");
   expect(() => parseImageSpec(LAST_STAGE.replace('["./x", "-y"]', "./x"))).toThrow();

@@ -7,14 +7,14 @@ import { tempDir } from "../../support/temp-dir.ts";
 
 const GENEROUS_MS = 60_000;
 
-test("runLimited gives the exit code of a command that ends by itself", async () => {
+test("runLimited returns the exit code of a command that ends by itself", async () => {
   using dir = tempDir();
   const options = { cwd: dir.path, env: process.env, maxMs: GENEROUS_MS };
   expect(await runLimited(["sh", "-c", "exit 3"], options)).toEqual({ exitCode: 3, timedOut: false });
   expect(await runLimited(["sh", "-c", "kill -9 $$"], options)).toEqual({ exitCode: null, timedOut: false });
 });
 
-test("runLimited kills a command at its limit, and what it has started", async () => {
+test("runLimited kills a command and its children at its limit", async () => {
   using dir = tempDir();
   const script = "sleep 600 & echo $! > pid; wait";
   const ending = await runLimited(["sh", "-c", script], { cwd: dir.path, env: process.env, maxMs: 1_500 });
@@ -30,7 +30,7 @@ function hasEnded(pid: number): boolean {
   return stdout.toString().trim() === "" || stdout.toString().startsWith("Z");
 }
 
-test("runLimited throws when there is no such program", async () => {
+test("runLimited throws if the program is missing", async () => {
   const run = runLimited(["/no/such/program"], { cwd: "/", env: {}, maxMs: GENEROUS_MS });
   const error = await run.then(
     () => undefined,

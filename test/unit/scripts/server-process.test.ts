@@ -11,7 +11,7 @@ const causeOf = (error: unknown): unknown => (error instanceof Error ? error.cau
 const saysReady = (server: { readOutput(): string }) => /^ready$/m.test(server.readOutput());
 
 describe("startServerProcess", () => {
-  test("startServerProcess gives a server that is ready, and kills it when it is disposed of", async () => {
+  test("startServerProcess returns a ready server, and kills it on disposal", async () => {
     const server = await startServerProcess({
       name: "x",
       ports: 1,
@@ -26,7 +26,7 @@ describe("startServerProcess", () => {
     expect(await server.exited).toBe("SIGKILL");
   });
 
-  test("startServerProcess takes other ports where one is taken when the server starts", async () => {
+  test("startServerProcess uses other ports if one is taken when the server starts", async () => {
     using taken = Bun.listen({ hostname: "127.0.0.1", port: 0, socket: { data() {} } });
     const tried: number[] = [];
     await using server = await startServerProcess({
@@ -79,7 +79,7 @@ describe("startServerProcess", () => {
     expect(await start.catch(causeOf)).toMatchObject({ message: "it ended early: 3" });
   });
 
-  test("startServerProcess kills a server that is not ready in time, and says why", async () => {
+  test("startServerProcess kills a server that is not ready in time, and reports why", async () => {
     const fault = new Error("nothing there");
     let pid = 0;
     const start = startServerProcess({
@@ -97,7 +97,7 @@ describe("startServerProcess", () => {
   });
 });
 
-test("findFreePort gives ports on which one can listen, and that no outgoing connection gets", () => {
+test("findFreePort returns ports on which a server can listen, and that no outgoing connection gets", () => {
   for (let i = 0; i < 50; i++) {
     const port = findFreePort();
     Bun.listen({ hostname: "127.0.0.1", port, socket: { data() {} } }).stop(true);

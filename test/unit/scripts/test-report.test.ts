@@ -64,7 +64,7 @@ describe("countTestRun", () => {
   });
 });
 
-test("parseSkipReasons gives each missing part once, with how to get it", () => {
+test("parseSkipReasons returns each missing part once, with how to get it", () => {
   const line = JSON.stringify({ part: "redis-server", get: "apt-get install redis-server" });
   expect(parseSkipReasons(`${line}\n${line}\n`)).toEqual([
     "redis-server is missing; get it with: apt-get install redis-server",
@@ -72,7 +72,7 @@ test("parseSkipReasons gives each missing part once, with how to get it", () => 
   expect(parseSkipReasons("")).toEqual([]);
 });
 
-test("sumCounts turns skips into failures where nothing may be skipped", () => {
+test("sumCounts turns skips into failures if nothing may be skipped", () => {
   const counts = [
     { passed: 1, failed: 0, skipped: 2 },
     { passed: 4, failed: 1, skipped: 0 },
@@ -81,7 +81,7 @@ test("sumCounts turns skips into failures where nothing may be skipped", () => {
   expect(sumCounts(counts, { skipsAllowed: false })).toEqual({ passed: 5, failed: 3, skipped: 0 });
 });
 
-test("formatCounts names skips only where there are some", () => {
+test("formatCounts names skips only if there are some", () => {
   expect(formatCounts({ passed: 3, failed: 0, skipped: 0 })).toBe("3 passed, 0 failed");
   expect(formatCounts({ passed: 3, failed: 1, skipped: 2 })).toBe("3 passed, 1 failed, 2 skipped");
 });

@@ -60,7 +60,7 @@ test("ci.yml and the Dockerfile build in the same image", () => {
   expect(dig(Object.fromEntries(jobsOf("ci.yml")), "full", "container", "image")).toBe(image);
 });
 
-test("release.yml publishes what was tested, and builds nothing", () => {
+test("release.yml publishes the tested files, and builds nothing", () => {
   const jobs = Object.fromEntries(jobsOf("release.yml"));
   expect(jobs).toMatchObject({ test: { uses: "./.github/workflows/ci.yml" }, publish: { needs: "test" } });
   expect(read(".github/workflows/release.yml")).not.toMatch(/scripts\/build|buildx build|actions\/checkout/);

@@ -71,4 +71,33 @@ describe("LookupQueue.look", () => {
     expect(await queue.look("sb.ns.svc").catch(String)).toBe("Error: broken");
     expect(queue.running).toBe(0);
   });
+
+  test("LookupQueue.look gives namespaces turns, whoever came first and with however many names", async () => {
+    const { queue, started, pending } = createQueue();
+    const looks = Array.from({ length: 1_000 }, (_, index) => queue.look(`sb-${index}.greedy.svc`));
+    for (let index = 0; index < 200; index++) looks.push(queue.look(`sb.other-${index}.svc`));
+    const others = () => started.filter((name) => name.includes(".other-")).length;
+    for (let ended = 0; others() < 200; ended++) {
+      const [next] = pending;
+      if (next === undefined) throw new Error("a look-up is not started");
+      pending.delete(next[0]);
+      next[1].resolve(ANSWER);
+      await turn();
+      // Half of the turns at most are the greedy one's.
+      expect(ended).toBeLessThan(2 * (200 + LOOKUPS_MAX));
+    }
+    expect(ofNamespace(started, "greedy")).toBeLessThan(400);
+    for (const look of looks) look.catch(() => {});
+  });
+
+  // A walk through what waits at each step would be 200 million of them, more than the time of a test.
+  test("LookupQueue.look walks through nothing that waits: 20,000 names of one tenant are asked one by one", async () => {
+    let asked = 0;
+    const queue = new LookupQueue({
+      clock: createFakeClock(),
+      lookup: () => Promise.resolve({ ...ANSWER, addresses: [String(asked++)] }),
+    });
+    await Promise.all(Array.from({ length: 20_000 }, (_, index) => queue.look(`sb-${index}.greedy.svc`)));
+    expect(asked).toBe(20_000);
+  });
 });

@@ -93,7 +93,7 @@ describe("NameResolver.resolve", () => {
       for (let count = 0; count < 100; count += 1) {
         const error = await refusalOf(resolver.resolve(NAME));
         expect(error.code).toBe("sandbox_not_ready");
-        expect(String(error.cause)).toContain("which no pod has");
+        expect(String(error.cause)).toContain("which a pod cannot have");
         expect(error.message).not.toMatch(/address|\d/);
       }
       expect(asked).toHaveLength(1);

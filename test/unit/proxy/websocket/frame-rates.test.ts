@@ -9,7 +9,7 @@ function countPassing(rate: FrameRate, nowMs: number, max = 1_000_000): number {
   return passed;
 }
 
-const payers = (sandboxUid: string, clientAddress: string) => ({ sandboxUid, clientAddress });
+const payers = (sandboxUid: string, clientNetwork: string) => ({ sandboxUid, clientNetwork });
 
 describe("createFrameRates", () => {
   test("one direction of a tunnel has a second's worth at once, then its rate; the other has its own", () => {

@@ -22,6 +22,10 @@ function createStage(answerMs: number | undefined) {
       },
       safely: (run) => run(),
       sweep: () => 0,
+      finishedAt: undefined,
+      hold() {},
+      release() {},
+      endForMemory() {},
       terminate: () => {},
     };
     tunnels.add(tunnel);

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 import { systemClock, type Clock } from "../../../../src/clock.ts";
 import type { KubeClient } from "../../../../src/kube/client.ts";
 import { KubeError } from "../../../../src/kube/errors.ts";
-import { isJsonObject } from "../../../../src/kube/resource.ts";
+import { isObject } from "../../../../src/values.ts";
 import { silentLogger } from "../../../../src/log/logger.ts";
 import { createKubernetesProvider } from "../../../../src/sandbox/kubernetes/provider.ts";
 import { batchSandbox } from "../../../../scripts/lib/stage/sandbox-objects.ts";
@@ -30,10 +30,10 @@ function createProvider(namespaces: readonly string[], options: { client: KubeCl
 
 describe("createKubernetesProvider", () => {
   test("refuses to watch no namespace", () => {
-    expect(() => createFailing([])).toThrow("no namespace is given");
+    expect(() => createFailing([])).toThrow("namespaces are missing");
   });
 
-  test("tells the faults of a few namespaces in one line, and how many more there are", async () => {
+  test("reports the faults of a few namespaces in one line, and how many more there are", async () => {
     const provider = createFailing(["a", "b", "c", "d", "e", "e"]);
     await provider.start();
     await eventually(() => provider.status().fault?.endsWith("; and 2 more") === true);
@@ -46,11 +46,11 @@ describe("createKubernetesProvider", () => {
     await provider.stop();
   });
 
-  test("takes the last state of an object that changes while the objects are streamed", async () => {
+  test("keeps the last state of an object that changes while the objects are streamed", async () => {
     const event = (type: string, object: unknown) => `${JSON.stringify({ type, object })}\n`;
     const object = (name: string, uid: string | undefined, resourceVersion: string) => {
       const { metadata, ...rest } = batchSandbox({ name, namespace: "a" });
-      return { ...rest, metadata: { ...(isJsonObject(metadata) ? metadata : {}), uid, resourceVersion } };
+      return { ...rest, metadata: { ...(isObject(metadata) ? metadata : {}), uid, resourceVersion } };
     };
     const annotations = { "k8s.io/initial-events-end": "true" };
     const lines = [

@@ -19,7 +19,7 @@ async function failure(text: string): Promise<ManifestError> {
 }
 
 describe("readManifest", () => {
-  test("readManifest gives all documents with their lines, and passes over empty ones", async () => {
+  test("readManifest returns all documents with their lines, and skips empty ones", async () => {
     const text = "# a comment\n---\nkind: A\n---\n---\n\nkind: B\nx: [1, 'two']\n...\n---\nkind: C\n";
     expect(await read(text)).toEqual([
       { value: { kind: "A" }, line: 3 },
@@ -35,7 +35,7 @@ describe("readManifest", () => {
     ]);
   });
 
-  test("readManifest takes lists apart, and fills in the kind that a typed list leaves out", async () => {
+  test("readManifest splits lists, and fills in the kind that a typed list omits", async () => {
     const text =
       "apiVersion: v1\nkind: List\nitems:\n- kind: A\n- kind: B\n---\napiVersion: g/v1\nkind: FooList\nitems: [{metadata: {name: x}}]\n";
     expect(await read(text)).toEqual([
@@ -56,7 +56,7 @@ describe("readManifest", () => {
     ["just text\n", 1, "a resource must be a map"],
     ["kind: List\nitems: 7\n", 1, "must be a list"],
     ["kind: List\nitems:\n- a\n", 3, "a resource must be a map"],
-    ["? [a, b]\n: c\n", 1, "a key must be a text"],
+    ["? [a, b]\n: c\n", 1, "a key must be a scalar"],
   ])("readManifest refuses %j at line %d", async (text, line, message) => {
     const error = await failure(text);
     expect(error.line).toBe(line);
@@ -64,7 +64,7 @@ describe("readManifest", () => {
     expect(error.message).not.toContain("\n");
   });
 
-  test("readManifest refuses depths that nobody needs, closed or open", async () => {
+  test("readManifest refuses extreme depths, closed or open", async () => {
     expect((await failure(`kind: A\na: ${"[".repeat(150)}${"]".repeat(150)}\n`)).message).toBe("too deeply nested");
     expect((await failure(`kind: A\na: ${"[".repeat(100_000)}`)).message).toBe("too deeply nested");
   });

@@ -3,7 +3,7 @@ import { parseAddressRanges } from "../../../../src/address.ts";
 import { endpointRules } from "../../../../scripts/lib/stage/endpoint-rules.ts";
 
 describe("EndpointRules.judge", () => {
-  test("EndpointRules.judge refuses the addresses of the API server, the node and the ingress, whatever is allowed", () => {
+  test("EndpointRules.judge always refuses the addresses of the API server, the node and the ingress", () => {
     const { judge } = endpointRules({
       allowLoopback: true,
       ranges: parseAddressRanges("0.0.0.0/0,::/0"),
@@ -14,11 +14,11 @@ describe("EndpointRules.judge", () => {
     expect(judge("10.244.0.9")).toBe("is an address of the ingress itself");
     expect(judge("10.244.0.10")).toBeUndefined();
     expect(judge("127.0.0.1")).toBeUndefined();
-    expect(judge("169.254.169.254")).toBe("is a link-local address, which no pod has");
-    expect(judge("fd00:ec2::23")).toBe("is a reserved address, which no pod has");
+    expect(judge("169.254.169.254")).toBe("is a link-local address, which a pod cannot have");
+    expect(judge("fd00:ec2::23")).toBe("is a reserved address, which a pod cannot have");
   });
 
-  test("EndpointRules.judge refuses what is outside the ranges, loopback addresses too", () => {
+  test("EndpointRules.judge refuses addresses outside the ranges, loopback addresses too", () => {
     const { judge } = endpointRules({ allowLoopback: true, ranges: parseAddressRanges("10.244.0.0/16,fd00:10::/64") });
     expect(judge("10.244.9.9")).toBeUndefined();
     expect(judge("fd00:10::9")).toBeUndefined();
@@ -27,7 +27,7 @@ describe("EndpointRules.judge", () => {
     }
   });
 
-  test("EndpointRules.judge looks at the machine's addresses as they are at that moment", () => {
+  test("EndpointRules.judge uses the machine's current addresses", () => {
     let own: ReadonlySet<string> = new Set();
     const { judge } = endpointRules({ ownAddresses: () => own });
     expect(judge("10.0.0.9")).toBeUndefined();

@@ -4,7 +4,7 @@ import { createObjectWarnings } from "../../../../src/sandbox/projection/object-
 import { createRecordingLogger } from "../../../../scripts/lib/stage/recording-logger.ts";
 
 describe("createObjectWarnings", () => {
-  test("says a warning once for each object, and again when it changes or comes back", () => {
+  test("logs a warning once for each object, and again when it changes or returns", () => {
     const logger = createRecordingLogger();
     const warnings = createObjectWarnings(logger, systemClock);
     warnings.report("ns/a", "bad");
@@ -21,7 +21,7 @@ describe("createObjectWarnings", () => {
     ]);
   });
 
-  test("says at most 20 in a minute, and then how many it left out", () => {
+  test("logs at most 20 in a minute, and then how many it left out", () => {
     let nowMs = 0;
     const clock: Clock = { ...systemClock, monotonic: () => nowMs };
     const logger = createRecordingLogger();
@@ -31,7 +31,7 @@ describe("createObjectWarnings", () => {
     nowMs = 60_000;
     warnings.report("ns/next", "bad");
     expect(logger.lines.slice(20).map(({ message }) => message)).toEqual([
-      "Kubernetes: 4980 more objects with something wrong were not named",
+      "Kubernetes: 4980 more warnings about objects were left out",
       "Kubernetes: ns/next: bad",
     ]);
   });

@@ -31,7 +31,7 @@ describe("trackOwnAddresses", () => {
 });
 
 describe("readEnvironmentAddresses", () => {
-  test("gives the addresses of the API server, the node and the pod, canonical, and passes over what is not one", () => {
+  test("returns the canonical addresses of the API server, the node and the pod, and skips other texts", () => {
     const found = readEnvironmentAddresses({
       KUBERNETES_SERVICE_HOST: "FD00:10::1",
       HOST_IP: "192.168.7.1",

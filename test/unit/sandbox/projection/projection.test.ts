@@ -58,37 +58,37 @@ describe("projectBatchSandbox: endpoints", () => {
     ["unspecified", '["::"]'],
     ["multicast", '["224.0.0.1"]'],
     ["multicast", '["ff02::1"]'],
-    ["no IP address", '["127.1"]'],
-    ["no IP address", '["2130706433"]'],
-    ["no IP address", '["0x7f.1"]'],
-    ["no IP address", '["010.0.0.1"]'],
-    ["no IP address", '["10.0.0.1:80"]'],
-    ["no IP address", '["10.0.0.1/x"]'],
-    ["no IP address", '["[fd00::7]"]'],
-    ["no IP address", '["fe80::1%eth0"]'],
-    ["no IP address", '[" 10.0.0.1"]'],
-    ["no IP address", '["metadata.google.internal"]'],
-    ["no IP address", '[null,"10.0.0.1"]'],
-    ["no IP address", '[["10.0.0.1"]]'],
-    ["no IP address", "[10]"],
-    ["no IP address", '["bad","10.0.0.1"]'],
-    ["is no JSON", "10.0.0.1"],
-    ["is no JSON", '["10.0.0.1"'],
+    ["not an IP address", '["127.1"]'],
+    ["not an IP address", '["2130706433"]'],
+    ["not an IP address", '["0x7f.1"]'],
+    ["not an IP address", '["010.0.0.1"]'],
+    ["not an IP address", '["10.0.0.1:80"]'],
+    ["not an IP address", '["10.0.0.1/x"]'],
+    ["not an IP address", '["[fd00::7]"]'],
+    ["not an IP address", '["fe80::1%eth0"]'],
+    ["not an IP address", '[" 10.0.0.1"]'],
+    ["not an IP address", '["metadata.google.internal"]'],
+    ["not an IP address", '[null,"10.0.0.1"]'],
+    ["not an IP address", '[["10.0.0.1"]]'],
+    ["not an IP address", "[10]"],
+    ["not an IP address", '["bad","10.0.0.1"]'],
+    ["is not JSON", "10.0.0.1"],
+    ["is not JSON", '["10.0.0.1"'],
     ["neither an array nor a map", '"10.0.0.1"'],
     ["neither an array nor a map", "7"],
     ["longer than", `["${"1".repeat(70_000)}"]`],
-    ["which is none", '{"0":"10.0.0.1:80"}'],
-    ["which is none", '{"080":"10.0.0.1:80"}'],
-    ["which is none", '{"65536":"10.0.0.1:80"}'],
-    ["which is none", '{"__proto__":"10.0.0.1:80"}'],
-    ["no address and port", '{"80":"10.0.0.1:0"}'],
-    ["no address and port", '{"80":"10.0.0.1:"}'],
-    ["no address and port", '{"80":"10.0.0.1:80/x"}'],
-    ["no address and port", '{"80":"fd00::7:80"}'],
-    ["no address and port", '{"80":"[10.0.0.1]:80"}'],
-    ["no address and port", '{"80":"host:80"}'],
-    ["no address and port", '{"80":"u@10.0.0.1:80"}'],
-    ["no address and port", '{"80":8080}'],
+    ["has the invalid port", '{"0":"10.0.0.1:80"}'],
+    ["has the invalid port", '{"080":"10.0.0.1:80"}'],
+    ["has the invalid port", '{"65536":"10.0.0.1:80"}'],
+    ["has the invalid port", '{"__proto__":"10.0.0.1:80"}'],
+    ["not an address with a port", '{"80":"10.0.0.1:0"}'],
+    ["not an address with a port", '{"80":"10.0.0.1:"}'],
+    ["not an address with a port", '{"80":"10.0.0.1:80/x"}'],
+    ["not an address with a port", '{"80":"fd00::7:80"}'],
+    ["not an address with a port", '{"80":"[10.0.0.1]:80"}'],
+    ["not an address with a port", '{"80":"host:80"}'],
+    ["not an address with a port", '{"80":"u@10.0.0.1:80"}'],
+    ["not an address with a port", '{"80":8080}'],
     ["loopback", '{"80":"10.0.0.1:80","81":"127.0.0.1:81"}'],
     ["more than", JSON.stringify(Object.fromEntries(Array.from({ length: 300 }, (_, i) => [i + 1, "10.0.0.1:80"])))],
   ])("projectBatchSandbox refuses (%s) the endpoints %s", (reason, endpoints) => {
@@ -103,13 +103,13 @@ describe("projectBatchSandbox: endpoints", () => {
     expect(warning?.length).toBeLessThan(300);
   });
 
-  test("projectBatchSandbox refuses an annotation that is no text", () => {
+  test("projectBatchSandbox refuses an annotation that is not a string", () => {
     for (const endpoints of [7, ["10.0.0.1"], { "80": "10.0.0.1:80" }, true]) {
       expect(recordOf(batchSandbox({ endpoints })).ready).toBe(false);
     }
   });
 
-  test("projectBatchSandbox takes the map form port by port, and a changed map changes the endpoint", () => {
+  test("projectBatchSandbox reads the map form port by port, and a changed map changes the endpoint", () => {
     const record = recordOf(
       batchSandbox({ endpoints: '{"9090":"[fd00::7]:9191","8080":"10.0.1.5:8080","81":"10.0.1.5"}' }),
     );
@@ -128,7 +128,7 @@ describe("projectBatchSandbox: endpoints", () => {
     expect(changed.endpoint).not.toBe(record.endpoint);
   });
 
-  test("projectBatchSandbox admits loopback where that is allowed, and never the rest or an address of the ingress", () => {
+  test("projectBatchSandbox admits loopback if allowed, but never the rest or an address of the ingress", () => {
     const endpoints = endpointRules({ allowLoopback: true, ownAddresses: () => new Set(["10.0.0.9"]) });
     const options: ProjectOptions = { endpoints };
     expect(recordOf(batchSandbox({ endpoints: '["127.0.0.2"]' }), options)).toMatchObject({
@@ -208,7 +208,7 @@ describe("projections: metadata", () => {
       );
       const { record, warning } = projectAgentSandbox(object, strict);
       expect(record?.ready).toBe(false);
-      expect(warning).toContain("access cannot be judged");
+      expect(warning).toContain("it is unknown whether the sandbox is secured");
     },
   );
 
@@ -233,11 +233,11 @@ describe("projections: metadata", () => {
     for (const project of [projectBatchSandbox, projectAgentSandbox]) {
       const { record, warning } = project(object, strict);
       expect(record).toBeUndefined();
-      expect(warning).toMatch(/^(the object has no metadata|metadata\.)/);
+      expect(warning).toMatch(/^(metadata is missing|metadata\.)/);
     }
   });
 
-  test("projections fill in namespace and uid where the caller has them", () => {
+  test("projections fill in namespace and uid if the caller has them", () => {
     const options: ProjectOptions = {
       endpoints: endpointRules(),
       defaultNamespace: "default",
@@ -300,7 +300,7 @@ describe("projectAgentSandbox", () => {
     expect(warning).toContain("status.serviceFQDN");
   });
 
-  test("projectAgentSandbox takes the cluster's own domain, and no other", () => {
+  test("projectAgentSandbox accepts only the cluster's own domain", () => {
     const options: ProjectOptions = { endpoints: endpointRules({ clusterDomain: "k8s.example.org" }) };
     const look = (serviceFQDN: string) =>
       recordOf(agentSandbox({ serviceFQDN, conditions: ready }), options, projectAgentSandbox).endpoint;

@@ -1,0 +1,93 @@
+import { type Clock, sleep } from "../clock.ts";
+import type { Explanation } from "../proxy/explain/explain.ts";
+import { type Question, toAskedRequest } from "../proxy/explain/question.ts";
+import type { ProxyInspection } from "../proxy/inspection.ts";
+import { buildJson } from "./admin-answers.ts";
+import type { AdminPage } from "./admin-page.ts";
+import { answerQueued } from "./answer-queued.ts";
+import { BadQuestion } from "./parameters.ts";
+import type { SandboxList, SandboxRow } from "./sandbox-list.ts";
+import { WorkQueue } from "./work-queue.ts";
+
+/** Time for the question to arrive, in milliseconds: it is small, and whoever sends it slowly holds a connection. */
+const QUESTION_MAX_MS = 10_000;
+/** Headers of the request that is asked about; the bytes are limited by `ADMIN_BODY_MAX_BYTES`. */
+const HEADERS_MAX = 256;
+
+/** An explanation as clients get it: the sandbox is a row of the list. */
+export interface ExplainAnswer extends Omit<Explanation, "record"> {
+  readonly sandbox?: SandboxRow | undefined;
+}
+
+/** `POST /debug/explain` with `{"url" or "route": text, "method"?: text, "headers"?: {name: value}}`. It is never logged. */
+export function createExplainPage(parts: {
+  readonly clock: Clock;
+  readonly proxy: ProxyInspection;
+  readonly sandboxes: SandboxList;
+}): AdminPage {
+  const queue = new WorkQueue();
+  return {
+    path: "/debug/explain",
+    title: "POST: what would become of a request, step by step",
+    method: "POST",
+    async answer({ request, peer }) {
+      // A form of another page can send neither this type nor ask for leave to.
+      if (!/^application\/json\b/i.test(request.headers.get("content-type") ?? "")) {
+        return buildJson({ error: "expected Content-Type: application/json" }, 415);
+      }
+      const text = await Promise.race([request.text().catch(() => undefined), sleep(parts.clock, QUESTION_MAX_MS)]);
+      if (typeof text !== "string") return buildJson({ error: "the question did not arrive" }, 408);
+      return answerQueued(queue, async () => {
+        const explanation = await parts.proxy.explain(readQuestion(text), peer);
+        return toExplainAnswer(explanation, parts.sandboxes);
+      });
+    },
+  };
+}
+
+/** Leaves out what nobody may see. */
+export function toExplainAnswer({ record, ...rest }: Explanation, sandboxes: SandboxList): ExplainAnswer {
+  return { ...rest, sandbox: record === undefined ? undefined : sandboxes.row(record) };
+}
+
+/** Throws BadQuestion, which repeats nothing of the text. */
+function readQuestion(text: string) {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    throw new BadQuestion("the question is not JSON");
+  }
+  if (!isObject(value)) throw new BadQuestion("the question is not an object");
+  const { url, route, method = "GET", headers = {} } = value;
+  const targets = [url, route].filter((target) => target !== undefined);
+  const [target] = targets;
+  if (targets.length !== 1 || typeof target !== "string" || target.trim() === "") {
+    throw new BadQuestion("expected either url or route, a text");
+  }
+  if (typeof method !== "string" || !/^[A-Za-z]{1,32}$/.test(method))
+    throw new BadQuestion("method is not one of HTTP");
+  try {
+    return toAskedRequest({ method, target, headers: readHeaders(headers) });
+  } catch (error) {
+    if (error instanceof BadQuestion) throw error;
+    throw new BadQuestion(error instanceof Error ? error.message : "the question cannot be read");
+  }
+}
+
+function readHeaders(headers: unknown): Question["headers"] {
+  if (!isObject(headers)) throw new BadQuestion("headers is not an object of names and values");
+  const fields = Object.entries(headers).flatMap(([name, value]) => {
+    const values: readonly unknown[] = Array.isArray(value) ? value : [value];
+    return values.map((each): readonly [string, string] => {
+      if (typeof each !== "string") throw new BadQuestion("the value of a header is not a text");
+      return [name, each];
+    });
+  });
+  if (fields.length > HEADERS_MAX) throw new BadQuestion(`headers has more than ${HEADERS_MAX} fields`);
+  return fields;
+}
+
+function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
+  return typeof value === "object" && value !== null && !Array.isArray(value);
+}

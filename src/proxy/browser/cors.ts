@@ -1,0 +1,111 @@
+import type { HeaderSnapshot } from "../request/headers.ts";
+import { hasToken, isListTooLong } from "../request/list-field.ts";
+
+/** `<scheme>://<host>[:<port>]` in lower case, as browsers write an origin (RFC 6454 §6.2). Every repetition is bounded. */
+const ORIGIN = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
+
+/** A method or the name of a header (RFC 9110 §5.6.2), of a length that no real one comes near. */
+const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
+
+/**
+ * Characters of the list of headers that a preflight may ask for. Browsers write what a page sets; the list comes back in the
+ * answer, so a longer one would make a large answer of a request that nobody had to be let in for.
+ */
+const ASKED_HEADERS_MAX_CHARS = 2_048;
+
+/** How long a browser may keep a preflight's answer, in seconds: most requests need no other, and a changed flag soon counts. */
+const PREFLIGHT_MAX_AGE_SECONDS = 600;
+
+/**
+ * What routes and admits a request: allowed whether asked for or not, so that one kept answer does for every later request to
+ * the same address.
+ */
+const INGRESS_HEADERS = ["OpenSandbox-Ingress-To", "OpenSandbox-Secure-Access", "OpenSandbox-Access-Renew"] as const;
+
+/** What the answers to one request say about CORS where the sandbox says nothing. */
+export interface CorsGrant {
+  /** As the client sent it; undefined: there is none, or it is not allowed. */
+  readonly origin: string | undefined;
+}
+
+/** `--cors-origins`. */
+export interface CorsPolicy {
+  /** @param origin The request's `Origin`. */
+  decide(origin: string | undefined): CorsGrant;
+}
+
+const NOT_GRANTED: CorsGrant = Object.freeze({ origin: undefined });
+
+/**
+ * Creates the policy of `--cors-origins`; undefined where it allows nothing.
+ * @param allowed Origins in lower case without default ports. The host of one may begin with `*.`, which stands for one label or
+ * more, as in a Content Security Policy (CSP Level 3 §6.7.2.8).
+ */
+export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undefined {
+  if (allowed.length === 0) return undefined;
+  const exact = new Set(allowed.filter((origin) => !origin.includes("*")));
+  const below = allowed.flatMap((origin) => {
+    const [scheme, suffix] = origin.split("*");
+    return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
+  });
+  // A host begins with no dot, so there is something before the suffix.
+  const isAllowed = (origin: string): boolean =>
+    exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix));
+  return {
+    decide(origin) {
+      if (origin === undefined) return NOT_GRANTED;
+      const lower = origin.toLowerCase();
+      return ORIGIN.test(lower) && isAllowed(lower) ? { origin } : NOT_GRANTED;
+    },
+  };
+}
+
+/** Whether a sandbox's answer says anything about CORS: then that stands alone. */
+export function saysCors(seen: HeaderSnapshot): boolean {
+  for (const name in seen) if (name.startsWith("access-control-")) return true;
+  return false;
+}
+
+/**
+ * Names the origin that may read an answer. `Vary` comes also where none may: a cache must not give that answer to an origin that
+ * may (Fetch, "CORS protocol and HTTP caches").
+ */
+export function addCors(headers: Headers, grant: CorsGrant): void {
+  if (grant.origin !== undefined) headers.set("Access-Control-Allow-Origin", grant.origin);
+  const vary = headers.get("vary") ?? undefined;
+  if (hasToken(vary, "origin") || hasToken(vary, "*")) return;
+  headers.set("Vary", vary === undefined || vary === "" ? "Origin" : `${vary}, Origin`);
+}
+
+/** Whether a request asks what may be sent, by the Fetch standard's "CORS-preflight request". */
+export function isPreflight(method: string, seen: HeaderSnapshot): boolean {
+  return method === "OPTIONS" && seen["origin"] !== undefined && seen["access-control-request-method"] !== undefined;
+}
+
+/**
+ * The answer to a preflight that no sandbox can answer, since a browser sends neither route nor credential along: what is asked for
+ * is allowed, cookies are not. It tells nothing of any sandbox.
+ *
+ * Undefined: the origin is not allowed, or what is asked for is not a list of at most `LIST_ELEMENTS_MAX` names.
+ */
+export function answerPreflight(seen: HeaderSnapshot, { origin }: CorsGrant): Response | undefined {
+  const method = seen["access-control-request-method"] ?? "";
+  const asked = seen["access-control-request-headers"] ?? "";
+  if (origin === undefined || !TOKEN.test(method)) return undefined;
+  if (asked.length > ASKED_HEADERS_MAX_CHARS || isListTooLong(asked)) return undefined;
+  const names = asked.split(",").flatMap((name) => (name.trim() === "" ? [] : [name.trim()]));
+  if (!names.every((name) => TOKEN.test(name))) return undefined;
+  const known = new Set(names.map((name) => name.toLowerCase()));
+  const missing = INGRESS_HEADERS.filter((name) => !known.has(name.toLowerCase()));
+  return new Response(null, {
+    status: 204,
+    headers: {
+      "Access-Control-Allow-Origin": origin,
+      "Access-Control-Allow-Methods": method,
+      "Access-Control-Allow-Headers": [...names, ...missing].join(", "),
+      "Access-Control-Max-Age": String(PREFLIGHT_MAX_AGE_SECONDS),
+      "Cache-Control": "no-store",
+      Vary: "Origin, Access-Control-Request-Method, Access-Control-Request-Headers",
+    },
+  });
+}

@@ -1,0 +1,301 @@
+import type { AccessChecker, Admission as AccessAdmission } from "../../access/request.ts";
+import type { Clock } from "../../clock.ts";
+import { IngressError, type IngressErrorCode } from "../../errors.ts";
+import { formatEpochSeconds, parseBase36 } from "../../route/expiry.ts";
+import { parseRoute } from "../../route/parse-route.ts";
+import type { Route, RouteForm, RouteMode } from "../../route/route.ts";
+import { createPacer } from "../../sandbox/pacer.ts";
+import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
+import type { Admission } from "../exchange/admission.ts";
+import { ExchangeShare } from "../exchange/share.ts";
+import { checkMethod, isReading, STATUS_PATH } from "../handler.ts";
+import type { ClientAddress, ResolveClientAddress } from "../request/client-address.ts";
+import { checkRequestFraming } from "../request/framing.ts";
+import { checkConnectionOptions, type HeaderSnapshot } from "../request/headers.ts";
+import { checkLoop, LOOP_HEADER } from "../request/loop-guard.ts";
+import { parseHost, parseRequestTarget } from "../request/target.ts";
+import { checkHandshake, isWebSocketUpgrade } from "../websocket/handshake.ts";
+import { findNearestNames } from "./nearest-names.ts";
+import type { AskedRequest } from "./question.ts";
+import { type ExplainStep, Steps } from "./steps.ts";
+
+/** Milliseconds after which the search for near names makes room for requests. */
+const SEARCH_SLICE_MS = 2;
+
+/** What an explanation looks at: the handler's own parts. */
+export interface ExplainContext {
+  readonly mode: RouteMode;
+  /** `--max-body-size`, bytes; 0: no limit. */
+  readonly maxBodyBytes: number;
+  readonly clock: Clock;
+  readonly provider: SandboxProvider;
+  readonly access: AccessChecker;
+  readonly resolveClientAddress: ResolveClientAddress;
+  readonly ensureSynced: () => Promise<void> | undefined;
+  /** Gives `address:port` for what a record names. */
+  readonly locate: (hostPort: string) => string | Promise<string>;
+  /** What is open now; absent: this is not the process that serves. */
+  readonly limits?: ExplainLimits;
+}
+
+export interface ExplainLimits {
+  readonly admission: Admission;
+  /** What the sandbox has open; undefined: nothing. */
+  readonly shareOf: (record: SandboxRecord) => ExchangeShare | undefined;
+  /** Requests and WebSockets that are open in all. */
+  readonly open: () => number;
+  readonly maxRequests: number;
+  readonly maxRequestsPerSandbox: number;
+}
+
+/** What would become of a request. */
+export interface Explanation {
+  readonly forwarded: boolean;
+  /** The status and code of the refusal; absent when it would be forwarded. */
+  readonly status?: number | undefined;
+  readonly code?: IngressErrorCode | undefined;
+  readonly steps: readonly ExplainStep[];
+  readonly route?: ExplainedRoute | undefined;
+  /** Never to be shown as it is: it holds the token. */
+  readonly record?: SandboxRecord | undefined;
+  /** Names near to one that does not exist. */
+  readonly nearest?: readonly string[] | undefined;
+}
+
+export interface ExplainedRoute {
+  readonly form: RouteForm;
+  readonly sandboxId: string;
+  readonly port: number;
+  readonly signed: boolean;
+  /** RFC 3339. */
+  readonly expires?: string | undefined;
+}
+
+/**
+ * Says step by step what the proxy would do with a request, with the functions that do it. Nothing is sent, counted as use,
+ * or logged; a signature that is checked here counts as a guess like any other.
+ *
+ * @param peer Who asks: whose guesses they are.
+ */
+export function explainRequest(asked: AskedRequest, peer: string, context: ExplainContext): Promise<Explanation> {
+  return new Explainer(context).explain(asked, peer);
+}
+
+class Explainer {
+  readonly #context: ExplainContext;
+  readonly #steps = new Steps();
+  #route: Route | undefined;
+  #record: SandboxRecord | undefined;
+  #nearest: readonly string[] | undefined;
+
+  constructor(context: ExplainContext) {
+    this.#context = context;
+  }
+
+  async explain(asked: AskedRequest, peer: string): Promise<Explanation> {
+    const seen: HeaderSnapshot = asked.headers.toJSON();
+    const path = await this.#checkRequest(asked, seen);
+    if (path === STATUS_PATH && isReading(asked.method) && this.#steps.refusal === undefined) {
+      this.#steps.unknown("form", `the ingress answers ${STATUS_PATH} itself, whatever sandbox is named`);
+      return this.#conclude({ status: 200 });
+    }
+    await this.#checkForm(asked, seen, path);
+    await this.#checkBody(asked, seen);
+    await this.#findSandbox();
+    const address = this.#context.resolveClientAddress(peer, seen["x-forwarded-for"]);
+    await this.#checkAccess(seen, address);
+    await this.#checkReady();
+    await this.#checkLimits();
+    return this.#conclude();
+  }
+
+  #conclude(answer: { readonly status?: number } = {}): Explanation {
+    const { refusal, list } = this.#steps;
+    const isWhole = this.#record !== undefined && refusal === undefined;
+    return {
+      forwarded: isWhole,
+      status: refusal?.status ?? answer.status,
+      code: refusal?.code,
+      steps: list,
+      route: this.#route === undefined ? undefined : describeRoute(this.#route),
+      record: this.#record,
+      nearest: this.#nearest,
+    };
+  }
+
+  #checkRequest({ method, url }: AskedRequest, seen: HeaderSnapshot): Promise<string | undefined> {
+    return this.#steps.try("request", () => {
+      checkMethod(method);
+      const target = parseRequestTarget(url);
+      checkConnectionOptions(seen);
+      checkLoop(seen[LOOP_HEADER]);
+      const what = isWebSocketUpgrade(method, seen) ? "a WebSocket" : "a request";
+      this.#steps.ok("request", `${what} with ${describeMethod(method)} and ${Object.keys(seen).length} headers`);
+      return target.path;
+    });
+  }
+
+  async #checkForm({ headers }: AskedRequest, seen: HeaderSnapshot, path: string | undefined): Promise<void> {
+    if (path === undefined) return this.#steps.unknown("form", "the request was refused before its route was read");
+    const { mode } = this.#context;
+    this.#route = await this.#steps.try("form", () =>
+      parseRoute({ path, headers, host: parseHost(seen["host"]) }, mode),
+    );
+    if (this.#route === undefined) return;
+    const { form, sandboxId, port, signature } = this.#route;
+    const signed = signature === undefined ? "" : `, signed until ${describeExpiry(signature.expiresB36)}`;
+    this.#steps.ok("form", `${FORMS[form]} names sandbox ${sandboxId}, port ${port}${signed}`);
+  }
+
+  async #checkBody({ method }: AskedRequest, seen: HeaderSnapshot): Promise<void> {
+    await this.#steps.try("body", () => {
+      const bytes = checkRequestFraming(method, seen, this.#context.maxBodyBytes);
+      if (isWebSocketUpgrade(method, seen)) checkHandshake(seen);
+      this.#steps.ok("body", bytes === 0 ? "no body" : `a body of ${bytes ?? "unknown"} bytes`);
+    });
+  }
+
+  async #findSandbox(): Promise<void> {
+    const { provider, ensureSynced, clock } = this.#context;
+    await this.#steps.try("list", async () => {
+      await ensureSynced();
+      const { ready, notReady, ambiguous } = provider.counts();
+      const { ageMs } = provider.status();
+      const age = ageMs < 1_000 ? "up to date" : `${Math.round(ageMs / 1_000)} s old`;
+      this.#steps.ok("list", `${ready + notReady + ambiguous} sandboxes are known; the list is ${age}`);
+    });
+    if (this.#route === undefined) return this.#steps.unknown("sandbox", "no sandbox is named");
+    const { sandboxId } = this.#route;
+    const resolution = provider.resolve(sandboxId);
+    switch (resolution.state) {
+      case "found": {
+        this.#record = resolution.record;
+        const { name, namespace } = resolution.record;
+        return this.#steps.ok("sandbox", `${sandboxId} is ${name} in namespace ${namespace}`);
+      }
+      case "ambiguous":
+        return this.#steps.refuse(
+          "sandbox",
+          new IngressError("sandbox_ambiguous"),
+          `${sandboxId} can mean sandboxes in several namespaces`,
+        );
+      case "not-found": {
+        const pacer = createPacer(clock, { sliceMs: SEARCH_SLICE_MS });
+        this.#nearest = await pacer.run(findNearestNames(sandboxId, provider.view.records()));
+        const near = this.#nearest.length === 0 ? "no name is near" : `near names: ${this.#nearest.join(", ")}`;
+        const error = new IngressError("sandbox_not_found");
+        return this.#steps.refuse("sandbox", error, `there is no sandbox ${sandboxId}; ${near}`);
+      }
+    }
+  }
+
+  async #checkAccess(seen: HeaderSnapshot, address: ClientAddress): Promise<void> {
+    const [route, record] = [this.#route, this.#record];
+    if (route === undefined || record === undefined) return this.#steps.unknown("access", "no sandbox is found");
+    const { access, clock } = this.#context;
+    const expires = route.signature === undefined ? "" : describeExpiry(route.signature.expiresB36);
+    await this.#steps.try(
+      "access",
+      () => {
+        const admission = access.check({
+          route,
+          sandboxUid: record.uid,
+          accessToken: record.accessToken,
+          presentedToken: seen["opensandbox-secure-access"] ?? null,
+          clientAddress: address.client,
+          peerAddress: address.peer,
+          nowMs: clock.now(),
+        });
+        this.#steps.ok("access", describeGrant(admission));
+      },
+      (code) => ACCESS_TEXTS[code]?.replace("{expires}", expires),
+    );
+  }
+
+  async #checkReady(): Promise<void> {
+    const [route, record] = [this.#route, this.#record];
+    if (route === undefined || record === undefined) {
+      this.#steps.unknown("ready", "no sandbox is found");
+      return this.#steps.unknown("address", "no sandbox is found");
+    }
+    const { sinceMs } = record;
+    // Whoever does not serve has begun to look just now.
+    const isKnown = sinceMs !== undefined && this.#context.limits !== undefined;
+    const since = !isKnown ? "" : `, seen so since ${new Date(sinceMs).toISOString()}`;
+    if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
+    else this.#steps.refuse("ready", notReady(record), `${notReady(record).message}${since}`);
+    const hostPort = endpointFor(record, route.port);
+    if (hostPort === undefined) {
+      const ports = record.ports === undefined ? "" : `; it names ports ${[...record.ports.keys()].join(", ")}`;
+      return this.#steps.refuse("address", notReady(record), `no address is known for port ${route.port}${ports}`);
+    }
+    await this.#steps.try("address", async () => {
+      const address = await this.#context.locate(hostPort);
+      this.#steps.ok("address", address === hostPort ? address : `${hostPort} is ${address}`);
+    });
+  }
+
+  async #checkLimits(): Promise<void> {
+    const { limits } = this.#context;
+    const record = this.#record;
+    if (limits === undefined) return this.#steps.unknown("limits", "only a running ingress knows what is open");
+    if (record === undefined) return this.#steps.unknown("limits", "no sandbox is found");
+    const share = limits.shareOf(record) ?? new ExchangeShare();
+    await this.#steps.try("limits", () => {
+      limits.admission.check(share, undefined);
+      const own = ofLimit(share.requests, limits.maxRequestsPerSandbox);
+      this.#steps.ok("limits", `open: ${own} of this sandbox, ${ofLimit(limits.open(), limits.maxRequests)} in all`);
+    });
+  }
+}
+
+const FORMS: Readonly<Record<RouteForm, string>> = {
+  header: "the header",
+  host: "the Host",
+  uri: "the path",
+};
+
+/** What a client is not told (docs/contract.md §3), but an operator is. */
+const ACCESS_TEXTS: Readonly<Partial<Record<IngressErrorCode, string>>> = {
+  signature_required: "the sandbox is secured, and the request has neither its token nor a signed route",
+  token_mismatch: "the token in OpenSandbox-Secure-Access is not the sandbox's",
+  access_expired: "the signed route expired at {expires}",
+  signature_invalid: "the signature does not match: another key made it, or id, port or expiry were changed",
+  access_throttled: "too many wrong signatures came from this address of late: this one is not even compared",
+  access_throttled_sandbox: "too many wrong signatures came for this sandbox of late: this one is not even compared",
+  verifier_not_configured: "the route is signed, and this ingress has no keys",
+};
+
+function describeGrant({ grant }: AccessAdmission): string {
+  switch (grant.kind) {
+    case "open":
+      return "the sandbox is open: no credential is needed";
+    case "token":
+      return "the token is the sandbox's";
+    case "signature":
+      return `the signature is right: key ${grant.keyId}, until ${describeExpiry(grant.expiresB36)}`;
+  }
+}
+
+/** As the handler throws it. */
+function notReady({ notReady: reason }: SandboxRecord): IngressError {
+  return new IngressError("sandbox_not_ready", reason === "" ? undefined : reason);
+}
+
+function describeRoute({ form, sandboxId, port, signature }: Route): ExplainedRoute {
+  const expires = signature === undefined ? undefined : describeExpiry(signature.expiresB36);
+  return { form, sandboxId, port, signed: signature !== undefined, expires };
+}
+
+function describeExpiry(expiresB36: string): string {
+  return formatEpochSeconds(parseBase36(expiresB36));
+}
+
+/** A method is the asker's word, of any length. */
+function describeMethod(method: string): string {
+  return /^[A-Z]{1,16}$/.test(method) ? method : "another method";
+}
+
+function ofLimit(count: number, limit: number): string {
+  return limit === 0 ? String(count) : `${count} of at most ${limit}`;
+}

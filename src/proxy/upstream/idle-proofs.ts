@@ -1,0 +1,201 @@
+import { type Clock, sleep } from "../../clock.ts";
+import type { ExchangeShare, SharingExchange } from "../exchange/share.ts";
+
+/**
+ * How long an idle connection must have stood to prove that its server keeps such, in milliseconds: as long as one may have
+ * been idle that carries a POST. Servers that close at once, or after milliseconds, are found out.
+ */
+export const IDLE_PROOF_MS = 1_000;
+
+/**
+ * Time in milliseconds between a request's end and the look that must not see its connection any more: Bun closes it in a
+ * thread of its own. Also the margin for a close that is still on its way.
+ */
+const SETTLE_MS = 50;
+
+/**
+ * How long a port without a proof is left alone until the next attempt, in milliseconds. The server may have been told to
+ * end its first connections only; and Bun, which keeps 64 idle ones in all, may have closed the one that was watched.
+ */
+export const NEXT_ATTEMPT_MS = 30_000;
+
+/** Ports of a generation that are remembered. POSTs to further ones always get new connections. */
+export const PROOF_PORTS_MAX = 256;
+
+/** Connections that are watched at a time, for all generations: half of the idle ones that Bun keeps. */
+export const WATCHES_MAX = 32;
+
+/** What a server does with idle connections. */
+export type Standing =
+  /** It keeps them for longer than `IDLE_PROOF_MS`, or nobody can tell. */
+  | "keeps"
+  /** Unknown; a connection of its own may be offered as a proof. */
+  | "untested"
+  /** It closes them, or it is unknown and not the time to look. */
+  | "closes";
+
+/** What proofs need from the program. */
+export interface IdleProofSeams {
+  readonly clock: Clock;
+  /**
+   * This process's connections to an address (without brackets) and port that neither side has ended. Undefined: the kernel
+   * does not tell. Never rejects.
+   */
+  openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
+  readonly slots: WatchSlots;
+}
+
+/** Counts the watches of all generations. */
+export class WatchSlots {
+  #free = WATCHES_MAX;
+
+  get isFull(): boolean {
+    return this.#free === 0;
+  }
+
+  take(): void {
+    this.#free--;
+  }
+
+  give(): void {
+    this.#free++;
+  }
+}
+
+/** A session whose only connection is idle; `retire` closes it. */
+export interface IdleSession {
+  retire(): void;
+}
+
+/** Where the connection of a session leads. */
+export interface ProofTarget {
+  /** `address:port`. */
+  readonly dialled: string;
+  readonly port: number;
+}
+
+/**
+ * What is known, port by port of one generation, of how its servers treat idle connections.
+ *
+ * A server may close a connection right behind its answer without saying so (uvicorn with `--timeout-keep-alive 0`). A POST
+ * that meets such a close is lost, since it must not be sent twice (RFC 9110 §9.2.2). So POSTs share connections only where
+ * one has been seen to stand idle.
+ *
+ * Bun does not tell which socket a request used, so the proof is one of numbers: of the connections that the kernel shows at
+ * two looks, more are there both times than requests can have used in between.
+ */
+export class IdleProofs {
+  readonly #share: ExchangeShare;
+  readonly #seams: IdleProofSeams;
+  readonly #keeping = new Set<number>();
+  /** Ports without a proof, and the monotonic time in milliseconds of the next attempt. */
+  readonly #closing = new Map<number, number>();
+  /** The port that is watched, one at a time. */
+  #watched: number | undefined;
+  #lastKeeping: number | undefined;
+  #hasEnded = false;
+
+  constructor(share: ExchangeShare, seams: IdleProofSeams) {
+    this.#share = share;
+    this.#seams = seams;
+  }
+
+  standing(port: number, nowMs: number): Standing {
+    if (port === this.#lastKeeping) return "keeps";
+    if (this.#keeping.has(port)) {
+      this.#lastKeeping = port;
+      return "keeps";
+    }
+    return this.#mayWatch(port, nowMs) ? "untested" : "closes";
+  }
+
+  /** Whether requests to `port` must not use the connections of others now, nor leave their own, because they are counted. */
+  isWatching(port: number): boolean {
+    return port === this.#watched;
+  }
+
+  /** Takes a session whose only request is over: watches its connection where that helps, else closes it. */
+  offer(session: IdleSession, target: ProofTarget): void {
+    if (this.#keeping.has(target.port) || !this.#mayWatch(target.port, this.#seams.clock.monotonic())) {
+      session.retire();
+      return;
+    }
+    void this.#watch(session, target);
+  }
+
+  /** Remembers for good that the server on `port` closed a connection in spite of its proof. */
+  refute(port: number): void {
+    this.#forget(port);
+    this.#closing.set(port, Number.POSITIVE_INFINITY);
+  }
+
+  /** Nothing is watched from now on. */
+  end(): void {
+    this.#hasEnded = true;
+  }
+
+  #mayWatch(port: number, nowMs: number): boolean {
+    if (this.#hasEnded || this.#watched !== undefined || this.#seams.slots.isFull) return false;
+    const nextAttempt = this.#closing.get(port);
+    if (nextAttempt !== undefined) return nowMs >= nextAttempt;
+    return this.#keeping.size + this.#closing.size < PROOF_PORTS_MAX;
+  }
+
+  async #watch(session: IdleSession, { dialled, port }: ProofTarget): Promise<void> {
+    const { slots, clock } = this.#seams;
+    this.#watched = port;
+    slots.take();
+    try {
+      const keeps = await this.#seesSurvivor(dialled, port);
+      this.#forget(port);
+      if (keeps) this.#keeping.add(port);
+      else this.#closing.set(port, clock.monotonic() + NEXT_ATTEMPT_MS);
+    } finally {
+      this.#watched = undefined;
+      slots.give();
+      session.retire();
+    }
+  }
+
+  #forget(port: number): void {
+    this.#keeping.delete(port);
+    this.#closing.delete(port);
+    if (this.#lastKeeping === port) this.#lastKeeping = undefined;
+  }
+
+  /** Whether a connection stood idle for `IDLE_PROOF_MS`. True also where the kernel does not tell: then the first loss does. */
+  async #seesSurvivor(dialled: string, port: number): Promise<boolean> {
+    const { clock } = this.#seams;
+    const split = dialled.lastIndexOf(":");
+    const address = dialled.slice(0, split).replaceAll(/[[\]]/g, "");
+    const look = (): Promise<ReadonlySet<number> | undefined> => {
+      return this.#seams.openConnections(address, Number(dialled.slice(split + 1)));
+    };
+    const before = this.#exchangesOn(port);
+    const first = await look();
+    if (first === undefined) return true;
+    if (first.size === 0) return false;
+    const open = this.#exchangesOn(port);
+    for (const exchange of open) if (exchange.state === "leaving") open.delete(exchange);
+    await sleep(clock, IDLE_PROOF_MS);
+    const late = this.#exchangesOn(port);
+    await sleep(clock, SETTLE_MS);
+    const second = await look();
+    if (second === undefined) return true;
+    // One that was leaving had no more use for its connection: that has been idle since. One that began before the watch may have
+    // left its connection to the others meanwhile.
+    const users = open.intersection(before.union(late));
+    return first.intersection(second).size > users.size;
+  }
+
+  /** The open exchanges that may have a connection to `port`. */
+  #exchangesOn(port: number): Set<SharingExchange> {
+    const found = new Set<SharingExchange>();
+    for (const exchange of this.#share.exchanges) {
+      if (exchange.subject.route.port === port && !HAS_NO_CONNECTION.has(exchange.state)) found.add(exchange);
+    }
+    return found;
+  }
+}
+
+const HAS_NO_CONNECTION: ReadonlySet<string> = new Set(["held", "receiving"]);

@@ -1,0 +1,203 @@
+import { describe, expect, test } from "bun:test";
+import { createHash } from "node:crypto";
+import type { Socket } from "node:net";
+
+import { eventually } from "../../scripts/lib/eventually.ts";
+import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
+import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
+import { WHOLE_ANSWER_MAX_BYTES } from "../../src/proxy/http/answer-body.ts";
+import { createHurriedClock } from "../support/hurried-clock.ts";
+import { type Answerer, startRawUpstream } from "../support/raw-upstream.ts";
+
+const MIB = 1024 * 1024;
+/** A clock at a hundredth of the speed: what is quick is so on a busy machine, too. */
+const LENIENT = { clock: createHurriedClock(0.01) };
+const LENGTH_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: ";
+
+async function startStage(answer: string | Answerer, ...[config, parts]: Parameters<typeof startProxy>) {
+  const stack = new AsyncDisposableStack();
+  const sandbox = stack.use(await startRawUpstream(answer));
+  const proxy = stack.use(startProxy(config, parts));
+  proxy.provider.set({ name: "sb" });
+  const head = (method = "GET", path = "/") =>
+    `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`;
+  return { sandbox, proxy, head, [Symbol.asyncDispose]: () => stack.disposeAsync() };
+}
+
+/** Sends as many bytes as the path of the request says. */
+const sendSized: Answerer = (socket, { line }) => {
+  const length = Number(line.split("/")[1]?.split(" ")[0]);
+  socket.write(`${LENGTH_HEAD}${length}\r\n\r\n`);
+  socket.write(Buffer.alloc(length, "0123456789"));
+};
+
+const digest = (bytes: Uint8Array) => createHash("sha256").update(bytes).digest("hex");
+
+describe("an answer of known length", () => {
+  test.each([0, 1, 65_536, MIB, MIB + 1, WHOLE_ANSWER_MAX_BYTES - 1, WHOLE_ANSWER_MAX_BYTES])(
+    "relayAnswer keeps the length of an answer of %d bytes",
+    async (length) => {
+      await using stage = await startStage(sendSized, {}, LENIENT);
+      const answer = await fetch(`http://127.0.0.1:${stage.proxy.port}/${length}`, {
+        headers: { "OpenSandbox-Ingress-To": `sb-${stage.sandbox.port}` },
+      });
+      expect(answer.headers.get("content-length")).toBe(String(length));
+      expect(answer.headers.get("transfer-encoding")).toBeNull();
+      expect(digest(await answer.bytes())).toBe(digest(Buffer.alloc(length, "0123456789")));
+      await eventually(() => stage.proxy.server.counters().heldBytes === 0);
+    },
+  );
+
+  test("relayAnswer streams an answer of one byte more than may be kept whole, and holds nothing of it", async () => {
+    await using stage = await startStage(sendSized, {}, LENIENT);
+    const length = WHOLE_ANSWER_MAX_BYTES + 1;
+    const answer = await fetch(`http://127.0.0.1:${stage.proxy.port}/${length}`, {
+      headers: { "OpenSandbox-Ingress-To": `sb-${stage.sandbox.port}` },
+    });
+    expect(answer.headers.get("content-length")).toBeNull();
+    expect(digest(await answer.bytes())).toBe(digest(Buffer.alloc(length, "0123456789")));
+  });
+
+  test.each<[string, number, number]>([
+    ["the first byte of ten", 1, 10],
+    ["all but the last byte", 9, 10],
+    ["all but the last byte of a mebibyte", MIB - 1, MIB],
+    ["nearly all of the largest", WHOLE_ANSWER_MAX_BYTES - 1, WHOLE_ANSWER_MAX_BYTES],
+  ])("relayAnswer holds %s back for a second at most, though the rest never comes", async (_what, sent, length) => {
+    await using stage = await startStage((socket) => {
+      socket.write(`${LENGTH_HEAD}${length}\r\n\r\n`);
+      socket.write(Buffer.alloc(sent, "x"));
+    });
+    const answer = await fetch(`http://127.0.0.1:${stage.proxy.port}/`, {
+      headers: { "OpenSandbox-Ingress-To": `sb-${stage.sandbox.port}` },
+    });
+    let got = 0;
+    const body: ReadableStream<Uint8Array> | null = answer.body;
+    const reader = body?.getReader();
+    while (got < sent) got += (await reader?.read())?.value?.byteLength ?? Number.NaN;
+    expect(got).toBe(sent);
+    expect(stage.proxy.server.counters().heldBytes).toBe(0);
+    await reader?.cancel();
+    await eventually(() => stage.proxy.server.inFlight() === 0);
+  });
+
+  test("relayAnswer streams an answer that drips: its first bytes come long before its last", async () => {
+    let sent = 0;
+    const drips = new Set<Timer>();
+    await using stage = await startStage((socket) => {
+      socket.write(`${LENGTH_HEAD}100000\r\n\r\n`);
+      drips.add(setInterval(() => void (socket.write("x"), sent++), 5));
+    });
+    const client = await openRaw(stage.proxy.port);
+    client.write(stage.head());
+    await client.until((text) => /\r\n\r\n[\da-f]+\r\nx/.test(text));
+    for (const drip of drips) clearInterval(drip);
+    expect(sent).toBeLessThan(100_000);
+    expect(client.received).toContain("Transfer-Encoding: chunked\r\n");
+    client.destroy();
+  });
+
+  test("relayAnswer streams what the memory account refuses, and keeps the length of what it grants", async () => {
+    await using stage = await startStage(sendSized, { budgetBytes: 32 * MIB }, LENIENT);
+    const lengthOf = async (bytes: number) => {
+      const answer = await rawRequest(stage.proxy.port, stage.head("GET", `/${bytes}`));
+      expect(answer.body.length).toBe(bytes);
+      return headerValues(answer, "content-length");
+    };
+    // Half of what is free is a sandbox's fair share.
+    expect(await lengthOf(17 * MIB)).toEqual([]);
+    expect(await lengthOf(4 * MIB)).toEqual([String(4 * MIB)]);
+  });
+
+  test("relayAnswer: a sandbox whose answers fill its part of the account takes the length from no other", async () => {
+    await using stage = await startStage(
+      (socket, request) => {
+        if (request.line.includes("/hoard")) socket.write(`${LENGTH_HEAD}${12 * MIB}\r\n\r\n`);
+        else sendSized(socket, request);
+      },
+      { budgetBytes: 32 * MIB },
+      // The hoarded answers are waited for all the time.
+      LENIENT,
+    );
+    stage.proxy.provider.set({ name: "greedy" });
+    const greedy = await Promise.all(
+      Array.from({ length: 8 }, async () => {
+        const client = await openRaw(stage.proxy.port);
+        client.write(stage.head("GET", "/hoard").replace("To: sb", "To: greedy"));
+        return client;
+      }),
+    );
+    await eventually(() => stage.sandbox.requests.length === greedy.length);
+    await eventually(() => stage.proxy.server.counters().heldBytes === 12 * MIB);
+    const answer = await rawRequest(stage.proxy.port, stage.head("GET", `/${4 * MIB}`));
+    expect([headerValues(answer, "content-length"), answer.body.length]).toEqual([[String(4 * MIB)], 4 * MIB]);
+    for (const client of greedy) client.destroy();
+  });
+});
+
+describe("a sandbox that lies about its lengths", () => {
+  const MORE = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 5\r\n\r\nfalse";
+
+  test.each<[string, string, string]>([
+    ["more than its length", "GET", `${LENGTH_HEAD}4\r\n\r\ntrue${MORE}`],
+    ["a second answer in the same packet as an empty one", "GET", `${LENGTH_HEAD}0\r\n\r\n${MORE}`],
+    ["a body to HEAD", "HEAD", `${LENGTH_HEAD}4\r\n\r\ntrue${MORE}`],
+    ["a body behind 204", "GET", `HTTP/1.1 204 No Content\r\n\r\n${MORE}`],
+    ["a body behind 304", "GET", `HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\ntrue${MORE}`],
+  ])("the next request never gets what came behind an answer: %s", async (_what, method, bytes) => {
+    let isFirst = true;
+    await using stage = await startStage((socket: Socket) => {
+      socket.write(isFirst ? bytes : `${LENGTH_HEAD}4\r\n\r\nreal`);
+      isFirst = false;
+    });
+    const first = await rawRequest(stage.proxy.port, stage.head(method), { head: method === "HEAD" });
+    expect([first.status, first.body]).toEqual([
+      Number(bytes.slice(9, 12)),
+      method === "HEAD" || !bytes.startsWith(LENGTH_HEAD) || bytes.startsWith(`${LENGTH_HEAD}0`) ? "" : "true",
+    ]);
+    for (const next of ["GET", "POST"]) {
+      const answer = await rawRequest(stage.proxy.port, stage.head(next));
+      expect([answer.status, answer.body]).toEqual([200, "real"]);
+    }
+  });
+
+  test.each([
+    "+4",
+    "0x4",
+    "4.0",
+    "4 4",
+    "4,5",
+    "4, 5",
+    "-4",
+    "1e1",
+    "18446744073709551620",
+    "99999999999999999999999",
+    "٤",
+  ])("relayAnswer never ends cleanly an answer whose length is %j", async (length) => {
+    await using stage = await startStage((socket) => {
+      socket.end(Buffer.from(`${LENGTH_HEAD}${length}\r\n\r\ntrue!`));
+    });
+    const client = await openRaw(stage.proxy.port);
+    client.write(stage.head());
+    const answer = await client.readAnswer().catch(() => undefined);
+    expect([undefined, 502]).toContain(answer?.status);
+    client.destroy();
+  });
+});
+
+describe("an answer to HEAD", () => {
+  test.each([0, 4, WHOLE_ANSWER_MAX_BYTES + 1, 10 ** 15])("relayAnswer keeps the length of %d", async (length) => {
+    await using stage = await startStage(`${LENGTH_HEAD}${length}\r\n\r\n`);
+    const client = await openRaw(stage.proxy.port);
+    // Twice over one connection: a body that is awaited or sent would show.
+    for (let round = 0; round < 2; round++) {
+      client.write(stage.head("HEAD"));
+      const answer = await client.readAnswer({ head: true });
+      expect([answer.status, headerValues(answer, "content-length")]).toEqual([200, [String(length)]]);
+      expect(headerValues(answer, "transfer-encoding")).toEqual([]);
+    }
+    expect(client.received).toBe("");
+    client.destroy();
+    expect(stage.proxy.server.counters().heldBytes).toBe(0);
+  });
+});

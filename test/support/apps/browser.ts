@@ -1,0 +1,97 @@
+import { startServerProcess, type ServerProcess } from "../../../scripts/lib/server-process.ts";
+import { tempDir } from "../temp-dir.ts";
+import { connectCdp, toRecord, type CdpClient } from "./cdp-client.ts";
+import { openPage, type Page } from "./page.ts";
+
+const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
+/** Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761 §6.2). */
+export const HOST_SUFFIX = "apps.test";
+
+/** The browser's program; undefined: this machine has none. */
+export function findChromium(): string | undefined {
+  return BROWSERS.find((name) => Bun.which(name) !== null);
+}
+
+export interface DebuggedChromium extends AsyncDisposable {
+  /** The port of its DevTools protocol on 127.0.0.1. */
+  readonly port: number;
+  /** Where the protocol's connection for the whole browser is. */
+  readonly debuggerUrl: string;
+}
+
+/** Starts a headless Chromium that can be steered, with a profile of its own. */
+export async function startChromium(flags: readonly string[] = []): Promise<DebuggedChromium> {
+  const profile = tempDir();
+  let chromium: ServerProcess;
+  try {
+    chromium = await startServerProcess({
+      name: "chromium",
+      ports: 1,
+      hasChildren: true,
+      command: ([port]) => [
+        findChromium() ?? "chromium",
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-dev-shm-usage",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--no-proxy-server",
+        `--user-data-dir=${profile.path}`,
+        `--remote-debugging-port=${port}`,
+        ...flags,
+        "about:blank",
+      ],
+      isReady: async ({ ports: [port] }) => (await readDebuggerUrl(port ?? 0)) !== undefined,
+    });
+  } catch (error) {
+    profile[Symbol.dispose]();
+    throw error;
+  }
+  const port = chromium.ports[0] ?? 0;
+  return {
+    port,
+    debuggerUrl: (await readDebuggerUrl(port)) ?? "",
+    [Symbol.asyncDispose]: async () => {
+      await chromium.stop();
+      profile[Symbol.dispose]();
+    },
+  };
+}
+
+async function readDebuggerUrl(port: number): Promise<string | undefined> {
+  const answer = await fetch(`http://127.0.0.1:${port}/json/version`, { proxy: false });
+  const url = toRecord(await answer.json())["webSocketDebuggerUrl"];
+  return typeof url === "string" ? url : undefined;
+}
+
+/** The browser of a person who opens applications. */
+export interface Browser extends AsyncDisposable {
+  /** A page with cookies and storage of its own. */
+  open(url: string): Promise<Page>;
+}
+
+/** Starts the browser that opens applications; names below `HOST_SUFFIX` lead to this machine. */
+export async function startBrowser(): Promise<Browser> {
+  const chromium = await startChromium([
+    `--host-resolver-rules=MAP *.${HOST_SUFFIX} 127.0.0.1`,
+    // As over TLS: without it a page may use neither service workers nor the clipboard.
+    `--unsafely-treat-insecure-origin-as-secure=http://*.${HOST_SUFFIX}`,
+  ]);
+  let client: CdpClient;
+  try {
+    client = await connectCdp(chromium.debuggerUrl);
+  } catch (error) {
+    await chromium[Symbol.asyncDispose]();
+    throw error;
+  }
+  return {
+    open: (url) => openPage(client, url),
+    [Symbol.asyncDispose]: async () => {
+      client[Symbol.dispose]();
+      await chromium[Symbol.asyncDispose]();
+    },
+  };
+}
