@@ -5,6 +5,7 @@ import { buildGoProgram, programCacheDir } from "./go-build.ts";
 const ROOT = resolve(import.meta.dir, "../../..");
 /** A Go module whose go.mod and go.sum pin Helm and all its dependencies. */
 const MODULE_DIR = join(ROOT, "scripts", "helm");
+const PACKAGE = "helm.sh/helm/v3";
 /** A full build takes about two minutes on two cores; a slow machine may take several times as long. */
 export const HELM_BUILD_MAX_MS = 15 * 60_000;
 
@@ -23,9 +24,21 @@ export async function ensureHelm(progress: (line: string) => void): Promise<stri
   mkdirSync(join(output, ".."), { recursive: true });
   const version = pinnedVersion();
   progress(`building Helm ${version}, about two minutes on two cores`);
-  const ldflags = `-s -w -X helm.sh/helm/v3/internal/version.version=${version}`;
-  await buildGoProgram("helm.sh/helm/v3/cmd/helm", { moduleDir: MODULE_DIR, output, ldflags, progress });
+  const ldflags = `-s -w ${listVariables(version)
+    .map((variable) => `-X ${PACKAGE}/${variable}`)
+    .join(" ")}`;
+  await buildGoProgram(`${PACKAGE}/cmd/helm`, { moduleDir: MODULE_DIR, output, ldflags, progress });
   return output;
+}
+
+/** What Helm's own Makefile sets: its version, and the Kubernetes that `helm template` and `helm lint` assume. */
+function listVariables(version: string): readonly string[] {
+  const minor = pinnedBy(/^\s*k8s\.io\/client-go v0\.(\d+)\./m);
+  const places = ["pkg/chartutil", "pkg/lint/rules"];
+  return [
+    `internal/version.version=${version}`,
+    ...places.flatMap((place) => [`${place}.k8sVersionMajor=1`, `${place}.k8sVersionMinor=${minor}`]),
+  ];
 }
 
 /** Named by version, so that a newer go.mod causes a new build. */
@@ -34,7 +47,11 @@ function helmPath(): string {
 }
 
 function pinnedVersion(): string {
-  const version = /^require helm\.sh\/helm\/v3 (v\S+)/m.exec(readFileSync(join(MODULE_DIR, "go.mod"), "utf8"))?.[1];
-  if (version === undefined) throw new Error(`Cannot read the version in ${MODULE_DIR}/go.mod`);
+  return pinnedBy(/^require helm\.sh\/helm\/v3 (v\S+)/m);
+}
+
+function pinnedBy(pattern: RegExp): string {
+  const version = pattern.exec(readFileSync(join(MODULE_DIR, "go.mod"), "utf8"))?.[1];
+  if (version === undefined) throw new Error(`Cannot read a version in ${MODULE_DIR}/go.mod`);
   return version;
 }
