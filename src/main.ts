@@ -107,6 +107,7 @@ async function runCommand(
 ): Promise<void> {
   if (name === "explain" || name === "sandboxes") return runLookCommand(name, args);
   if (name === "doctor") return runDoctor(args);
+  if (name === "ready") return runReady(args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -131,6 +132,17 @@ async function runLookCommand(name: "explain" | "sandboxes", args: readonly stri
     clock: systemClock,
     environment: process.env,
     resolverConfig: await readIfPresent("/etc/resolv.conf"),
+  });
+  return finish(result.exitCode, result);
+}
+
+async function runReady(args: readonly string[]): Promise<void> {
+  const { runReadyCommand } = await import("./commands/ready-command.ts");
+  // Interrupted is not "ready".
+  onStopSignal = () => process.exit(1);
+  const result = await runReadyCommand(args, {
+    monotonic: () => performance.now(),
+    pause: (delayMs) => Bun.sleep(delayMs),
   });
   return finish(result.exitCode, result);
 }

@@ -58,7 +58,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
   },
   commands: {
-    uses: ["access", "admin", "config", "log", "look", "proxy", "route", "values"],
+    uses: ["access", "admin", "config", "duration", "log", "look", "proxy", "route", "values"],
     types: ["doctor", "source"],
   },
 

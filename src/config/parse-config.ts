@@ -15,9 +15,9 @@ export { FLAGS, type FlagSpec } from "./flags.ts";
 export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
 
 /** The first words that run a tool for operators instead of the ingress. */
-export type CommandName = "sign" | "verify" | "explain" | "sandboxes" | "doctor";
+export type CommandName = "sign" | "verify" | "explain" | "sandboxes" | "ready" | "doctor";
 
-const COMMAND_NAMES: readonly CommandName[] = ["sign", "verify", "explain", "sandboxes", "doctor"];
+const COMMAND_NAMES: readonly CommandName[] = ["sign", "verify", "explain", "sandboxes", "ready", "doctor"];
 
 /** The result of reading a command line. */
 export type ParsedConfig =
