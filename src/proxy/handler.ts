@@ -3,29 +3,33 @@ import type { Server } from "bun";
 import type { Admission as AccessAdmission } from "../access/request.ts";
 import { IngressError, toIngressError } from "../errors.ts";
 import type { RoutingResult } from "../metrics/metrics.ts";
+import { buildBrowserView } from "./browser/view.ts";
+import { rewriteOrigin } from "./browser/request-origin.ts";
+import type { HandlerContext, Progress, Visit } from "./handler-context.ts";
+import { parseRoute } from "../route/parse-route.ts";
 import type { Route } from "../route/route.ts";
 import { endpointFor, type SandboxRecord } from "../sandbox/provider.ts";
+import type { ClientAddress } from "./request/client-address.ts";
 import { Exchange, type Patience } from "./exchange/exchange.ts";
 import type { ExchangeSubject } from "./exchange/exchange-subject.ts";
-import type { HandlerContext, Progress, Visit } from "./handler-context.ts";
-import { notReadyError } from "./hold/hold-room.ts";
-import { mayTryAgain } from "./hold/try-again.ts";
 import { forwardRequest } from "./http/forward.ts";
 import {
-  buildSubject,
-  isLastOf,
-  type ReadRequest,
-  readRequest,
-  rewriteForSandbox,
-  toWakeRequest,
-} from "./read-request.ts";
+  checkConnectionOptions,
+  type HeaderSnapshot,
+  restoreHeaders,
+  rewriteRequestHeaders,
+} from "./request/headers.ts";
+import { hasToken } from "./request/list-field.ts";
+import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
-import { restoreHeaders } from "./request/headers.ts";
+import { checkRequestFraming } from "./request/framing.ts";
 import { REQUEST_ID_HEADER } from "./request/request-id.ts";
-import { parseRequestTarget } from "./request/target.ts";
-import type { Upstream } from "./upstream/upstream.ts";
-import { openTunnel } from "./websocket/handshake.ts";
+import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
+import { notReadyError } from "./hold/hold-room.ts";
+import { mayTryAgain } from "./hold/try-again.ts";
+import type { Upstream } from "./upstream/upstream.ts";
+import { checkHandshake, isWebSocketUpgrade, openTunnel } from "./websocket/handshake.ts";
 
 /** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
 export const STATUS_PATH = "/status.ok";
@@ -62,28 +66,76 @@ export class RequestHandler {
 
   #handle(request: Request, server: Server<TunnelData>, progress: Progress): Handled {
     const context = this.#context;
+    const { startedAt } = progress;
     try {
       // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
       checkMethod(request.method);
+
       const url = parseRequestTarget(request.url);
-      const own = this.#answerOwn(request, url.path);
-      if (own !== undefined) return own;
-      const read = readRequest(request, url, { server, progress, context });
+      if (url.path.startsWith(STATUS_PATH) && isReading(request.method)) {
+        if (url.path === STATUS_PATH) return this.#answerStatus(request);
+        if (url.path === READINESS_PATH) return this.#answerReadiness(request);
+      }
+
+      const { headers, method } = request;
+      const seen: HeaderSnapshot = (progress.seen ??= headers.toJSON());
+      const address = (progress.address ??= context.resolveClientAddress(
+        server.requestIP(request)?.address ?? "",
+        seen["x-forwarded-for"],
+      ));
+      checkConnectionOptions(seen);
+      checkLoop(seen[LOOP_HEADER]);
+      progress.isUpgrade = isWebSocketUpgrade(method, seen);
+
+      const host = parseHost(seen["host"]);
+      const route = parseRoute({ path: url.path, headers, host }, context.mode);
+      progress.route = route;
+
+      const bodyLength = checkRequestFraming(method, seen, context.maxBodyBytes);
+      if (progress.isUpgrade) checkHandshake(seen);
 
       const syncing = context.ensureSynced();
       if (syncing !== undefined) return this.#handleAfter(syncing, { request, server, progress });
 
-      const record = this.#resolve(read.route);
+      const record = this.#resolve(route);
       progress.record = record;
       // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-      const admission = this.#checkAccess(read, record, progress);
-      const isReady = record.ready && endpointFor(record, read.route.port) !== undefined;
-      const wakes = !isReady && context.holds.wakes(record, toWakeRequest(read, admission));
+      const { path: settledPath, grant } = this.#checkAccess(progress, { route, record, seen, address });
+      const hostPort = endpointFor(record, route.port);
+      const isReady = record.ready && hostPort !== undefined;
+
+      const isSigned = settledPath === route.signedPath;
+      const { policy } = record;
+      const cors = progress.isUpgrade ? undefined : context.cors?.decide(seen["origin"]);
+      const stripped = collapseLeadingSlashes(settledPath);
+      const wakes = !isReady && context.holds.wakes(record, { method, path: stripped, purpose: seen["sec-purpose"] });
       const patience = progress.exchange?.patience ?? context.holds.patienceFor(request, record, { wakes });
       if (!isReady && patience === undefined) throw notReadyError(record);
 
-      const subject = buildSubject(read, { record, admission, progress, context });
-      const upstream = context.upstreams.acquire(record, progress.startedAt);
+      // A name where no address is known yet: it is replaced when the wait is over.
+      const target = hostPort ?? "";
+      const source = { config: context.browser, policy, route, isSigned, host, hostPort: target, address, seen, cors };
+      const browser = buildBrowserView(source);
+      const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
+      const renews = seen["opensandbox-access-renew"] !== "skip";
+      const use = context.renew.listens ? { record, port: route.port, path, renews } : undefined;
+      const subject: ExchangeSubject = {
+        request,
+        route,
+        path,
+        query: url.query,
+        bodyLength,
+        hostPort: target,
+        browser,
+        clientAddress: address.client,
+        requestId: progress.requestId,
+        isUpgrade: progress.isUpgrade,
+        isLast: isLast(seen["connection"]),
+        use,
+        grant,
+        startedAt,
+      };
+      const upstream = context.upstreams.acquire(record, startedAt);
       const waited = progress.exchange;
       const exchange = waited ?? this.#begin(progress, { subject, upstream, patience });
       waited?.settle(subject, { upstream, nowMs: context.clock.monotonic() });
@@ -91,8 +143,11 @@ export class RequestHandler {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
       }
       progress.isForwarded = true;
-      if (subject.use !== undefined) context.renew.offer(subject.use);
-      rewriteForSandbox(read, subject);
+      if (use !== undefined) context.renew.offer(use);
+
+      const prefix = browser.keepsPrefix ? undefined : route.prefix;
+      rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
+      rewriteOrigin(headers, seen, browser);
 
       if (!progress.isUpgrade) {
         const forwarded = forwardRequest(exchange, context.forward);
@@ -105,7 +160,15 @@ export class RequestHandler {
   }
 
   /** What admits the request. One that has waited is not asked twice: what it showed must still count. */
-  #checkAccess({ route, seen, address }: ReadRequest, record: SandboxRecord, progress: Progress): AccessAdmission {
+  #checkAccess(
+    progress: Progress,
+    {
+      route,
+      record,
+      seen,
+      address,
+    }: { route: Route; record: SandboxRecord; seen: HeaderSnapshot; address: ClientAddress },
+  ): AccessAdmission {
     const { access, clock } = this.#context;
     const { admission } = progress;
     const nowMs = clock.now();
@@ -186,11 +249,8 @@ export class RequestHandler {
     return this.#handle(request, server, progress);
   }
 
-  /** What the ingress answers itself, whatever sandbox is named; undefined: the request is for a sandbox. */
-  #answerOwn(request: Request, path: string): Response | undefined {
-    if (!path.startsWith(STATUS_PATH) || !isReading(request.method)) return undefined;
-    if (path === STATUS_PATH) return this.#answerText(request, "OK");
-    return path === READINESS_PATH ? this.#answerReadiness(request) : undefined;
+  #answerStatus(request: Request): Response {
+    return this.#answerText(request, "OK");
   }
 
   /** Never touches what the status says: probes that end pods read that. */
@@ -214,7 +274,7 @@ export class RequestHandler {
 
   /** Whether an answer of our own is the last of its connection. */
   #closes(request: Request, subject?: { readonly isLast: boolean }): boolean {
-    const isAsked = subject?.isLast ?? isLastOf(request.headers.get("connection") ?? undefined);
+    const isAsked = subject?.isLast ?? isLast(request.headers.get("connection") ?? undefined);
     return isAsked || this.#context.closesConnections();
   }
 
@@ -272,6 +332,11 @@ export class RequestHandler {
       countsAsUse: progress.isForwarded,
     });
   }
+}
+
+/** RFC 9112 §9.6. */
+function isLast(connection: string | undefined): boolean {
+  return hasToken(connection, "close");
 }
 
 /** Throws `method_not_allowed`. */
