@@ -41,8 +41,8 @@ const FLAGS = [
 interface Stage extends AsyncDisposable {
   readonly namespace: string;
   readonly controller: SandboxController;
-  /** Starts a replica of the ingress; all end with the stage. */
-  startIngress(flags?: readonly string[], kubeconfig?: string): Promise<Replica>;
+  /** Starts a replica of the ingress; all end with the stage. `port`: the sandboxes' port that it is asked for. */
+  startIngress(flags?: readonly string[], kubeconfig?: string, port?: number): Promise<Replica>;
   createPaused(name: string, annotations?: Readonly<Record<string, string>>): Promise<void>;
 }
 
@@ -73,7 +73,7 @@ describe.skipIf(!hasKubeApiServer())("wakes on a real API server", () => {
     return {
       namespace,
       controller,
-      async startIngress(flags = [], config = kubeconfig) {
+      async startIngress(flags = [], config = kubeconfig, sandboxPort = sandbox.port ?? 0) {
         const type = kind === BATCH_SANDBOX ? "batchsandbox" : "agent-sandbox";
         const own = [`--namespace=${namespace}`, `--kubeconfig=${config}`, `--provider-type=${type}`];
         const parsed = parseConfig([...FLAGS, "--shutdown-delay=0", "--drain-timeout=0", ...own, ...flags], {});
@@ -93,7 +93,7 @@ describe.skipIf(!hasKubeApiServer())("wakes on a real API server", () => {
         return {
           log: () => lines.join(""),
           async ask(name, { method = "GET", path = "/", headers = {}, signal } = {}) {
-            const to = { "OpenSandbox-Ingress-To": `${name}-${sandbox.port}` };
+            const to = { "OpenSandbox-Ingress-To": `${name}-${sandboxPort}` };
             const answer = await fetch(`http://127.0.0.1:${port}${path}`, {
               method,
               headers: { ...to, ...headers },
@@ -211,6 +211,34 @@ describe.skipIf(!hasKubeApiServer())("wakes on a real API server", () => {
     await deleteObject(api(), BATCH_SANDBOX, { namespace: stage.namespace, name: "sb" });
     const statuses = (await Promise.all(answers)).map(({ status }) => status);
     expect(new Set(statuses)).toEqual(new Set([404]));
+  });
+
+  test("a browser's page wakes the sandbox, says so after two seconds, and loads when it is loaded again", async () => {
+    await using stage = await startStage();
+    await stage.createPaused("sb");
+    const ingress = await stage.startIngress();
+    stage.controller.slow = true;
+    const headers = { "Sec-Fetch-Mode": "navigate", Accept: "text/html" };
+    const page = await ingress.ask("sb", { headers });
+    expect(page.status).toBe(503);
+    expect(page.body).toContain('http-equiv="refresh"');
+    stage.controller.slow = false;
+    await eventually(async () => (await ingress.ask("sb", { headers })).status === 200);
+    expect(ingress.log().match(/a request wakes a sandbox/g)).toHaveLength(1);
+  });
+
+  test("a sandbox that runs before its program listens is tried again for the rest of the budget", async () => {
+    await using stage = await startStage();
+    await stage.createPaused("sb");
+    const port = findFreePort();
+    const ingress = await stage.startIngress([], kubeconfig, port);
+    const resumed = stage.controller.resumes.length;
+    const answer = ingress.ask("sb", { method: "POST" });
+    await eventually(() => stage.controller.resumes.length === resumed + 1);
+    await eventually(() => ingress.log().includes("a request wakes a sandbox"));
+    using late = Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response("late") });
+    expect(late.port).toBe(port);
+    expect(await answer).toEqual({ status: 200, body: "late" });
   });
 
   test("the budget is of the wake: 503 with Retry-After, and the resume goes on", async () => {
