@@ -31,6 +31,14 @@ describe("trackOwnAddresses", () => {
 });
 
 describe("readEnvironmentAddresses", () => {
+  test("finds the API server also where its variable has a name in place of the address", () => {
+    const found = readEnvironmentAddresses({
+      KUBERNETES_SERVICE_HOST: "cluster-dns-1234.hcp.westeurope.azmk8s.io",
+      KUBERNETES_PORT_443_TCP_ADDR: "10.0.0.1",
+    });
+    expect([...found]).toEqual(["10.0.0.1"]);
+  });
+
   test("gives the addresses of the API server, the node and the pod, canonical, and passes over what is not one", () => {
     const found = readEnvironmentAddresses({
       KUBERNETES_SERVICE_HOST: "FD00:10::1",
