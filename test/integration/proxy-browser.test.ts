@@ -259,7 +259,8 @@ const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
   ["Set-Cookie", "a=b; Path=PREFIX/x", "a=b; Path=PREFIX/x"],
   ["Set-Cookie", "a=b; Domain=127.0.0.1; Secure", "a=b; Secure"],
   ["Set-Cookie", "a=b; Domain=.TEST", "a=b"],
-  ["Set-Cookie", "a=b; Domain=in.test", "a=b; Domain=in.test"],
+  ["Set-Cookie", "a=b; Domain=in.test", "a=b"],
+  ["Set-Cookie", "a=b; Domain=.IN.test.; Secure", "a=b; Secure"],
   ["Set-Cookie", "a=b; Domain=other.test", "a=b; Domain=other.test"],
   ["Set-Cookie", "a=b; Domain=test.", "a=b"],
   ["Set-Cookie", "a=b; Domain=..test", "a=b"],
@@ -315,6 +316,13 @@ describe("rewriteAnswerUrls", () => {
     expect(headerValues(answer, "location")).toEqual([`http://${hostName()}/a`]);
     expect(headerValues(answer, "content-location")).toEqual(["/a"]);
     expect(headerValues(answer, "set-cookie")).toEqual(["a=b; Path=/", "c=d; Path=/x"]);
+  });
+
+  test("rewriteCookies: what is routed by header sets no cookie for the sandboxes below the gateway's own name", async () => {
+    answerLines = ["Set-Cookie: a=b; Path=/; Domain=gw.test", "Set-Cookie: c=d; Domain=test"];
+    const lines = ["GET /x HTTP/1.1", "Host: gw.test", `OpenSandbox-Ingress-To: sb-${upstream.port}`, "", ""];
+    const answer = await rawRequest(byHost.port, lines.join("\r\n"));
+    expect(headerValues(answer, "set-cookie")).toEqual(["a=b; Path=/", "c=d"]);
   });
 
   test("rewriteAnswerUrls keeps a Domain with --cookie-domain keep", async () => {

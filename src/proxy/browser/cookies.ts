@@ -41,12 +41,15 @@ function rewritePath(attribute: string, path: string, view: BrowserView): string
   return ` Path=${pagePrefix}${view.keepsPrefix ? "" : path}`;
 }
 
-/** Whether a domain names the sandbox's address, or is a parent of the client's host. */
+/**
+ * Whether a domain names the sandbox's address, or is the client's host or a parent of it. Without a `Domain` the cookie is the
+ * client's host's alone; with it, also that of all hosts below, where the host form has its sandboxes.
+ */
 function isForeignDomain(domain: string, view: BrowserView): boolean {
   const name = withoutPort(trimDots(domain));
   if (name === "") return false;
   if (name === withoutPort(view.hostHeader) && view.hostHeader !== view.requestHost) return true;
-  return name === withoutPort(view.hostPort) || trimDots(withoutPort(view.clientHost)).endsWith(`.${name}`);
+  return name === withoutPort(view.hostPort) || `.${trimDots(withoutPort(view.clientHost))}`.endsWith(`.${name}`);
 }
 
 /** Clients differ in how many dots they overlook. */

@@ -4,10 +4,12 @@ import type { Clock } from "../../clock.ts";
 
 /**
  * Environment variables with addresses that are never a sandbox's: the API server's, set by the kubelet, and the node's
- * and the pod's own, set by the downward API. One address, or several separated by commas.
+ * and the pod's own, set by the downward API. One address, or several separated by commas. The second is the API server's, too:
+ * some clouds set a name in place of the first (AKS, `kubernetes.azure.com/set-kube-service-host-fqdn`).
  */
 const ADDRESS_VARIABLES = [
   "KUBERNETES_SERVICE_HOST",
+  "KUBERNETES_PORT_443_TCP_ADDR",
   "HOST_IP",
   "HOST_IPS",
   "NODE_IP",

@@ -43,4 +43,12 @@ describe("readEnvironmentAddresses", () => {
     expect([...found].toSorted()).toEqual(["10.244.0.9", "192.168.7.1", "fd00:10::1", "fd00::9"]);
     expect(readEnvironmentAddresses({}).size).toBe(0);
   });
+
+  test("finds the API server also where its variable has a name in place of the address", () => {
+    const found = readEnvironmentAddresses({
+      KUBERNETES_SERVICE_HOST: "cluster-dns-1234.hcp.westeurope.azmk8s.io",
+      KUBERNETES_PORT_443_TCP_ADDR: "10.0.0.1",
+    });
+    expect([...found]).toEqual(["10.0.0.1"]);
+  });
 });
