@@ -6,19 +6,19 @@ import { createEndpointRules, type EndpointRules } from "./sandbox/projection/en
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildInfo } from "./version.ts";
 
-/** What a source of sandboxes touches of the world. */
+/** What a source of sandboxes needs from its environment. */
 export interface SourceSeams {
   readonly clock: Clock;
   /**
-   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses at which no sandbox is.
+   * The Kubernetes client finds credentials here: KUBECONFIG, HOME and the in-cluster variables. It also names
+   * addresses that no sandbox may have.
    */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The text of `/etc/resolv.conf`. Default: empty. */
   readonly resolverConfig?: string;
 }
 
-/** What the endpoint of a sandbox may be, as the configuration has it. */
+/** Makes the rules for endpoints of sandboxes from the configuration. */
 export function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: SourceSeams): EndpointRules {
   return createEndpointRules({
     clock,
@@ -26,14 +26,17 @@ export function buildEndpointRules(config: Config, { clock, environment, resolve
     clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
     allowLoopback: config.allowLoopbackEndpoints,
     ranges: config.endpointRanges,
-    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
+    // Writers of manifests may name loopback addresses, so the machine's other addresses need no protection from them.
     ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
   });
 }
 
 const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
-/** Manifests or Kubernetes, as the configuration has it. Touches neither network nor files before it is started. */
+/**
+ * Makes the provider of the configuration: manifests or Kubernetes. It uses neither network nor files before it is
+ * started.
+ */
 export async function createProvider(
   config: Config,
   parts: Pick<SourceSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
@@ -43,7 +46,7 @@ export async function createProvider(
   if (config.manifests !== undefined) {
     return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
   }
-  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
+  // This is loaded only if needed, since the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
     import("./kube/client.ts"),
     import("./sandbox/kubernetes/provider.ts"),

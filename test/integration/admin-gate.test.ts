@@ -189,7 +189,7 @@ describe("AdminGate", () => {
     clock.advance(10_000);
     expect((await guess(TOKEN)).status).toBe(200);
     const warnings = lines.filter((line) => line.startsWith("warn"));
-    expect(warnings).toEqual([`warn wrong tokens are shown on the admin port {"client":"${OTHER_PEER}"}`]);
+    expect(warnings).toEqual([`warn clients send wrong tokens to the admin port {"client":"${OTHER_PEER}"}`]);
   });
 
   test.each([
@@ -262,7 +262,7 @@ describe("AdminGate", () => {
   test("takes a new token without a restart, and keeps the old one while the file is bad", async () => {
     const next = "another-token-of-enough-bytes";
     writeFileSync(tokenFile, "short");
-    await eventually(() => lines.some((line) => line.includes("the admin token file is not usable")));
+    await eventually(() => lines.some((line) => line.includes("cannot use the admin token file")));
     expect((await ask({ from: OTHER_PEER, headers: bearer(TOKEN) })).status).toBe(200);
     writeFileSync(tokenFile, next);
     await eventually(() => lines.some((line) => line.includes("admin token read again")));

@@ -2,10 +2,10 @@ import { isBelow } from "./own-urls.ts";
 import type { BrowserView } from "./view.ts";
 
 /**
- * Makes the cookies of an answer those of its sandbox as the client sees it, in place: in the URI form their paths get the
- * prefix, and a `Domain` that the client could not use or that holds siblings is dropped (RFC 6265 §5.1.3, §5.2).
+ * Rewrites the cookies of an answer for the client, in place. In the URI form their paths get the prefix. A `Domain`
+ * that the client could not use, or that covers other sandboxes, is dropped (RFC 6265 §5.1.3, §5.2).
  *
- * `__Host-` cookies pass as they are: they have no `Domain`, and browsers refuse them with another path than `/`.
+ * `__Host-` cookies pass as they are. They have no `Domain`, and browsers refuse them with a path other than `/`.
  */
 export function rewriteCookies(headers: Headers, view: BrowserView): void {
   const cookies = headers.getSetCookie();
@@ -36,7 +36,7 @@ function rewritePath(attribute: string, path: string, view: BrowserView): string
   return ` Path=${plainPrefix}${path}`;
 }
 
-/** Whether a domain names the sandbox's address, or is a parent of the client's host. */
+/** Whether a domain names the sandbox's address or is a parent of the client's host. */
 function isForeignDomain(domain: string, view: BrowserView): boolean {
   const name = withoutPort(domain.startsWith(".") ? domain.slice(1) : domain);
   if (name === "") return false;
