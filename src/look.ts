@@ -19,24 +19,24 @@ import { buildEndpointRules, createProvider, type SourceSeams } from "./source.t
 
 /** Time for the first list, in milliseconds: twice what 100,000 sandboxes take. */
 const FIRST_LIST_MAX_MS = 30_000;
-/** Time that a fault may last before nothing else is expected, in milliseconds; a restart of an API server passes sooner. */
+/** How long a fault may last before the look gives up, in milliseconds. A restart of an API server takes less. */
 const FAULT_MAX_MS = 3_000;
-/** How often it is looked whether there is a fault, in milliseconds. */
+/** How often the fault is checked, in milliseconds. */
 const FAULT_LOOK_MS = 250;
 
-/** Who asks, where nobody asks over a connection. */
+/** The address of the asker, since there is no connection. */
 const OWN_ADDRESS = "127.0.0.1";
 
-/** Sees sandboxes as an ingress of this configuration would, and serves nothing. */
+/** Sees sandboxes as an ingress with this configuration would, and serves nothing. */
 export interface Look {
-  /** Reads keys and sandboxes. Rejects with an Error that says why that failed. */
+  /** Reads keys and sandboxes. Rejects with an Error that says why this failed. */
   start(): Promise<void>;
   explain(asked: AskedRequest): Promise<ExplainAnswer>;
   sandboxes(query: SandboxQuery): Promise<SandboxPage>;
   stop(): Promise<void>;
 }
 
-/** Rejects with the provider's fault when that lasts. */
+/** Waits for the first list. Rejects with the provider's fault if it lasts. */
 async function waitForList(provider: SandboxProvider, clock: Clock): Promise<void> {
   const startedAt = clock.monotonic();
   let faultySince: number | undefined;
@@ -75,7 +75,7 @@ export async function createLook(config: Config, seams: SourceSeams & { readonly
     provider,
     providerType: config.providerType,
     clock,
-    // Everything that it sees now may have been so before.
+    // Every state may be older than this process.
     syncedAtMs: () => undefined,
   });
   return {

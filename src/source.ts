@@ -6,19 +6,19 @@ import { createEndpointRules, type EndpointRules } from "./sandbox/projection/en
 import type { SandboxProvider, SandboxWaker } from "./sandbox/provider.ts";
 import { buildInfo } from "./version.ts";
 
-/** What a source of sandboxes touches of the world. */
+/** What a source of sandboxes needs from its environment. */
 export interface SourceSeams {
   readonly clock: Clock;
   /**
-   * Where the Kubernetes client looks for credentials: KUBECONFIG, HOME and the in-cluster variables. It also names
-   * addresses at which no sandbox is.
+   * The Kubernetes client finds credentials here: KUBECONFIG, HOME and the in-cluster variables. It also names
+   * addresses that no sandbox may have.
    */
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The text of `/etc/resolv.conf`. Default: empty. */
   readonly resolverConfig?: string;
 }
 
-/** What the endpoint of a sandbox may be, as the configuration has it. */
+/** Makes the rules for endpoints of sandboxes from the configuration. */
 export function buildEndpointRules(config: Config, { clock, environment, resolverConfig }: SourceSeams): EndpointRules {
   return createEndpointRules({
     clock,
@@ -26,7 +26,7 @@ export function buildEndpointRules(config: Config, { clock, environment, resolve
     clusterDomain: config.clusterDomain ?? readClusterDomain(resolverConfig ?? ""),
     allowLoopback: config.allowLoopbackEndpoints,
     ranges: config.endpointRanges,
-    // Whoever writes manifests may name loopback addresses, so the machine's other addresses are no secret from them.
+    // Writers of manifests may name loopback addresses, so the machine's other addresses need no protection from them.
     ...(config.manifests === undefined ? {} : { ownAddresses: () => NO_ADDRESSES }),
   });
 }

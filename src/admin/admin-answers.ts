@@ -2,7 +2,7 @@ import type { GateVerdict } from "./gate.ts";
 
 const TEXT_TYPE = "text/plain; charset=utf-8";
 
-/** For a browser that shows an answer which is no page: nothing is loaded, and nobody frames it. */
+/** The policy for answers that are not pages, if a browser shows one: it loads nothing, and no page may frame it. */
 const NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 /**
@@ -26,8 +26,8 @@ const DASHBOARD_POLICY = [
 const CHALLENGE = 'Basic realm="OpenSandbox Ingress", charset="UTF-8", Bearer realm="OpenSandbox Ingress"';
 
 /**
- * What every answer to an operator carries: it is kept by nobody, framed by nobody, and read by no other web page. There
- * is no CORS header, on purpose.
+ * The headers of every answer to an operator: no cache keeps it, no page frames it, and no other web page reads it.
+ * There is no CORS header, on purpose.
  */
 export const OPERATOR_HEADERS: Readonly<Record<string, string>> = {
   "Cache-Control": "no-store",
@@ -39,13 +39,13 @@ export const OPERATOR_HEADERS: Readonly<Record<string, string>> = {
   "X-Frame-Options": "DENY",
 };
 
-/** An answer in plain text, as probes get it. */
+/** Builds an answer in plain text, for probes. */
 export function buildText(text: string, status: number, type = TEXT_TYPE): Response {
   const headers = { "Content-Type": type, "X-Content-Type-Options": "nosniff", "Cache-Control": "no-store" };
   return new Response(text, { status, headers });
 }
 
-/** An answer in plain text to an operator. */
+/** Builds an answer in plain text for an operator. */
 export function buildOperatorText(text: string, status = 200): Response {
   return new Response(text, { status, headers: { ...OPERATOR_HEADERS, "Content-Type": TEXT_TYPE } });
 }
@@ -62,7 +62,7 @@ export function buildJson(value: unknown, status = 200): Response {
   return new Response(`${JSON.stringify(value)}\n`, { status, headers });
 }
 
-/** The answer to a request that may not see a page for operators. */
+/** Builds the answer to a request that may not see a page for operators. */
 export function buildGateRefusal(verdict: GateVerdict & { readonly kind: "refused" }): Response {
   const answer = buildOperatorText(`${verdict.text}\n`, verdict.status);
   if (verdict.status === 401) answer.headers.set("WWW-Authenticate", CHALLENGE);

@@ -1,12 +1,12 @@
-/** What a page answers from. */
+/** The request that a page answers. */
 export interface AdminQuery {
   readonly request: Request;
   readonly url: URL;
-  /** The address at the other end of the connection; empty: it is not known. */
+  /** The address at the other end of the connection; empty: unknown. */
   readonly peer: string;
 }
 
-/** One page: a path, and what it answers. HEAD is GET without the body. */
+/** One page: a path and its answer. HEAD is answered as GET, without the body. */
 export interface AdminPage {
   readonly path: string;
   /** For the index. */

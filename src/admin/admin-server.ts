@@ -7,17 +7,23 @@ import type { AdminPage, AdminQuery } from "./admin-page.ts";
 import type { AdminGate } from "./gate.ts";
 import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
 
-/** Seconds without a byte before a connection is closed: longer than the 15 to 60 s between two scrapes or probes. */
+/** Seconds without a byte before a connection is closed. Scrapes and probes come every 15 to 60 s. */
 const IDLE_TIMEOUT_SECONDS = 90;
-/** The longest body: a question to `/debug/explain`, which holds a URL and headers of at most 64 KiB by default. */
+/**
+ * The longest body in bytes. The longest is a question to `/debug/explain`, with a URL and headers of at most 64 KiB by
+ * default.
+ */
 export const ADMIN_BODY_MAX_BYTES = 160 * 1024;
 
 /** Prometheus exposition format 0.0.4. */
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
 
-/** All below it is for operators, whether or not there is such a page. */
+/** All paths below this are for operators, whether the page exists or not. */
 const DEBUG_PREFIX = "/debug/";
-/** Here a browser is asked for the token. A page at the root makes it send the token to all others (RFC 7617 §2.2). */
+/**
+ * The path at which a browser is asked for the token. The page is at the root, so that the browser sends the token to
+ * all other pages (RFC 7617 §2.2).
+ */
 const LOGIN_PATH = "/login";
 
 export interface AdminServerOptions {
@@ -26,19 +32,25 @@ export interface AdminServerOptions {
   /** `--admin-port`; 0 takes a free port. */
   readonly port: number;
   readonly metrics: { scrape(): Promise<string> };
-  /** The readiness checks, run at every probe. */
+  /** The readiness checks. They run at every probe. */
   readonly checks: () => readonly HealthCheck[];
   readonly gate: AdminGate;
-  /** Pages below `/debug/`, which name sandboxes: for whom the gate admits. */
+  /** Pages below `/debug/`, which name sandboxes. Only clients that the gate admits see them. */
   readonly debugPages: readonly AdminPage[];
-  /** Further pages for whom the gate admits; one with the path `/` takes the index's place for them. Default: none. */
+  /**
+   * Further pages for clients that the gate admits. One with the path `/` replaces the index for them. Default: no
+   * pages.
+   */
   readonly operatorPages?: readonly AdminPage[];
   readonly logger: Logger;
 }
 
-/** The operator's port: probes and metrics, for kubelet and Prometheus, and pages that name sandboxes, for operators. */
+/**
+ * The operator's port: probes and metrics for the kubelet and Prometheus, and pages for operators, which name
+ * sandboxes.
+ */
 export interface AdminServer {
-  /** Listens on `host`, by default the option's. Rejects if the address is not available. */
+  /** Listens on `host`; default: the host of the options. Rejects if the address is not available. */
   start(host?: string): Promise<{ readonly port: number }>;
   /** Stops at once and cuts open answers. Idempotent. */
   stop(): Promise<void>;
@@ -57,7 +69,7 @@ export function createAdminServer(options: AdminServerOptions): AdminServer {
           idleTimeout: IDLE_TIMEOUT_SECONDS,
           maxRequestBodySize: ADMIN_BODY_MAX_BYTES,
           development: false,
-          // The default would share the port with any other process that listens there.
+          // By default, Bun shares the port with any other process that listens on it.
           reusePort: false,
           fetch: (request, bun) => answer(request, bun.requestIP(request)?.address ?? ""),
           error(error) {
@@ -94,7 +106,7 @@ function createAnswer(options: AdminServerOptions): Answer {
     { path: "/", title: "this page", method: "GET", answer: () => buildText(index, 200) },
   ];
   return (request, peer) => {
-    // Relative without a Host header (HTTP/1.0); no URL at all with an odd one.
+    // The URL is relative if the Host header is missing (HTTP/1.0), and invalid if the header is odd.
     const url = URL.parse(request.url, "http://admin");
     if (url === null) return buildText("invalid request\n", 400);
     const query: AdminQuery = { request, url, peer };
@@ -125,7 +137,7 @@ function answerPage(page: AdminPage, query: AdminQuery): Response | Promise<Resp
   return refusal;
 }
 
-/** The pages that everybody sees. They show no sandbox by name. */
+/** The pages that everybody may see. They name no sandbox. */
 function listProbes({ checks, metrics }: AdminServerOptions): readonly AdminPage[] {
   return [
     {

@@ -2,10 +2,10 @@ import { buildJson } from "./admin-answers.ts";
 import { BadQuestion } from "./parameters.ts";
 import type { WorkQueue } from "./work-queue.ts";
 
-/** Seconds in `Retry-After` where too many questions wait. */
+/** Seconds in `Retry-After` if too many questions wait. */
 const BUSY_RETRY_SECONDS = 1;
 
-/** Makes an answer when those before it are made. What is asked wrongly gets 400 with the reason. */
+/** Makes an answer after the earlier ones are made. A bad question gets 400 with the reason. */
 export async function answerQueued(queue: WorkQueue, make: () => unknown): Promise<Response> {
   try {
     const made = queue.run(make);

@@ -17,7 +17,7 @@ export interface DebugParts {
   readonly proxy: ProxyInspection;
 }
 
-/** The pages below `/debug/`, in JSON. Whoever serves them must let `AdminGate` judge the request before. */
+/** The pages below `/debug/`, in JSON. `AdminGate` must judge each request before it gets here. */
 export function createDebugPages(parts: DebugParts): readonly AdminPage[] {
   const { clock, proxy, sandboxes } = parts;
   const queue = new WorkQueue();

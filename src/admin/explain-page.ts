@@ -10,12 +10,12 @@ import { BadQuestion } from "./parameters.ts";
 import type { SandboxList, SandboxRow } from "./sandbox-list.ts";
 import { WorkQueue } from "./work-queue.ts";
 
-/** Time for the question to arrive, in milliseconds: it is small, and whoever sends it slowly holds a connection. */
+/** How long the question may take to arrive, in milliseconds. It is small, and a slow sender holds a connection. */
 const QUESTION_MAX_MS = 10_000;
-/** Headers of the request that is asked about; the bytes are limited by `ADMIN_BODY_MAX_BYTES`. */
+/** The most headers of the request that is asked about. `ADMIN_BODY_MAX_BYTES` limits the bytes. */
 const HEADERS_MAX = 256;
 
-/** An explanation as clients get it: the sandbox is a row of the list. */
+/** An explanation in the form for clients: the sandbox is a row of the list. */
 export interface ExplainAnswer extends Omit<Explanation, "record"> {
   readonly sandbox?: SandboxRow | undefined;
 }
@@ -29,10 +29,10 @@ export function createExplainPage(parts: {
   const queue = new WorkQueue();
   return {
     path: "/debug/explain",
-    title: "POST: what would become of a request, step by step",
+    title: "POST: what would happen to a request, step by step",
     method: "POST",
     async answer({ request, peer }) {
-      // A form of another page can send neither this type nor ask for leave to.
+      // A form on another web page can neither send this type nor ask for permission to.
       if (!/^application\/json\b/i.test(request.headers.get("content-type") ?? "")) {
         return buildJson({ error: "expected Content-Type: application/json" }, 415);
       }
@@ -46,7 +46,7 @@ export function createExplainPage(parts: {
   };
 }
 
-/** Leaves out what nobody may see. */
+/** Leaves out the record, which holds the token. */
 export function toExplainAnswer({ record, ...rest }: Explanation, sandboxes: SandboxList): ExplainAnswer {
   return { ...rest, sandbox: record === undefined ? undefined : sandboxes.row(record) };
 }
@@ -64,10 +64,10 @@ function readQuestion(text: string) {
   const targets = [url, route].filter((target) => target !== undefined);
   const [target] = targets;
   if (targets.length !== 1 || typeof target !== "string" || target.trim() === "") {
-    throw new BadQuestion("expected either url or route, a text");
+    throw new BadQuestion("expected either url or route, as a string");
   }
   if (typeof method !== "string" || !/^[A-Za-z]{1,32}$/.test(method))
-    throw new BadQuestion("method is not one of HTTP");
+    throw new BadQuestion("method is not a method of HTTP");
   try {
     return toAskedRequest({ method, target, headers: readHeaders(headers) });
   } catch (error) {
@@ -81,7 +81,7 @@ function readHeaders(headers: unknown): Question["headers"] {
   const fields = Object.entries(headers).flatMap(([name, value]) => {
     const values: readonly unknown[] = Array.isArray(value) ? value : [value];
     return values.map((each): readonly [string, string] => {
-      if (typeof each !== "string") throw new BadQuestion("the value of a header is not a text");
+      if (typeof each !== "string") throw new BadQuestion("the value of a header is not a string");
       return [name, each];
     });
   });

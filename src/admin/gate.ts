@@ -4,31 +4,41 @@ import { classifyAddress, type ClientNetwork, clientNetworkOf, parseAddress } fr
 import type { Clock } from "../clock.ts";
 import type { Logger } from "../log/logger.ts";
 
-/** Wrong tokens that a client may show at once: a person who mistypes, or a script with last week's token. */
+/** Wrong tokens that a client may send at once. It allows for a person who mistypes, or a script with an old token. */
 export const GUESS_BURST = 10;
 
-/** Milliseconds after which a client may show one more: ten a minute. */
+/** Milliseconds after which a client may send one more: ten a minute. */
 export const GUESS_LEAK_MS = 6_000;
 
-/** The same for all clients of one IPv6 /48, which any hoster gives to one customer: ten times what one may. */
+/**
+ * The same for all clients of one IPv6 /48, which a hoster may give to one customer: ten times the limits of one
+ * client.
+ */
 const SITE_GUESS_BURST = 10 * GUESS_BURST;
 const SITE_GUESS_LEAK_MS = GUESS_LEAK_MS / 10;
 
-/** What is said in `Retry-After`, in seconds: longer than `GUESS_LEAK_MS`, so that a client that heeds it is heard. */
+/**
+ * The value of `Retry-After`, in seconds. It is longer than `GUESS_LEAK_MS`, so that a client that waits this long is
+ * heard.
+ */
 const GUESS_RETRY_SECONDS = 10;
 
-/** Clients remembered: some 500 bytes each. When it is full, those that showed the fewest wrong tokens are forgotten first. */
+/**
+ * Clients that are remembered, about 500 bytes each. When it is full, those with the fewest wrong tokens are forgotten
+ * first.
+ */
 const GUESSERS_MAX = 4_096;
 
-/** Least time between two warnings of wrong tokens, in milliseconds. */
+/** Shortest time between two warnings about wrong tokens, in milliseconds. */
 const WARNING_MS = 60_000;
 
 /**
- * Where a port forward comes from. Not all of 127.0.0.0/8: the sidecars of a mesh connect from 127.0.0.6 for others.
+ * The peers of a port forward. The rest of 127.0.0.0/8 is excluded, since the sidecars of a mesh connect from 127.0.0.6
+ * for others.
  */
 const OWN_PEERS: ReadonlySet<string> = new Set(["127.0.0.1", "::1"]);
 
-/** Names of headers that only a proxy sends: then the peer is not who asks. */
+/** Headers that only a proxy sends. If one is present, the peer is not the client. */
 const PROXY_HEADERS: ReadonlySet<string> = new Set([
   "forwarded", // RFC 7239
   "via", // RFC 9110 §7.6.3
@@ -55,11 +65,11 @@ export type GateVerdict =
       readonly retryAfterSeconds?: number;
     };
 
-/** Decides who sees the pages that name sandboxes. */
+/** Decides who may see the pages that name sandboxes. */
 export interface AdminGate {
-  /** Whether a token opens the pages, so that there is something to log in with. */
+  /** Whether a token is configured, so that clients can log in. */
   readonly hasToken: boolean;
-  /** @param peer The address at the other end of the connection, as the system tells it; empty: it is not known. */
+  /** @param peer The address at the other end of the connection, from the system; empty: unknown. */
   judge(request: Request, peer: string): GateVerdict;
 }
 
@@ -74,12 +84,12 @@ const ADMITTED: GateVerdict = Object.freeze({ kind: "admitted" });
 const FOREIGN: GateVerdict = Object.freeze({
   kind: "refused",
   status: 403,
-  text: "requests of other web pages are not answered",
+  text: "requests from other web pages are refused",
 });
 const NOT_LOCAL: GateVerdict = Object.freeze({
   kind: "refused",
   status: 403,
-  text: "this is answered on the machine itself only: use a port forward and open it as localhost",
+  text: "this page answers only on the machine itself: use a port forward and open it as localhost",
 });
 const NO_TOKEN: GateVerdict = Object.freeze({ kind: "refused", status: 401, text: "the admin token is missing" });
 const WRONG_TOKEN: GateVerdict = Object.freeze({ kind: "refused", status: 401, text: "the admin token is wrong" });
@@ -91,8 +101,8 @@ const THROTTLED: GateVerdict = Object.freeze({
 });
 
 /**
- * Admits clients on this machine that name it as such, and clients that show the token. What another web page makes a
- * browser send is refused from either.
+ * Admits clients on this machine that call it by a loopback name, and clients with the token. Refuses everything that
+ * another web page makes a browser send.
  */
 export function createAdminGate({ token, clock, logger }: AdminGateOptions): AdminGate {
   const guesses = new LeakyBuckets({ clock, burst: GUESS_BURST, leakMs: GUESS_LEAK_MS, maxBuckets: GUESSERS_MAX });
@@ -108,7 +118,7 @@ export function createAdminGate({ token, clock, logger }: AdminGateOptions): Adm
     if (site !== undefined) siteGuesses.add(site);
     if (clock.monotonic() - warnedAtMs < WARNING_MS) return;
     warnedAtMs = clock.monotonic();
-    logger.warn("wrong tokens are shown on the admin port", { client: network });
+    logger.warn("clients send wrong tokens to the admin port", { client: network });
   };
   return {
     hasToken: token.isConfigured,
@@ -132,8 +142,8 @@ export function createAdminGate({ token, clock, logger }: AdminGateOptions): Adm
 }
 
 /**
- * Whether another web page makes the browser send this (Fetch Metadata; RFC 6454 §7). Programs send neither header. To
- * follow a link here is no harm: the page that has the link sees nothing.
+ * Whether another web page makes the browser send this (Fetch Metadata; RFC 6454 §7). Programs send neither header.
+ * Following a link to here is harmless, since the page with the link sees nothing.
  */
 function isForeign({ method, headers }: Request): boolean {
   const origin = headers.get("origin");
@@ -150,8 +160,8 @@ function isForeign({ method, headers }: Request): boolean {
 }
 
 /**
- * Whether a `Host` names this machine as itself. A page of a foreign name can lead a browser here as well, by a DNS
- * record that changes to 127.0.0.1 (DNS rebinding): then the foreign name stands here.
+ * Whether a `Host` is a loopback name or address. A page of a foreign name can also lead a browser here, with a DNS
+ * record that changes to 127.0.0.1 (DNS rebinding). Then `Host` has the foreign name.
  */
 export function isLoopbackHost(host: string | null): boolean {
   const [, bracketed, plain] = /^(?:\[([0-9a-f:.]{2,45})\]|([a-z0-9.]{1,20}))(?::\d{1,5})?$/i.exec(host ?? "") ?? [];

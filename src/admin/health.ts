@@ -1,14 +1,14 @@
-/** One condition for getting traffic. The kubelet and everyone on the pod network can read it. */
+/** One condition for traffic. The kubelet and everyone on the pod network can read it. */
 export interface HealthCheck {
   /** A word or two in kebab-case. */
   readonly name: string;
   readonly ok: boolean;
-  /** Why not, in one line; empty if ok. Names no sandbox and no secret. */
+  /** The reason of a failure, in one line; empty if ok. It names no sandbox and no secret. */
   readonly detail: string;
 }
 
 /**
- * The text of a probe, in the format of Kubernetes' own components: `ok`; or, with `verbose` and if a check fails, a
+ * The text of a probe, in the format of Kubernetes' own components: `ok`. With `verbose` or if a check fails, it has a
  * line for each check and the verdict.
  */
 export function formatHealth(

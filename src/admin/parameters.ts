@@ -1,9 +1,9 @@
-/** A request that a page cannot answer as it was asked. Its message is for the client, and repeats nothing of the request. */
+/** A request that a page cannot answer. Its message is for the client and repeats nothing of the request. */
 export class BadQuestion extends Error {
   override readonly name = "BadQuestion";
 }
 
-/** The number behind a parameter; `fallback` where it is missing. Throws BadQuestion outside of 1 to `max`. */
+/** The number of a parameter; `fallback` if it is missing. Throws BadQuestion outside of 1 to `max`. */
 export function readCount(url: URL, name: string, limits: { readonly fallback: number; readonly max: number }): number {
   const text = url.searchParams.get(name);
   if (text === null || text === "") return limits.fallback;
@@ -12,7 +12,7 @@ export function readCount(url: URL, name: string, limits: { readonly fallback: n
   return count;
 }
 
-/** One of a few words; undefined where it is missing. Throws BadQuestion for any other. */
+/** One of a few words; undefined if it is missing. Throws BadQuestion for any other. */
 export function readWord<T extends string>(url: URL, name: string, words: readonly T[]): T | undefined {
   const text = url.searchParams.get(name);
   if (text === null || text === "") return undefined;
@@ -21,7 +21,7 @@ export function readWord<T extends string>(url: URL, name: string, words: readon
   return word;
 }
 
-/** A text to search for, lower case; empty where it is missing. Throws BadQuestion above `maxChars` characters. */
+/** A text to search for, in lower case; empty if it is missing. Throws BadQuestion above `maxChars` characters. */
 export function readSearch(url: URL, name: string, maxChars: number): string {
   const text = (url.searchParams.get(name) ?? "").trim().toLowerCase();
   if (text.length > maxChars) throw new BadQuestion(`${name} must have at most ${maxChars} characters`);

@@ -5,11 +5,11 @@ import type { Failure } from "../proxy/report/failure-list.ts";
 import { formatTime, readCount } from "./parameters.ts";
 import { TopOf } from "./top-of.ts";
 
-/** Open requests that are shown, and at the most. */
+/** How many open requests are shown: the default and the maximum. */
 const REQUEST_ROWS = 100;
 const REQUEST_ROWS_MAX = 500;
 
-/** A method is the client's word, of any length. */
+/** The longest method that is shown. The client chose it, so it can be any text. */
 const METHOD_MAX_CHARS = 32;
 
 /** So is the id of a failed request; a name of Kubernetes has at most 253 characters. */
@@ -31,13 +31,13 @@ export interface RequestRow {
   /** Body bytes from and to the client. */
   readonly bytesIn: number;
   readonly bytesOut: number;
-  /** Bytes in the memory account, and those among them that wait for a slow reader. */
+  /** Bytes in the memory account, and how many of them wait for a slow reader. */
   readonly heldBytes: number;
   readonly stalledBytes: number;
   readonly client: string;
 }
 
-/** The oldest open requests. Looks at each once: as many as `--max-requests` allows. */
+/** Lists the oldest open requests. Reads each request once; `--max-requests` limits their number. */
 export function listRequests(
   url: URL,
   exchanges: Iterable<Exchange>,
@@ -84,7 +84,7 @@ export type FailurePage = ReturnType<typeof listFailures>;
 /** The answer of `/debug/requests`. */
 export type RequestPage = ReturnType<typeof listRequests>;
 
-/** The last failures, the newest first: as the access log has them, at their times. */
+/** Lists the last failures, newest first, as in the access log and with their times. */
 export function listFailures(failures: readonly Failure[]) {
   return {
     failures: failures.map(({ timeMs, method, sandboxId, ...rest }) => ({

@@ -13,33 +13,33 @@ import {
 } from "./sandbox-query.ts";
 import { TopOf } from "./top-of.ts";
 
-/** Milliseconds after which the list makes room for requests: 100,000 sandboxes take some twenty slices. */
+/** Milliseconds after which the list makes room for requests. 100,000 sandboxes take about twenty slices. */
 const LIST_SLICE_MS = 2;
 
-/** Ports of one sandbox that are shown, of at most 256. */
+/** The most ports of one sandbox that are shown, of at most 256. */
 const PORTS_SHOWN_MAX = 16;
 
-/** One sandbox in the list. Never its token. */
+/** One sandbox in the list, without its token. */
 export interface SandboxRow {
   readonly id: string;
   readonly namespace: string;
   readonly uid: string;
   readonly provider: ProviderType;
   readonly state: SandboxState;
-  /** Why it is not ready or ambiguous; absent when ready. */
+  /** Why it is not ready or ambiguous; missing if it is ready. */
   readonly reason?: string | undefined;
-  /** RFC 3339: since when the ingress has seen it so. */
+  /** Since when the ingress has seen this state (RFC 3339). */
   readonly since?: string | undefined;
-  /** Whether it was so already when the ingress looked first, so that it can be longer. */
+  /** Whether it had this state already when the ingress first saw it, so that the true time may be earlier. */
   readonly sinceAtLeast?: true | undefined;
-  /** Absent: none is known, or each port has its own. */
+  /** Missing: no address is known, or each port has its own. */
   readonly address?: string | undefined;
-  /** The ports that the sandbox names, where it names some: the first of them. */
+  /** The first of the ports that the sandbox names; missing if it names none. */
   readonly ports?: readonly { readonly port: number; readonly address: string }[] | undefined;
   readonly secured: boolean;
-  /** RFC 3339; absent: it has not been used. */
+  /** RFC 3339; missing: it has not been used. */
   readonly lastUse?: string | undefined;
-  /** Open now, ended and failed since the ingress began to know it; absent where nobody serves. */
+  /** Open now; ended and failed since the ingress first saw it. Missing if this process does not serve. */
   readonly open?: number | undefined;
   /** How many of the open ones wait for the sandbox; absent: none. */
   readonly held?: number | undefined;
@@ -52,14 +52,14 @@ export interface SandboxRow {
 /** A page of the list. */
 export interface SandboxPage {
   readonly sandboxes: readonly SandboxRow[];
-  /** For the parameter `cursor`; absent: this is the last page. */
+  /** For the parameter `cursor`; missing: this is the last page. */
   readonly next?: string | undefined;
-  /** How many match in all. */
+  /** How many sandboxes match in total. */
   readonly matched: number;
-  /** All sandboxes by state, whatever is asked. */
+  /** All sandboxes by state, not only those that match. */
   readonly counts: { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
   readonly synced: boolean;
-  /** Why the list is not complete, where it is not; for operators. */
+  /** Why the list is not complete; missing if it is. */
   readonly fault?: string | undefined;
   /** Milliseconds since the list was last known to equal its source. */
   readonly ageMs: number;
@@ -69,7 +69,7 @@ export interface SandboxListParts {
   readonly provider: SandboxProvider;
   readonly providerType: ProviderType;
   readonly clock: Clock;
-  /** Absent: this is not the process that serves. */
+  /** Missing: this process does not serve. */
   readonly trafficOf?: (record: SandboxRecord) => SandboxTraffic;
   readonly waitsOf?: (record: SandboxRecord) => { readonly held: number; readonly isWaking: boolean };
   /** Wall-clock milliseconds when the first list was complete; undefined: it is not yet. */
@@ -80,7 +80,7 @@ interface Candidate extends SandboxPlace {
   readonly record: SandboxRecord;
 }
 
-/** Lists sandboxes page by page. A page looks at every sandbox once, in slices, and keeps no more than it shows. */
+/** Lists sandboxes page by page. A page reads every sandbox once, in slices, and keeps only what it shows. */
 export class SandboxList {
   readonly #parts: SandboxListParts;
   readonly #pacer: Pacer;
@@ -190,5 +190,5 @@ function listPorts({ ports }: SandboxRecord): SandboxRow["ports"] {
   return [...ports].slice(0, PORTS_SHOWN_MAX).map(([port, address]) => ({ port, address }));
 }
 
-/** What needs a look comes first. */
+/** States that need attention come first. */
 const STATE_KEYS: Readonly<Record<SandboxState, number>> = { "not-ready": 0, ambiguous: 1, ready: 2 };

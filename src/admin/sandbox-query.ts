@@ -1,9 +1,9 @@
 import { BadQuestion, readCount, readSearch, readWord } from "./parameters.ts";
 
-/** Sandboxes in one page of the list, and at the most: some 300 KB of JSON. */
+/** Sandboxes in one page of the list: the default, and the maximum, which is about 300 KB of JSON. */
 export const PAGE_ROWS = 100;
 export const PAGE_ROWS_MAX = 500;
-/** The longest name and namespace of Kubernetes: nothing longer is found. */
+/** The longest name and namespace in Kubernetes. Longer texts cannot match. */
 const SEARCH_MAX_CHARS = 253;
 const NAMESPACE_MAX_CHARS = 63;
 /** A cursor holds one of each, in base64. */
@@ -15,30 +15,30 @@ export type SandboxState = (typeof SANDBOX_STATES)[number];
 export const SANDBOX_SORTS = ["name", "state", "since", "last-use", "open", "errors"] as const;
 export type SandboxSort = (typeof SANDBOX_SORTS)[number];
 
-/** A place in the order of a list: between two pages. */
+/** A place in the order of a list, between two pages. */
 export interface SandboxPlace {
   readonly key: number;
   readonly name: string;
   readonly namespace: string;
 }
 
-/** What is asked of the list. */
+/** A question to the list. */
 export interface SandboxQuery {
   readonly limit: number;
-  /** Lower case, part of a name, namespace, uid or address; empty: all. */
+  /** Part of a name, namespace, uid or address, in lower case; empty: all. */
   readonly search: string;
   readonly state: SandboxState | undefined;
   /** Empty: all. */
   readonly namespace: string;
   readonly sort: SandboxSort;
   readonly isDescending: boolean;
-  /** Only what comes behind it; undefined: from the beginning. */
+  /** Only sandboxes after this place; undefined: from the beginning. */
   readonly after: SandboxPlace | undefined;
 }
 
 /**
- * Reads `limit`, `q`, `state`, `namespace`, `sort`, `order` and `cursor`. Names rise by default, numbers and times fall.
- * Throws BadQuestion.
+ * Reads `limit`, `q`, `state`, `namespace`, `sort`, `order` and `cursor`. By default names and states ascend, and
+ * numbers and times descend. Throws BadQuestion.
  */
 export function readSandboxQuery(url: URL): SandboxQuery {
   const sort = readWord(url, "sort", SANDBOX_SORTS) ?? "name";
@@ -56,7 +56,7 @@ export function readSandboxQuery(url: URL): SandboxQuery {
   };
 }
 
-/** Opaque to clients: it may change with any version. */
+/** Formats a place. Clients must not interpret it, since it may change with any version. */
 export function formatCursor({ key, name, namespace }: SandboxPlace): string {
   return Buffer.from(JSON.stringify([key, name, namespace])).toString("base64url");
 }
@@ -70,7 +70,7 @@ function parseCursor(cursor: string): SandboxPlace {
     if (typeof key !== "number" || typeof name !== "string" || typeof namespace !== "string") throw new Error("other");
     return { key, name, namespace };
   } catch {
-    throw new BadQuestion("cursor is not one of this list");
+    throw new BadQuestion("invalid cursor");
   }
 }
 

@@ -3,7 +3,7 @@ import type { Activity, MetricsSources } from "../metrics/metrics.ts";
 import type { HealthCheck } from "./health.ts";
 import { formatTime } from "./parameters.ts";
 
-/** Where the top of the dashboard comes from. Each part is asked at each question. */
+/** The sources of the status. Each is read for each question. */
 export interface StatusParts {
   readonly about: {
     readonly version: string;
@@ -37,7 +37,9 @@ export interface StatusParts {
 /** The answer of `/debug/status`. */
 export type Status = ReturnType<typeof describeStatus>;
 
-/** What the top of a dashboard shows. Cheap: it asks for numbers that are kept. */
+/**
+ * Describes the ingress in numbers, for the top of a dashboard. It is cheap, since it only reads numbers that exist.
+ */
 export function describeStatus(parts: StatusParts) {
   const { about, sources } = parts;
   const activity = parts.activity();
@@ -84,12 +86,12 @@ export function describeStatus(parts: StatusParts) {
       ...sources.providerStatus?.(),
     },
     access: sources.accessFailures?.(),
-    /** Absent: renewing is off. */
+    /** Missing: renewing is off. */
     redis,
   };
 }
 
-/** Three digits behind the point are all that mean something. */
+/** More than three decimal digits mean nothing. */
 function round<T extends number | undefined>(value: T): T | number {
   return value === undefined ? value : Math.round(value * 1_000) / 1_000;
 }

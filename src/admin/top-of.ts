@@ -1,6 +1,6 @@
 /**
- * The first `limit` items of many by an order, without a list of all: a heap of at most `limit` items, the last of them on
- * top. An item that is not among the first costs one comparison.
+ * The first `limit` items of many by an order, without a list of all. It is a heap of at most `limit` items with the
+ * last of them on top. An item that is not among the first costs one comparison.
  */
 export class TopOf<T> {
   readonly #limit: number;

@@ -1,12 +1,12 @@
-/** Pieces of work that wait for one that is being done: several dashboards, each with several questions. */
+/** How many pieces of work may wait: enough for several dashboards with several questions each. */
 const WAITING_MAX = 16;
 
-/** Does one piece of work after the other. */
+/** Does pieces of work one after the other. */
 export class WorkQueue {
   #last: Promise<unknown> = Promise.resolve();
   #waiting = 0;
 
-  /** What the work gives; undefined, at once, where `WAITING_MAX` others wait already. */
+  /** Resolves to the result of the work. Returns undefined at once if `WAITING_MAX` others wait already. */
   run<T>(work: () => T | Promise<T>): Promise<T> | undefined {
     if (this.#waiting >= WAITING_MAX) return undefined;
     this.#waiting += 1;

@@ -1,10 +1,10 @@
 import { faultTextOf } from "../config/text.ts";
 
-/** Time for one answer, in milliseconds: longer than the waits that an explanation can have. */
+/** Time for one answer, in milliseconds. It is longer than any wait inside an explanation. */
 const ANSWER_MAX_MS = 30_000;
 /** The longest answer, in bytes: a page of the list is under 1 MB. */
 const ANSWER_MAX_BYTES = 8 * 1024 * 1024;
-/** Times that a busy ingress is asked again, and the milliseconds between. */
+/** How often a busy ingress is asked again, and the milliseconds in between. */
 const BUSY_RETRIES = 5;
 const BUSY_PAUSE_MS = 1_000;
 /** What to do if nothing answers, where a command can also look itself. */
@@ -15,7 +15,7 @@ export interface AdminQuestion {
   readonly token: string | undefined;
   /** Begins with `/`; may have a query. */
   readonly path: string;
-  /** Sent as JSON with POST; absent: a GET. */
+  /** Sent as JSON with POST; missing: the request is a GET. */
   readonly body?: unknown;
 }
 
@@ -45,7 +45,7 @@ export async function sendToAdmin({ admin, token, path, body }: AdminQuestion, h
         ...(body === undefined ? {} : { "Content-Type": "application/json" }),
       },
       ...(body === undefined ? {} : { body: JSON.stringify(body) }),
-      // The token and the question are for the ingress alone.
+      // Only the ingress may get the token and the question.
       redirect: "error",
       proxy: false,
       signal: AbortSignal.timeout(ANSWER_MAX_MS),

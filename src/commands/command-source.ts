@@ -11,29 +11,29 @@ import { collectFault, type CommandSeams } from "./command-line.ts";
 /** Where an ingress on this machine has its admin port by default. */
 export const DEFAULT_ADMIN = "http://127.0.0.1:28889";
 
-/** Faults of sandboxes that are told beside the answer; the rest is counted. */
+/** How many faults of sandboxes are printed with the answer. The rest is counted. */
 const NOTES_MAX = 20;
 
-/** What a sub-command that looks at sandboxes needs of the world. */
+/** What a sub-command that reads sandboxes needs from its environment. */
 export interface LookSeams extends CommandSeams, SourceSeams {}
 
-/** Where a sub-command gets its answer from. */
+/** The source of a sub-command's answer. */
 export type CommandSource =
   | { readonly kind: "ask"; readonly admin: URL; readonly token: string | undefined }
   | { readonly kind: "look"; readonly config: Config };
 
-/** A sub-command's own flags, taken out of its arguments. What they mean is checked later. */
+/** A sub-command's own flags, taken from its arguments. Their values are checked later. */
 export interface TakenFlags {
   /** The values of each flag, in order. */
   readonly values: ReadonlyMap<string, readonly string[]>;
-  /** What is left: for the flags of the ingress. */
+  /** The other arguments: flags of the ingress. */
   readonly rest: readonly string[];
   readonly faults: readonly string[];
 }
 
 /**
- * Takes flags out of arguments, by the rules of `readCommandArguments`; those in `switches` have no value. Everything else
- * stays as it is.
+ * Takes a sub-command's flags out of its arguments, by the rules of `readCommandArguments`. Flags in `switches` have no
+ * value. All other arguments stay as they are.
  */
 export function takeFlags(
   args: readonly string[],
@@ -58,24 +58,24 @@ export function takeFlags(
   return { values, rest, faults };
 }
 
-/** Flags that only a running ingress is asked with. */
+/** Flags for asking a running ingress. */
 export const ASK_FLAGS = ["admin", "admin-token-file"] as const;
 
-/** What the usage of each such command says of where it looks. */
+/** The part of the usage about the source of the answer. */
 export const SOURCE_USAGE = `  --admin             the admin port of a running ingress (default ${DEFAULT_ADMIN})
-  --admin-token-file  the file with its token, where it is on another machine
+  --admin-token-file  the file with its token, if it is on another machine
 
-Without a running ingress it looks itself, with the flags of an ingress: --manifests=<path>, or --kubeconfig=<file> or
---namespace=<names>, and as needed --mode, --provider-type, --secure-access-keys-file and so on. See ingress --help.
+Without a running ingress, give the flags of an ingress: --manifests=<path>, or --kubeconfig=<file> or
+--namespace=<names>, and if needed --mode, --provider-type, --secure-access-keys-file and so on. See ingress --help.
 `;
 
-/** Finds out where the answer comes from; undefined after the complaint has gone to `faults`. */
+/** Chooses the source of the answer; undefined: it is unclear, and the reason was added to `faults`. */
 export function chooseSource(taken: TakenFlags, faults: string[], seams: LookSeams): CommandSource | undefined {
   const { values, rest } = taken;
   const admin = values.get("admin")?.at(-1);
   const tokenFile = values.get("admin-token-file")?.at(-1);
   if (admin !== undefined && rest.length > 0) {
-    faults.push("a running ingress has its own flags: give either --admin or those");
+    faults.push("a running ingress has its own flags: give either --admin or flags of an ingress");
     return undefined;
   }
   if (rest.length === 0) {
@@ -90,7 +90,7 @@ export function chooseSource(taken: TakenFlags, faults: string[], seams: LookSea
   const parsed = parseConfig([...(isScoped ? [] : ["--all-namespaces"]), ...rest], seams.environment);
   if (parsed.kind === "run") return { kind: "look", config: parsed.config };
   if (parsed.kind === "faults") faults.push(...parsed.faults);
-  else faults.push("these arguments are those of no ingress");
+  else faults.push("these arguments are not flags of an ingress");
   return undefined;
 }
 
@@ -103,7 +103,7 @@ export function parseAdminUrl(text: string): URL {
   return url;
 }
 
-/** A logger that keeps what an operator should know beside the answer. */
+/** A logger that keeps what an operator should know besides the answer. */
 export function createNotes(name: string): { readonly logger: Logger; format(): string } {
   const notes: string[] = [];
   let more = 0;

@@ -2,6 +2,7 @@ import type { ExplainAnswer } from "../admin/explain-page.ts";
 import { faultTextOf } from "../config/text.ts";
 import { printable } from "../log/printable.ts";
 import { toAskedRequest } from "../proxy/explain/question.ts";
+import { isObject } from "../values.ts";
 import { askAdmin } from "./ask-admin.ts";
 import { collectFault, type CommandResult, usageResult } from "./command-line.ts";
 import {
@@ -16,12 +17,12 @@ import {
 
 const EXPLAIN_USAGE = `Usage: ingress explain <url or route> [--header '<name>: <value>' …] [flags]
 
-Says step by step what would become of a request: form, sandbox or near names, access, readiness, address, limits. The
-route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox, but a wrong
-signature counts as a guess. Exit status: 0 it would be forwarded, 1 it would not, 2 usage.
+Says step by step what would happen to a request: form, sandbox or similar names, access, readiness, address, limits.
+The route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox, but a
+wrong signature counts as a guess. Exit status: 0 it would be forwarded, 1 it would not, 2 usage.
 
-  --header            a header of the request; may be given several times. A secret on the command line shows in the
-                      list of processes
+  --header            a header of the request; may be given several times. The list of processes shows a
+                      secret on the command line
   --method            its method (default GET)
   --json              print the answer of /debug/explain as it is
 ${SOURCE_USAGE}`;
@@ -46,7 +47,7 @@ export async function runExplainCommand(args: readonly string[], seams: LookSeam
     collectFault(faults, "--header", () => parseHeader(text)),
   );
   const method = taken.values.get("method")?.at(-1) ?? "GET";
-  if (!/^[A-Za-z]{1,32}$/.test(method)) faults.push("--method: expected a method of HTTP");
+  if (!/^[A-Za-z]{1,32}$/.test(method)) faults.push("--method: not a method of HTTP");
   const question: ExplainQuestion = { method, target, headers: headers.filter((field) => field !== undefined) };
   const source = chooseSource(taken, faults, seams);
   if (source === undefined || faults.length > 0) return usageResult("explain", EXPLAIN_USAGE, faults);
@@ -110,14 +111,11 @@ function isHelp(args: readonly string[]): boolean {
 }
 
 function isAnswer(value: unknown): value is ExplainAnswer {
-  if (typeof value !== "object" || value === null || !("steps" in value) || !Array.isArray(value.steps)) return false;
-  const steps: readonly unknown[] = value.steps;
-  return "forwarded" in value && typeof value.forwarded === "boolean" && steps.length > 0 && steps.every(isStep);
+  if (!isObject(value) || !Array.isArray(value["steps"]) || typeof value["forwarded"] !== "boolean") return false;
+  const steps: readonly unknown[] = value["steps"];
+  return steps.length > 0 && steps.every(isStep);
 }
 
 function isStep(value: unknown): boolean {
-  if (typeof value !== "object" || value === null || !("name" in value && "outcome" in value && "text" in value)) {
-    return false;
-  }
-  return [value.name, value.outcome, value.text].every((text) => typeof text === "string");
+  return isObject(value) && [value["name"], value["outcome"], value["text"]].every((part) => typeof part === "string");
 }

@@ -15,7 +15,7 @@ import {
   takeFlags,
 } from "./command-source.ts";
 
-/** Sandboxes that are listed: what a large cluster has. */
+/** The most sandboxes that are listed: more than a large cluster has. */
 const ROWS_MAX = 200_000;
 
 const SANDBOXES_USAGE = `Usage: ingress sandboxes [--search <text>] [--state <state>] [flags]
@@ -74,7 +74,9 @@ async function readAll(
   }
 }
 
-/** All pages. Throws where the list is not complete: what is missing must not look as if it were not there. */
+/**
+ * Reads all pages. Throws if the list is not complete: a missing sandbox must not look like one that does not exist.
+ */
 async function readPages(parameters: URLSearchParams, read: ReadPage) {
   const sandboxes: SandboxRow[] = [];
   for (;;) {

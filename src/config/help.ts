@@ -12,7 +12,7 @@ const INTRODUCTION = `OpenSandbox Ingress: routes HTTP and WebSocket requests to
 Usage:
   ingress [flags]
   ingress sign|verify [flags]     make or check a signed route; see ingress sign --help
-  ingress explain <url> [flags]   say what would become of a request; see ingress explain --help
+  ingress explain <url> [flags]   say what would happen to a request; see ingress explain --help
   ingress sandboxes [flags]       list the sandboxes that are seen; see ingress sandboxes --help
   ingress ready [flags]           ask a running ingress whether it is ready; see ready --help
   ingress doctor [flags]          check what an ingress with these flags needs; see doctor --help

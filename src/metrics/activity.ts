@@ -5,7 +5,7 @@ import type { Activity } from "./sources.ts";
 
 /** How often the counters are noted, in milliseconds. */
 const NOTE_INTERVAL_MS = 1_000;
-/** Notes that "of late" reaches back. */
+/** How many notes the recent window covers. */
 const WINDOW_NOTES = 10;
 /** Seconds of history. */
 const HISTORY_SECONDS = 60;
@@ -21,7 +21,7 @@ interface Note {
   readonly delays: Float64Array;
 }
 
-/** Notes the counters each second, so that what happened of late can be told. It costs the same whatever the traffic. */
+/** Notes the counters each second, so that recent activity can be shown. The cost does not depend on the traffic. */
 export class ActivityWatch {
   readonly #cells: ProxyCells;
   readonly #clock: Clock;

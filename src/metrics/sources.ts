@@ -61,21 +61,21 @@ export interface ProcessProbe {
   collectGarbage(): void;
 }
 
-/** A counter with its name, and how much of it came of late. */
+/** A counter with its name, its total and its recent part. */
 export interface RecentCount {
   readonly name: string;
   readonly total: number;
   readonly recent: number;
 }
 
-/** What the proxy did of late and since its start. */
+/** What the proxy did recently and since its start. */
 export interface Activity {
-  /** How far "of late" reaches back, in milliseconds. */
+  /** Length of the recent window, in milliseconds. */
   readonly windowMs: number;
-  /** Requests and WebSockets that ended, and those with a status from 500 on, for each second of late. */
+  /** Requests and WebSockets that ended, and those with a status of 500 or more, per second in the recent window. */
   readonly requestsPerSecond: number;
   readonly failedPerSecond: number;
-  /** Durations of requests of late, WebSockets left out; undefined: none ended. */
+  /** Durations of recent requests, without WebSockets; undefined: none ended. */
   readonly p50Ms: number | undefined;
   readonly p99Ms: number | undefined;
   /** Requests and WebSockets that ended since the start. */

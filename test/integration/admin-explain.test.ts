@@ -213,7 +213,7 @@ describe("/debug/explain", () => {
     const hidden = await explain(byHeader, { route: `hidden-${PORT}` });
     expect(hidden).toMatchObject({ forwarded: false, status: 401, code: "signature_required" });
     expect(step(hidden, "ready")).toMatchObject({ outcome: "refused", code: "sandbox_not_ready" });
-    expect(step(hidden, "ready")?.text).toMatch(/^sandbox not ready: it starts, seen so since \d{4}-/);
+    expect(step(hidden, "ready")?.text).toMatch(/^sandbox not ready: it starts, seen like this since \d{4}-/);
   });
 
   test("/debug/explain shows neither token nor signature", async () => {
@@ -263,12 +263,12 @@ describe("/debug/explain", () => {
     ["both", { url: "http://a/", route: "a-80" }],
     ["a list", []],
     ["an empty route", { route: " " }],
-    ["a route that is not a text", { route: 7 }],
+    ["a route that is not a string", { route: 7 }],
     ["another scheme", { url: "file:///etc/passwd" }],
     ["an invalid URL", { url: "http://[::/" }],
     ["an invalid method", { route: "a-80", method: "G E T" }],
     ["headers that are a list", { route: "a-80", headers: ["x"] }],
-    ["a header that is not a text", { route: "a-80", headers: { a: 1 } }],
+    ["a header that is not a string", { route: "a-80", headers: { a: 1 } }],
     ["a header with a line end", { route: "a-80", headers: { a: "b\r\nc: d" } }],
     ["an invalid header name", { route: "a-80", headers: { "a b": "c" } }],
     ["a route with a line end", { route: "a\nb" }],

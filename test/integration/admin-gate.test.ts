@@ -189,7 +189,7 @@ describe("AdminGate", () => {
     clock.advance(10_000);
     expect((await guess(TOKEN)).status).toBe(200);
     const warnings = lines.filter((line) => line.startsWith("warn"));
-    expect(warnings).toEqual([`warn wrong tokens are shown on the admin port {"client":"${OTHER_PEER}"}`]);
+    expect(warnings).toEqual([`warn clients send wrong tokens to the admin port {"client":"${OTHER_PEER}"}`]);
   });
 
   test.each([

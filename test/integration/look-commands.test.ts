@@ -98,7 +98,7 @@ describe("runExplainCommand", () => {
     expect(JSON.parse(stdout)).toMatchObject({ forwarded: true, sandbox: { id: "box-0007", open: 0 } });
   });
 
-  test("runExplainCommand looks itself at manifests, with the keys and the mode of an ingress", async () => {
+  test("runExplainCommand reads manifests itself, with the keys and the mode of an ingress", async () => {
     const own = [`--manifests=${manifests}`, `--secure-access-keys-file=${keysFile}`];
     const found = await explain("runs-80", ...own);
     expect([found.exitCode, lines(found).at(-1)]).toEqual([0, "would be forwarded"]);
@@ -193,7 +193,7 @@ describe("runSandboxesCommand", () => {
     expect(stdout).not.toContain(SECRET);
   });
 
-  test("runSandboxesCommand looks itself at manifests", async () => {
+  test("runSandboxesCommand reads manifests itself", async () => {
     const result = await sandboxes(`--manifests=${manifests}`);
     expect(result.exitCode).toBe(0);
     const cells = lines(result).map((line) => line.split(/ {2,}/).slice(0, 3).join(" "));

@@ -31,7 +31,7 @@ export function rewriteAnswerUrls(headers: Headers, seen: HeaderSnapshot, view: 
   if (view.varies.length > 0) addVary(headers, view.varies);
 }
 
-/** Sets a field anew where its value changes. What `Connection` named is gone, and stays so. */
+/** Sets a field again if its value changes. Fields that `Connection` removed stay removed. */
 function rewriteField(headers: Headers, name: string, rewrite: (value: string) => string): void {
   const value = headers.get(name);
   if (value === null) return;
@@ -39,18 +39,23 @@ function rewriteField(headers: Headers, name: string, rewrite: (value: string) =
   if (rewritten !== value) headers.set(name, rewritten);
 }
 
-/** A URL of the sandbox as the client has to use it; one of another origin, or a relative path, stays as it is. */
+/**
+ * Turns a URL of the sandbox into the one for the client. A URL of another origin and a relative path stay as they are.
+ */
 export function toClientUrl(url: string, view: BrowserView): string {
   const split = splitUrl(url);
   if (split === undefined) return url.startsWith("/") ? addPrefix(url, view) : url;
   if (!isSandboxOrigin(split, view)) return url;
   const path = addPrefix(split.rest.startsWith("/") ? split.rest : `/${split.rest}`, view);
-  // HTTP/1.0 has no Host, so nothing better is known than the path.
+  // HTTP/1.0 has no Host, so only the path is known.
   if (view.clientHost === "") return path;
   return `${split.scheme === "" ? "" : `${view.scheme}:`}//${view.clientHost}${path}`;
 }
 
-/** Puts the prefix in front of a path that begins with `/`, and the credential of a signed route behind a bare prefix. */
+/**
+ * Adds the prefix to a path that begins with `/`. If the path has the prefix without the credential of a signed route,
+ * adds the credential.
+ */
 function addPrefix(path: string, view: BrowserView): string {
   if (view.prefix === "" || isBelow(path, view.prefix)) return path;
   return view.prefix + (isBelow(path, view.plainPrefix) ? path.slice(view.plainPrefix.length) : path);
@@ -66,8 +71,10 @@ function rewriteRefresh(value: string, view: BrowserView): string {
   return head + quote + toClientUrl(url, view) + rest.slice(url.length);
 }
 
-/** The targets of `Link` (RFC 8288 §3): `<…>` at the beginning of each element. A quoted parameter is passed over;
- * one without an end takes the rest, so that no text is looked through twice. */
+/**
+ * Rewrites the targets of `Link` (RFC 8288 §3): `<…>` at the beginning of each element. A quoted parameter is skipped.
+ * One without an end takes the rest, so that no text is read twice.
+ */
 function rewriteLinks(value: string, view: BrowserView): string {
   return value.replace(/"(?:[^"\\]|\\[^]?)*"?|<([^<>]*)>/g, (whole, target: string | undefined) =>
     target === undefined ? whole : `<${toClientUrl(target, view)}>`,

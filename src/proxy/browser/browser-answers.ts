@@ -12,8 +12,9 @@ import type { UriRecoveryMode } from "./view.ts";
 const NOWHERE: ReadonlySet<IngressErrorCode> = new Set(["route_missing", "route_invalid", "sandbox_not_found"]);
 
 /**
- * Refusals of a preflight that say nothing of the request that would follow: a preflight carries neither a route nor a token in a header.
- * A sandbox that does not exist is answered like one behind a credential, and so no preflight tells which it is.
+ * Refusals of a preflight that say nothing about the request after it, since a preflight carries neither a route nor a
+ * token in a header. A missing sandbox and one that needs a credential get the same answer, so a preflight does not
+ * reveal which of the two it is.
  */
 const UNKNOWN_TO_PREFLIGHTS: ReadonlySet<IngressErrorCode> = new Set([
   ...NOWHERE,
@@ -25,13 +26,13 @@ const UNKNOWN_TO_PREFLIGHTS: ReadonlySet<IngressErrorCode> = new Set([
   "verifier_not_configured",
 ]);
 
-/** What finding an answer needs from the program. */
+/** What the search for an answer needs from the program. */
 export interface BrowserAnswersOptions extends RecoveryParts {
   readonly mode: RouteMode;
   readonly uriRecovery: UriRecoveryMode;
   /** Undefined: `--cors-origins` is off. */
   readonly cors: CorsPolicy | undefined;
-  /** As `HandlerContext` has it. */
+  /** As in `HandlerContext`. */
   readonly ensureSynced: () => Promise<void> | undefined;
 }
 
@@ -43,14 +44,14 @@ export interface RefusedRequest {
   readonly isUpgrade: boolean;
 }
 
-/** What a browser is told in place of a refusal. */
+/** The answer for a browser instead of a refusal. */
 export interface BrowserAnswer {
   readonly response: Response;
-  /** The route that it leads to; undefined: none. */
+  /** The route that it leads to; undefined: it leads to none. */
   readonly route: Route | undefined;
 }
 
-/** Finds what a browser is told in place of a refusal: where its request belongs, or what it may send. */
+/** Finds the answer for a browser instead of a refusal: where its request belongs, or what it may send. */
 export class BrowserAnswers {
   readonly #options: BrowserAnswersOptions;
 
@@ -58,11 +59,14 @@ export class BrowserAnswers {
     this.#options = options;
   }
 
-  /** Gives undefined where the request is to be refused, and throws IngressError where it is to be refused with another error. */
+  /**
+   * Resolves to undefined if the request must be refused. Rejects with an IngressError if it must be refused with
+   * another error.
+   */
   async find(refused: RefusedRequest): Promise<BrowserAnswer | undefined> {
     const { cors, mode, uriRecovery } = this.#options;
     const recovers = mode === "uri" && uriRecovery === "referer" && NOWHERE.has(refused.error.code);
-    // Browsers follow no redirect of a WebSocket, and send neither a Referer nor a preflight for one.
+    // For a WebSocket, browsers follow no redirect and send neither a Referer nor a preflight.
     if (refused.isUpgrade || (cors === undefined && !recovers)) return undefined;
     const seen: HeaderSnapshot = refused.request.headers.toJSON();
     return this.#findPreflight(refused, seen) ?? (recovers ? await this.#findRecovery(refused, seen) : undefined);
@@ -87,7 +91,7 @@ export class BrowserAnswers {
       return recovery === undefined ? undefined : { response: redirectTo(recovery), route: recovery.route };
     } catch (thrown) {
       if (!(thrown instanceof IngressError)) throw thrown;
-      // The client reads what it would have without a Referer; the log tells that somebody may have guessed.
+      // The client gets the same text as without a Referer. The log tells that somebody may have guessed.
       throw new IngressError(error.code, error.message, { cause: `${thrown.code} for the page in Referer` });
     }
   }

@@ -2,8 +2,8 @@ import { isBelow } from "./own-urls.ts";
 import type { BrowserView } from "./view.ts";
 
 /**
- * Makes the cookies of an answer those of its sandbox as the client sees it, in place: in the URI form their paths get the
- * prefix, and a `Domain` that the client could not use or that holds siblings is dropped (RFC 6265 §5.1.3, §5.2).
+ * Rewrites the cookies of an answer for the client, in place. In the URI form their paths get the prefix. A `Domain`
+ * that the client could not use, or that covers other sandboxes, is dropped (RFC 6265 §5.1.3, §5.2).
  *
  * The path of a `__Host-` cookie stays: browsers refuse it with another one than `/`. Its `Domain` is dropped like any other,
  * since programs and older browsers do not know the prefix, or only in this case of letters, and would obey it.

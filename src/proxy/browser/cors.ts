@@ -5,27 +5,30 @@ import { addVary } from "./vary.ts";
 /** `<scheme>://<host>[:<port>]` in lower case, as browsers write an origin (RFC 6454 §6.2). Every repetition is bounded. */
 const ORIGIN = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
 
-/** A method or the name of a header (RFC 9110 §5.6.2), of a length that no real one comes near. */
+/** A method or the name of a header (RFC 9110 §5.6.2). Real ones are much shorter than the limit. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
 
 /**
- * Characters of the list of headers that a preflight may ask for. Browsers write what a page sets; the list comes back in the
- * answer, so a longer one would make a large answer of a request that nobody had to be let in for.
+ * The longest list of headers that a preflight may ask for, in characters. The list is repeated in the answer, so a
+ * longer one would let anybody without access cause large answers.
  */
 const ASKED_HEADERS_MAX_CHARS = 2_048;
 
-/** How long a browser may keep a preflight's answer, in seconds: most requests need no other, and a changed flag soon counts. */
+/**
+ * How long a browser may keep a preflight's answer, in seconds. Most requests then need no other preflight, and a
+ * changed flag soon takes effect.
+ */
 const PREFLIGHT_MAX_AGE_SECONDS = 600;
 
 /**
- * What routes and admits a request: allowed whether asked for or not, so that one kept answer does for every later request to
- * the same address.
+ * The headers that route and admit a request. They are always allowed, so that one kept answer serves every later
+ * request to the same address.
  */
 const INGRESS_HEADERS = ["OpenSandbox-Ingress-To", "OpenSandbox-Secure-Access", "OpenSandbox-Access-Renew"] as const;
 
-/** What the answers to one request say about CORS where the sandbox says nothing. */
+/** What the answers to one request say about CORS if the sandbox says nothing. */
 export interface CorsGrant {
-  /** As the client sent it; undefined: there is none, or it is not allowed. */
+  /** As the client sent it; undefined: it is missing or not allowed. */
   readonly origin: string | undefined;
 }
 
@@ -38,9 +41,9 @@ export interface CorsPolicy {
 const NOT_GRANTED: CorsGrant = Object.freeze({ origin: undefined });
 
 /**
- * Creates the policy of `--cors-origins`; undefined where it allows nothing.
- * @param allowed Origins in lower case without default ports. The host of one may begin with `*.`, which stands for one label or
- * more, as in a Content Security Policy (CSP Level 3 §6.7.2.8).
+ * Creates the policy of `--cors-origins`; undefined: it allows nothing.
+ * @param allowed Origins in lower case without default ports. A host may begin with `*.`, which stands for one or more
+ * labels, as in a Content Security Policy (CSP Level 3 §6.7.2.8).
  */
 export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undefined {
   if (allowed.length === 0) return undefined;
@@ -49,7 +52,7 @@ export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undef
     const [scheme, suffix] = origin.split("*");
     return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
   });
-  // A host begins with no dot, so there is something before the suffix.
+  // A host does not begin with a dot, so something comes before the suffix.
   const isAllowed = (origin: string): boolean =>
     exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix));
   return {
@@ -61,15 +64,15 @@ export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undef
   };
 }
 
-/** Whether a sandbox's answer says anything about CORS: then that stands alone. */
+/** Whether a sandbox's answer says anything about CORS. If so, the ingress adds nothing. */
 export function saysCors(seen: HeaderSnapshot): boolean {
   for (const name in seen) if (name.startsWith("access-control-")) return true;
   return false;
 }
 
 /**
- * Names the origin that may read an answer. `Vary` comes also where none may: a cache must not give that answer to an origin that
- * may (Fetch, "CORS protocol and HTTP caches").
+ * Names the origin that may read an answer. `Vary` is added even if no origin may: a cache must not give that answer to
+ * an origin that may read it (Fetch, "CORS protocol and HTTP caches").
  */
 export function addCors(headers: Headers, grant: CorsGrant): void {
   if (grant.origin !== undefined) headers.set("Access-Control-Allow-Origin", grant.origin);

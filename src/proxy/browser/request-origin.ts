@@ -3,12 +3,12 @@ import { isBelow, isClientOrigin, splitUrl } from "./own-urls.ts";
 import type { BrowserView } from "./view.ts";
 
 /**
- * Turns an `Origin` and a `Referer` that name the client's own origin into the sandbox's, as the sandbox sees it in `Host`,
- * where `--origin-header upstream` asks for it. Foreign ones pass untouched, so that the sandbox can refuse them.
+ * Rewrites `Origin` and `Referer` with `--origin-header upstream`: the client's own origin becomes the one that the
+ * sandbox sees in `Host`. Foreign ones pass unchanged, so that the sandbox can refuse them.
  *
- * In the URI form all sandboxes share an origin, so a `Referer` below another prefix makes both foreign.
- * @param headers Rewritten already, so free of credentials.
- * @param seen As the client sent them.
+ * In the URI form all sandboxes share one origin, so a `Referer` below another prefix makes both foreign.
+ * @param headers The headers after the first rewrite, so without credentials.
+ * @param seen The headers as the client sent them.
  */
 export function rewriteOrigin(headers: Headers, seen: HeaderSnapshot, view: BrowserView): void {
   if (!view.turnsOrigin) return;
@@ -18,7 +18,7 @@ export function rewriteOrigin(headers: Headers, seen: HeaderSnapshot, view: Brow
   const originUrl = origin === undefined ? undefined : splitUrl(origin);
   const isForeignPage = view.pagePrefix !== "" && referer !== undefined && !isOwnReferer;
   const isOwnOrigin = originUrl !== undefined && isClientOrigin(originUrl, view) && !isForeignPage;
-  // What the client named in Connection is gone, and stays so.
+  // Headers that the client named in `Connection` stay removed.
   if (isOwnOrigin && headers.has("origin")) headers.set("origin", `http://${view.hostHeader}`);
   const passed = isOwnReferer ? splitUrl(headers.get("referer") ?? "") : undefined;
   if (passed !== undefined) headers.set("referer", `http://${view.hostHeader}${withoutPrefix(passed.rest, view)}`);

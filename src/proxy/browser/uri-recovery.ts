@@ -15,7 +15,7 @@ export interface LostRequest extends ClientSource {
   readonly headers: Headers;
 }
 
-/** What tells whether the sandbox of the page is there, and whether the request may enter it. */
+/** What is needed to find the sandbox of a page and to check access to it. */
 export interface RecoveryParts {
   readonly provider: Pick<SandboxProvider, "resolve">;
   readonly access: Pick<AccessChecker, "check">;
@@ -24,21 +24,24 @@ export interface RecoveryParts {
 
 /** Where a lost request belongs. */
 export interface Recovery {
-  /** Path and query with the prefix of the page in front, credential of a signed link included. */
+  /** Path and query behind the prefix of the page, including the credential of a signed link. */
   readonly location: string;
-  /** The page's. */
+  /** The route of the page. */
   readonly route: Route;
 }
 
 /**
- * Finds where a request for an absolute path (`/static/app.js`) belongs, by the page that asked for it. Undefined: nothing says so.
+ * Finds where a request for an absolute path (`/static/app.js`) belongs, from the page that asked for it. Undefined:
+ * nothing tells.
  *
- * Only a page of our own origin counts, and only where the browser says nothing else: `Sec-Fetch-Site` must be `same-origin` and
- * `Origin` ours, if they are there. Without that, another origin that a page loads something from could send the page's browser
- * back with a redirect, which keeps the `Referer`, and so reach a path below a signed link that it does not know.
+ * Only a page of the ingress's own origin counts, and only if the browser does not contradict: `Sec-Fetch-Site`, if
+ * present, must be `same-origin`, and `Origin`, if present, must be the own one. Otherwise another origin from which a
+ * page loads something could redirect the page's browser back. A redirect keeps the `Referer`, so that origin could
+ * reach a path below a signed link that it does not know.
  *
- * The request must be allowed to enter the page's sandbox: throws what the access check throws, which counts guesses. The caller must
- * answer that as it would have without a `Referer`, or it tells whether there is such a sandbox.
+ * The request must be allowed to enter the page's sandbox. Throws what the access check throws, which counts guesses.
+ * The caller must then answer as it would without a `Referer`; a different answer would tell whether the sandbox
+ * exists.
  */
 export function findRecovery(lost: LostRequest, parts: RecoveryParts): Recovery | undefined {
   if (isFromElsewhere(lost)) return undefined;
@@ -62,7 +65,7 @@ export function findRecovery(lost: LostRequest, parts: RecoveryParts): Recovery 
   return staysBelow(location, prefix) ? { location, route } : undefined;
 }
 
-/** The answer that sends a client there. 307 keeps the method and the body (RFC 9110 §15.4.8). */
+/** Builds the answer that redirects a client to the location. 307 keeps the method and the body (RFC 9110 §15.4.8). */
 export function redirectTo({ location }: Recovery): Response {
   return new Response(null, {
     status: 307,
@@ -78,7 +81,7 @@ function isFromElsewhere(lost: LostRequest): boolean {
   return ownPathOf(origin, lost) !== "";
 }
 
-/** What follows the host of a URL of the client's own origin; undefined: it is of another. */
+/** The part after the host of a URL of the client's own origin; undefined: the URL has another origin. */
 function ownPathOf(url: string, lost: LostRequest): string | undefined {
   const split = splitUrl(url);
   if (split === undefined || split.scheme === "") return undefined;
@@ -88,10 +91,10 @@ function ownPathOf(url: string, lost: LostRequest): string | undefined {
   return isOwn ? split.rest : undefined;
 }
 
-/** The route of the page in `Referer`; undefined: that is not below any. */
+/** The route of the page in `Referer`; undefined: the page is not below a route. */
 function routeOfPage(lost: LostRequest): Route | undefined {
   const referer = lost.seen["referer"];
-  // Browsers cut a longer one to its origin.
+  // Browsers shorten a longer one to its origin.
   if (referer === undefined || referer.length > URL_MAX_LENGTH) return undefined;
   const rest = ownPathOf(referer, lost);
   const outer = outerPrefixOf(lost);
@@ -106,8 +109,8 @@ function routeOfPage(lost: LostRequest): Route | undefined {
 }
 
 /**
- * Whether a browser that follows a location ends below the prefix of an own sandbox: on this host, and not in a loop. Read as browsers
- * read it (WHATWG URL), which take `\` for `/` and `%2e` for `.`.
+ * Whether a browser that follows a location ends below the prefix of a sandbox on this host, and not in a loop. The
+ * location is parsed as browsers do (WHATWG URL): they treat `\` as `/` and `%2e` as `.`.
  */
 function staysBelow(location: string, prefix: string): boolean {
   const url = URL.parse(location, ANY_ORIGIN);

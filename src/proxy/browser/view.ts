@@ -6,7 +6,7 @@ import { type ClientSource, clientHostOf, outerPrefixOf, toldBy, uriCredentialOf
 import type { CorsGrant } from "./cors.ts";
 import { variesBy } from "./vary.ts";
 
-/** What an operator sets for browsers; annotations of a sandbox go before the first three. */
+/** The settings for browsers. Annotations of a sandbox override the first three. */
 export interface BrowserConfig {
   /** `--host-header`, upstream. */
   readonly hostHeader: HostHeaderMode;
@@ -14,13 +14,14 @@ export interface BrowserConfig {
   readonly originHeader: OriginHeaderMode;
   /** `--uri-prefix`, strip. */
   readonly uriPrefix: UriPrefixMode;
-  /** `--cookie-domain`, drop: whether a `Domain` that reaches beyond the sandbox is taken out of its cookies. */
+  /** `--cookie-domain`, drop: whether a `Domain` that reaches beyond the sandbox is removed from its cookies. */
   readonly cookieDomain: CookieDomainMode;
-  /** `--uri-recovery`, referer: whether a request for a path outside every prefix is sent to the page that asked for it. */
-  readonly uriRecovery: UriRecoveryMode;
   /**
-   * `--cors-origins`, empty: the origins whose pages may read answers, as `createCorsPolicy` takes them.
+   * `--uri-recovery`, referer: whether a request for a path outside every prefix is redirected to the sandbox of the
+   * page that asked for it.
    */
+  readonly uriRecovery: UriRecoveryMode;
+  /** `--cors-origins`, empty: the origins whose pages may read answers, in the form for `createCorsPolicy`. */
   readonly corsOrigins: readonly string[];
 }
 
@@ -32,38 +33,44 @@ export type UriRecoveryMode = "referer" | "off";
 export interface BrowserView {
   /** The `Host` that the sandbox sees. */
   readonly hostHeader: string;
-  /** `host:port` as the sandbox's record names it. */
+  /** `host:port` from the sandbox's record. */
   readonly hostPort: string;
-  /** The host of the client's address bar, credentials of a signed route included; empty: unknown. */
+  /** The host of the client's address bar, including the credential of a signed route; empty: unknown. */
   readonly clientHost: string;
-  /** The `Host` of the request. Differs from `clientHost` behind a trusted proxy only. */
+  /** The `Host` of the request. It differs from `clientHost` only behind a trusted proxy. */
   readonly requestHost: string;
   readonly scheme: "http" | "https";
-  /** What stands before the sandbox's paths in the client's, credentials included; empty: nothing, or `keep`. */
+  /**
+   * The prefix of the sandbox's paths in the client's view, including credentials; empty: there is none, or the mode is
+   * `keep`.
+   */
   readonly prefix: string;
-  /** The same without credentials: what the sandbox is told, and the scope of its cookies. */
+  /** The same without credentials. The sandbox gets it in a header, and its cookies use it as their scope. */
   readonly plainPrefix: string;
-  /** Where pages of this sandbox lie in the client's view, also with `keep`; empty: the form is not the URI form. */
+  /**
+   * The prefix of the pages of this sandbox in the client's view, even with `keep`; empty: the route does not have the
+   * URI form.
+   */
   readonly pagePrefix: string;
   readonly turnsOrigin: boolean;
   readonly keepsPrefix: boolean;
   readonly keepsCookieDomain: boolean;
-  /** What answers say about CORS where the sandbox does not; undefined: nothing. */
+  /** What answers say about CORS if the sandbox says nothing; undefined: nothing. */
   readonly cors: CorsGrant | undefined;
   /** Names of request headers by which answers differ. */
   readonly varies: readonly string[];
 }
 
-/** What a view is made from. */
+/** The parts of a view. */
 export interface ViewSource extends ClientSource {
   readonly config: BrowserConfig;
   readonly policy: SandboxPolicy | undefined;
   readonly route: Route;
-  /** Whether the signature in the path is a credential, and no part of the path. */
+  /** Whether the signature in the path is a credential, not a part of the path. */
   readonly isSigned: boolean;
   readonly grant: AccessGrant;
   readonly hostPort: string;
-  /** Undefined: `--cors-origins` is off, or the request is a WebSocket's. */
+  /** Undefined: `--cors-origins` is off, or the request is for a WebSocket. */
   readonly cors: CorsGrant | undefined;
 }
 
@@ -90,10 +97,10 @@ export function buildBrowserView(source: ViewSource): BrowserView {
 }
 
 /**
- * The path that a sandbox sees which knows its prefix: that of the client, less a credential. A bare prefix stays bare:
- * applications redirect the one with a slash to it, or the other way round.
+ * The path for a sandbox that knows its prefix: the client's path without a credential. A bare prefix stays bare, since
+ * applications redirect between the forms with and without a slash.
  * @param asked The path of the request.
- * @param rest What of it lies behind the prefix and the credential; `/` where that is nothing.
+ * @param rest The part of it after the prefix and the credential; `/` if it is empty.
  */
 export function keepPath(prefix: string, asked: string, rest: string): string {
   return rest === "/" && !asked.endsWith("/") ? prefix : prefix + rest;

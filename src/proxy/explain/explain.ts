@@ -21,7 +21,7 @@ import { findNearestNames } from "./nearest-names.ts";
 import type { AskedRequest } from "./question.ts";
 import { type ExplainStep, Steps } from "./steps.ts";
 
-/** Milliseconds after which the search for near names makes room for requests. */
+/** Milliseconds after which the search for similar names makes room for requests. */
 const SEARCH_SLICE_MS = 2;
 
 const MS_PER_SECOND = 1_000;
@@ -36,34 +36,34 @@ export interface ExplainContext {
   readonly access: AccessChecker;
   readonly resolveClientAddress: ResolveClientAddress;
   readonly ensureSynced: () => Promise<void> | undefined;
-  /** Gives `address:port` for what a record names. */
+  /** Returns `address:port` for the `host:port` of a record. */
   readonly locate: (hostPort: string) => string | Promise<string>;
-  /** What is open now; absent: this is not the process that serves. */
+  /** What is open now; missing: this process does not serve requests. */
   readonly limits?: ExplainLimits;
 }
 
 export interface ExplainLimits {
   readonly admission: Admission;
-  /** What the sandbox has open; undefined: nothing. */
+  /** The open requests of the sandbox; undefined: nothing is open. */
   readonly shareOf: (record: SandboxRecord) => ExchangeShare | undefined;
-  /** Requests and WebSockets that are open in all. */
+  /** All open requests and WebSockets. */
   readonly open: () => number;
   readonly maxRequests: number;
   readonly maxRequestsPerSandbox: number;
   readonly holds: Holds;
 }
 
-/** What would become of a request. */
+/** What would happen to a request. */
 export interface Explanation {
   readonly forwarded: boolean;
-  /** The status and code of the refusal; absent when it would be forwarded. */
+  /** The status and code of the refusal; missing if the request would be forwarded. */
   readonly status?: number | undefined;
   readonly code?: IngressErrorCode | undefined;
   readonly steps: readonly ExplainStep[];
   readonly route?: ExplainedRoute | undefined;
-  /** Never to be shown as it is: it holds the token. */
+  /** Must not be shown as it is, since it holds the token. */
   readonly record?: SandboxRecord | undefined;
-  /** Names near to one that does not exist. */
+  /** Names that are similar to one that does not exist. */
   readonly nearest?: readonly string[] | undefined;
 }
 
@@ -77,10 +77,10 @@ export interface ExplainedRoute {
 }
 
 /**
- * Says step by step what the proxy would do with a request, with the functions that do it. Nothing is sent, counted as use,
- * or logged; a signature that is checked here counts as a guess like any other.
+ * Says step by step what the proxy would do with a request, using the proxy's own functions. Nothing is sent, counted
+ * as use, or logged. A signature that is checked here counts as a guess like any other.
  *
- * @param peer Who asks: whose guesses they are.
+ * @param peer The address of the asker, to whom guesses are counted.
  */
 export function explainRequest(asked: AskedRequest, peer: string, context: ExplainContext): Promise<Explanation> {
   return new Explainer(context).explain(asked, peer);
@@ -188,7 +188,7 @@ class Explainer {
       case "not-found": {
         const pacer = createPacer(clock, { sliceMs: SEARCH_SLICE_MS });
         this.#nearest = await pacer.run(findNearestNames(sandboxId, provider.view.records()));
-        const near = this.#nearest.length === 0 ? "no name is near" : `near names: ${this.#nearest.join(", ")}`;
+        const near = this.#nearest.length === 0 ? "no name is similar" : `similar names: ${this.#nearest.join(", ")}`;
         const error = new IngressError("sandbox_not_found");
         return this.#steps.refuse("sandbox", error, `there is no sandbox ${sandboxId}; ${near}`);
       }
@@ -225,9 +225,9 @@ class Explainer {
       return this.#steps.unknown("address", "no sandbox is found");
     }
     const { sinceMs } = record;
-    // Whoever does not serve has begun to look just now.
+    // A process that does not serve has only just begun to watch.
     const isKnown = sinceMs !== undefined && this.#context.limits !== undefined;
-    const since = !isKnown ? "" : `, seen so since ${new Date(sinceMs).toISOString()}`;
+    const since = !isKnown ? "" : `, seen like this since ${new Date(sinceMs).toISOString()}`;
     if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
     else this.#steps.refuse("ready", notReadyError(record), this.#describeWait(record, since));
     const hostPort = endpointFor(record, route.port);
@@ -257,7 +257,7 @@ class Explainer {
   async #checkLimits(): Promise<void> {
     const { limits } = this.#context;
     const record = this.#record;
-    if (limits === undefined) return this.#steps.unknown("limits", "only a running ingress knows what is open");
+    if (limits === undefined) return this.#steps.unknown("limits", "only a running ingress knows its open requests");
     if (record === undefined) return this.#steps.unknown("limits", "no sandbox is found");
     const share = limits.shareOf(record) ?? new ExchangeShare();
     await this.#steps.try("limits", () => {
@@ -274,21 +274,21 @@ const FORMS: Readonly<Record<RouteForm, string>> = {
   uri: "the path",
 };
 
-/** What a client is not told (docs/contract.md §3), but an operator is. */
+/** The reasons that a client does not get (docs/contract.md §3), but an operator does. */
 const ACCESS_TEXTS: Readonly<Partial<Record<IngressErrorCode, string>>> = {
   signature_required: "the sandbox is secured, and the request has neither its token nor a signed route",
   token_mismatch: "the token in OpenSandbox-Secure-Access is not the sandbox's",
   access_expired: "the signed route expired at {expires}",
   signature_invalid: "the signature does not match: another key made it, or id, port or expiry were changed",
-  access_throttled: "too many wrong signatures came from this address of late: this one is not even compared",
-  access_throttled_sandbox: "too many wrong signatures came for this sandbox of late: this one is not even compared",
+  access_throttled: "this address showed too many wrong signatures: this one is not checked",
+  access_throttled_sandbox: "this sandbox got too many wrong signatures: this one is not checked",
   verifier_not_configured: "the route is signed, and this ingress has no keys",
 };
 
 function describeGrant({ grant }: AccessAdmission): string {
   switch (grant.kind) {
     case "open":
-      return "the sandbox is open: no credential is needed";
+      return "the sandbox is open and needs no credential";
     case "token":
       return "the token is the sandbox's";
     case "signature":
@@ -305,7 +305,7 @@ function describeExpiry(expiresB36: string): string {
   return formatEpochSeconds(parseBase36(expiresB36));
 }
 
-/** A method is the asker's word, of any length. */
+/** The asker chose the method, so it can be any text. */
 function describeMethod(method: string): string {
   return /^[A-Z]{1,16}$/.test(method) ? method : "another method";
 }

@@ -1,16 +1,18 @@
 import type { SlicedWork } from "../../sandbox/pacer.ts";
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 
-/** Names that are told: more would be a list, and there is one already. */
+/** How many names are shown. For more there is the list of sandboxes. */
 const NEAREST_MAX = 3;
-/** Differences that a typing error makes; of a short name a third of its characters. */
+/** The most differences that count as a typing error. For a short name it is a third of its characters. */
 const DISTANCE_MAX = 4;
-/** What a name that begins with the id, or the other way round, counts as. */
+/** The distance of a name that begins with the id, or the other way round. */
 const PREFIX_DISTANCE = 1.5;
-/** A shorter beginning says nothing. */
+/** A shorter common beginning says nothing. */
 const PREFIX_MIN_CHARS = 4;
 
-/** The names nearest to an id that does not exist, the nearest first. Looks at every record once, in small steps. */
+/**
+ * Finds the names most similar to an id that does not exist, the best first. Reads every record once, in small steps.
+ */
 export function* findNearestNames(id: string, records: Iterable<SandboxRecord>): SlicedWork<readonly string[]> {
   const wanted = id.toLowerCase();
   const most = Math.min(DISTANCE_MAX, Math.ceil(wanted.length / 3));
@@ -25,7 +27,7 @@ export function* findNearestNames(id: string, records: Iterable<SandboxRecord>):
   return nearest.map(({ name }) => name);
 }
 
-/** Above `most` where it is more: how much more is not found out. */
+/** The distance of two names. If it is above `most`, the exact value is not computed. */
 function distanceOf(a: string, b: string, most: number): number {
   const shorter = Math.min(a.length, b.length);
   if (shorter >= PREFIX_MIN_CHARS && a.slice(0, shorter) === b.slice(0, shorter))
@@ -33,10 +35,10 @@ function distanceOf(a: string, b: string, most: number): number {
   return Math.abs(a.length - b.length) > most ? most + 1 : editDistance(a, b, most);
 }
 
-/** Levenshtein's distance, given up as soon as it is above `most`: only cells that can be within it are looked at. */
+/** Levenshtein's distance. Stops as soon as it is above `most`, and computes only cells that can be within it. */
 function editDistance(a: string, b: string, most: number): number {
   const over = most + 1;
-  // One row, in place: what it held before is the row above.
+  // One row, overwritten in place. The old values are the row above.
   const row = new Uint16Array(b.length + 1);
   for (let column = 0; column <= b.length; column++) row[column] = column;
   for (let at = 1; at <= a.length; at++) {

@@ -1,14 +1,14 @@
 import { ROUTE_HEADER } from "../../route/parse-route.ts";
 
-/** A request that somebody asks about; it is not sent. */
+/** A request that somebody asks about. It is not sent. */
 export interface Question {
   readonly method: string;
-  /** A URL, or a route as it was pasted: a path, a host name, or a value of `OpenSandbox-Ingress-To`. */
+  /** A URL, or a pasted route: a path, a host name, or a value of `OpenSandbox-Ingress-To`. */
   readonly target: string;
   readonly headers: readonly (readonly [name: string, value: string])[];
 }
 
-/** The same as the proxy gets it from Bun. */
+/** The same request in the form in which the proxy gets it from Bun. */
 export interface AskedRequest {
   readonly method: string;
   /** `http://<Host><path>`. */
@@ -16,13 +16,13 @@ export interface AskedRequest {
   readonly headers: Headers;
 }
 
-/** Stands for the name of the ingress where the question gives none. */
+/** Stands for the name of the ingress if the question has none. */
 const ANY_HOST = "ingress.invalid";
 
 /**
- * Makes the request that a question is about. The shape of the target tells where it belongs: with a scheme or a slash it is a
- * URL or a path, with a dot or colon a host name, else the value of the header. Throws an Error that says what is wrong, and
- * repeats nothing of the question.
+ * Makes the request that a question is about. The shape of the target tells what it is: with a scheme or a slash it is
+ * a URL or a path, with a dot or colon a host name, else the value of the header. Throws an Error that says what is
+ * wrong and repeats nothing of the question.
  */
 export function toAskedRequest({ method, target, headers: fields }: Question): AskedRequest {
   const headers = new Headers();

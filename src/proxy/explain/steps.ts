@@ -1,26 +1,26 @@
 import { IngressError, type IngressErrorCode, toIngressError } from "../../errors.ts";
 import { describeCause } from "../report/describe-cause.ts";
 
-/** What a request goes through, in this order. */
+/** The steps of a request, in this order. */
 export type StepName = "request" | "form" | "body" | "list" | "sandbox" | "access" | "ready" | "address" | "limits";
 
-/** What became of one step. */
+/** The result of one step. */
 export interface ExplainStep {
   readonly name: StepName;
-  /** `unknown`: an earlier step left nothing to look at, or only a running instance could tell. */
+  /** `unknown`: an earlier step left nothing to check, or only a running ingress could tell. */
   readonly outcome: "ok" | "refused" | "unknown";
   /** The code of the refusal; docs/errors.md. */
   readonly code?: IngressErrorCode | undefined;
-  /** One sentence for an operator. No token, signature, path or query is in it. */
+  /** One sentence for an operator. It contains no token, signature, path or query. */
   readonly text: string;
 }
 
-/** The steps of one request. The first refusal is what its client would get; the steps behind it are looked at all the same. */
+/** The steps of one request. Its client would get the first refusal. The later steps are checked anyway. */
 export class Steps {
   readonly list: ExplainStep[] = [];
   #refusal: IngressError | undefined;
 
-  /** The first refusal; undefined: there was none so far. */
+  /** The first refusal; undefined: there is none yet. */
   get refusal(): IngressError | undefined {
     return this.#refusal;
   }
@@ -33,7 +33,7 @@ export class Steps {
     this.list.push({ name, outcome: "unknown", text });
   }
 
-  /** @param text Default: the message that a client would read, and the cause where the log would have one. */
+  /** @param text Default: the message for the client, and the cause if the log would contain one. */
   refuse(name: StepName, error: IngressError, text?: string): void {
     this.#refusal ??= error;
     const cause = describeCause(error);
@@ -41,7 +41,7 @@ export class Steps {
     this.list.push({ name, outcome: "refused", code: error.code, text: told });
   }
 
-  /** What `run` gives; undefined where it throws, which is a refusal. */
+  /** Runs a step and returns its result; undefined if it throws, which is a refusal. */
   async try<T>(name: StepName, run: () => T | Promise<T>, describe?: (code: IngressErrorCode) => string | undefined) {
     try {
       return await run();

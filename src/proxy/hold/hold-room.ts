@@ -6,20 +6,20 @@ import { isFairRequest } from "../exchange/share.ts";
 import type { UpstreamPool } from "../upstream/upstream.ts";
 import { ReleaseRate } from "./release-rate.ts";
 
-/** Part of all places that one sandbox may take: three others always find some. */
+/** Part of all places that one sandbox may take. Three other sandboxes always find places. */
 const PART_OF_ONE = 1 / 4;
 
-/** The pause before another attempt after a refused connection, in milliseconds; doubles up to the longest. */
+/** The pause before another attempt after a refused connection, in milliseconds. It doubles up to the longest pause. */
 const RETRY_MIN_MS = 100;
 const RETRY_MAX_MS = 1_000;
-/** Doublings that reach the longest pause. */
+/** This many doublings reach the longest pause. */
 const RETRY_DOUBLINGS_MAX = 4;
 
 /** A request that waits. */
 interface Waiting {
   readonly exchange: Exchange;
   readonly record: SandboxRecord;
-  /** Lets it go on: it begins again at the top. */
+  /** Lets the request go on: it starts again at the top of the handler. */
   readonly goOn: () => void;
 }
 
@@ -28,7 +28,7 @@ interface Queue {
   /** In the order of arrival. */
   readonly waiting: Set<Waiting>;
   readonly rate: ReleaseRate;
-  /** Places taken: by those that wait, and by those that pause before another attempt. */
+  /** Places taken by requests that wait and by requests that pause before another attempt. */
   places: number;
   timer: Timer | undefined;
 }
@@ -36,7 +36,7 @@ interface Queue {
 export interface HoldRoomOptions {
   /** `--hold-max`. */
   readonly placesMax: number;
-  /** `--hold-release-rate`, in a second; 0: no limit. */
+  /** `--hold-release-rate`, per second; 0: no limit. */
   readonly releaseRate: number;
 }
 
@@ -47,13 +47,13 @@ export interface HoldRoomParts {
 }
 
 /**
- * Where requests wait for their sandboxes, unread. Each wait ends in one of two ways: the request's turn comes, and it begins
- * again at the top with what is known then; or its exchange is cut, and its place is free at once.
+ * Where requests wait for their sandboxes, unread. Each wait ends in one of two ways. Either the request's turn comes,
+ * and it starts again at the top with what is known then. Or its exchange is cut, and its place is free at once.
  */
 export class HoldRoom {
   readonly #options: HoldRoomOptions;
   readonly #parts: HoldRoomParts;
-  /** By the name of the sandbox's object: what is known of it changes with that. */
+  /** By the name of the sandbox's object, since changes are reported by that name. */
   readonly #queues = new Map<string, Queue>();
   /** Places taken by clients that are told apart, by their keys. */
   readonly #clients = new Map<string, number>();
@@ -76,8 +76,9 @@ export class HoldRoom {
   }
 
   /**
-   * Parks an exchange until its sandbox may be ready, or is another, or gone. Rejects with what cut it. Throws `hold_full`.
-   * @param record What is known of the sandbox now: it is not ready.
+   * Parks an exchange until its sandbox may be ready, was replaced or is gone. Rejects with the reason of a cut. Throws
+   * `hold_full`.
+   * @param record The current record of the sandbox, which is not ready.
    */
   untilReady(exchange: Exchange, record: SandboxRecord): Promise<void> {
     return this.#wait(exchange, record, (queue, goOn) => {
@@ -97,7 +98,7 @@ export class HoldRoom {
     });
   }
 
-  /** Cuts those that wait for the sandbox with this uid. */
+  /** Cuts the requests that wait for the sandbox with this uid. */
   fail({ name, uid }: SandboxRecord, error: IngressError): void {
     for (const { exchange } of this.#queues.get(name)?.waiting ?? []) {
       if (exchange.upstream.uid === uid) exchange.cut(error);
@@ -123,7 +124,7 @@ export class HoldRoom {
       const abort = (): void => finish(() => reject(exchange.cutBy ?? new IngressError("client_closed")));
       const leave = enter(queue, () => finish(resolve));
       signal.addEventListener("abort", abort, { once: true });
-      // A client that has left already cut it as it was parked.
+      // If the client had left already, parking has cut the exchange.
       if (signal.aborted) abort();
     });
   }
@@ -168,7 +169,7 @@ export class HoldRoom {
     }
   }
 
-  /** Lets those go on whose wait is over, as many as the rate allows. */
+  /** Lets requests go on whose wait is over, as many as the rate allows. */
   #release(queue: Queue): void {
     const { clock } = this.#parts;
     const now = clock.monotonic();
@@ -185,7 +186,7 @@ export class HoldRoom {
     }
   }
 
-  /** What a request would find now. One that goes on waiting follows its sandbox. */
+  /** What a request would find now. A request that keeps waiting follows its sandbox. */
   #outlookOf({ exchange, record }: Waiting, nowMs: number): "waits" | "ready" | "changed" {
     const { provider, upstreams } = this.#parts;
     const { sandboxId, port } = exchange.subject.route;
@@ -199,7 +200,7 @@ export class HoldRoom {
   }
 }
 
-/** What the client of a sandbox that is not ready is told. */
+/** The error for the client of a sandbox that is not ready. */
 export function notReadyError({ notReady }: SandboxRecord): IngressError {
   return new IngressError("sandbox_not_ready", notReady === "" ? undefined : notReady);
 }

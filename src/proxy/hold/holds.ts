@@ -11,8 +11,8 @@ import { HoldRoom, notReadyError } from "./hold-room.ts";
 import { WakeDesk, type WakeRequest } from "./wake-desk.ts";
 
 /**
- * The longest time that a browser's navigation waits, in milliseconds. After it people see the page that says why, which loads
- * itself again.
+ * The longest time that a browser's navigation waits, in milliseconds. After it the person sees the page with the
+ * reason, which reloads itself.
  */
 const NAVIGATION_MAX_MS = 2_000;
 
@@ -23,11 +23,11 @@ export interface HoldParts {
   readonly metrics: ProxyMetrics;
   /** Undefined: nothing wakes sandboxes. */
   readonly waker: SandboxWaker | undefined;
-  /** Tells the log. */
+  /** Writes to the log. */
   warn(message: string): void;
 }
 
-/** What a request may wait for, and how long. */
+/** Decides what a request may wait for, and how long. */
 export class Holds {
   readonly #config: HoldConfig;
   readonly #parts: HoldParts;
@@ -61,17 +61,19 @@ export class Holds {
     return { held: this.#room.sizeOf(name), isWaking: this.#desk?.isWaking(uid) ?? false };
   }
 
-  /** Milliseconds that a request may wait for a sandbox to become ready, or for its port; 0: it does not wait. */
+  /**
+   * How long a request may wait for a sandbox to become ready or for its port, in milliseconds; 0: it does not wait.
+   */
   holdMsFor({ policy }: SandboxRecord): number {
     return this.#isClosed ? 0 : (policy?.holdMs ?? this.#config.holdMs);
   }
 
-  /** Whether a request wakes a sandbox that is not ready. Its access has been checked. */
+  /** Whether a request wakes a sandbox that is not ready. Its access has been checked already. */
   wakes(record: SandboxRecord, request: WakeRequest): boolean {
     return !this.#isClosed && this.#desk?.isFor(record, request) === true;
   }
 
-  /** How long a request may wait; undefined: not at all. */
+  /** How long a request may wait; undefined: it does not wait. */
   patienceFor(request: Request, record: SandboxRecord, options: { readonly wakes: boolean }): Patience | undefined {
     const holdMs = this.holdMsFor(record);
     if (holdMs === 0 && !options.wakes) return undefined;
@@ -89,8 +91,8 @@ export class Holds {
   }
 
   /**
-   * Parks an exchange until its sandbox may be ready. Resolves when it is to begin again at the top; rejects with what cut it.
-   * Throws IngressError, and may have cut it, where it cannot wait.
+   * Parks an exchange until its sandbox may be ready. Resolves when the request may start again at the top. Rejects
+   * with the reason of a cut. Throws IngressError if the exchange cannot wait; it may have cut the exchange then.
    */
   untilReady(exchange: Exchange, record: SandboxRecord, options: { readonly wakes: boolean }): Promise<void> {
     const { bodyLength } = exchange.subject;
@@ -99,7 +101,10 @@ export class Holds {
     return options.wakes ? this.#untilAwake(exchange, record) : this.#room.untilReady(exchange, record);
   }
 
-  /** Parks an exchange whose connection was refused, until another attempt is due. Rejects with what cut it, or with `refusal`. */
+  /**
+   * Parks an exchange whose connection was refused, until another attempt is due. Rejects with the reason of a cut or
+   * with `refusal`.
+   */
   async untilNextAttempt(exchange: Exchange, record: SandboxRecord, refusal: IngressError): Promise<void> {
     const { patience } = exchange;
     if (patience === undefined || this.#isClosed) throw refusal;
@@ -108,12 +113,12 @@ export class Holds {
     try {
       await this.#room.untilNextAttempt(exchange, record);
     } catch (thrown) {
-      // A place is missing: what happened to the request is that its connection was refused.
+      // No place is free, so the request ends with its refused connection.
       throw exchange.cutBy ?? (toIngressError(thrown).code === "hold_full" ? refusal : thrown);
     }
   }
 
-  /** From now on nothing waits any more. The caller cuts what does. */
+  /** From now on no request may wait. The caller cuts those that wait. */
   close(): void {
     this.#isClosed = true;
   }
@@ -128,7 +133,7 @@ export class Holds {
       metrics.parkShed();
       throw new IngressError("hold_full");
     }
-    // The place comes first: nothing is woken for a request that cannot wait.
+    // The request takes its place first: nothing is woken for a request that cannot wait.
     const turn = this.#takePlace(exchange, record);
     const parkedAtMs = clock.monotonic();
     this.#parked++;
@@ -165,7 +170,7 @@ export class Holds {
       const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
       patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
     } catch (thrown) {
-      // Where requests are held anyway, somebody else may wake it meanwhile.
+      // If requests may wait anyway, somebody else may wake the sandbox meanwhile.
       if (patience.untilMs > this.#parts.clock.monotonic()) return;
       exchange.cut(toIngressError(thrown));
     }

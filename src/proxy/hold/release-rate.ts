@@ -1,9 +1,9 @@
 const MS_PER_SECOND = 1_000;
 
-/** What a late timer may make up for, in milliseconds: so a busy loop does not slow the release down. */
+/** How much delay a late timer may make up for, in milliseconds, so that a busy loop does not slow the release down. */
 const CATCH_UP_MS = 100;
 
-/** Allows so many in a second, and at least one now. */
+/** Allows a number of requests per second, and at least one now. */
 export class ReleaseRate {
   readonly #perSecond: number;
   #credit = 1;
@@ -15,12 +15,12 @@ export class ReleaseRate {
     this.#creditAt = nowMs;
   }
 
-  /** Milliseconds until the next one. */
+  /** Milliseconds between two requests. */
   get intervalMs(): number {
     return MS_PER_SECOND / this.#perSecond;
   }
 
-  /** Whether one more may go on now. */
+  /** Whether one more request may go on now. */
   take(nowMs: number): boolean {
     if (this.#perSecond === 0) return true;
     const most = Math.max(1, (this.#perSecond * CATCH_UP_MS) / MS_PER_SECOND);

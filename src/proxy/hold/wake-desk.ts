@@ -5,38 +5,41 @@ import type { SandboxProvider, SandboxRecord, SandboxWaker, WakeResult } from ".
 import { messageOf } from "../../values.ts";
 import type { WakeConfig } from "./hold-config.ts";
 
-/** Least time between two wakes of one sandbox, in milliseconds: who pauses it again means it. */
+/** Shortest time between two wakes of one sandbox, in milliseconds. If somebody pauses it again, that is on purpose. */
 const WAKE_INTERVAL_MS = 60_000;
 
-/** The pause after a failed wake, in milliseconds; doubles up to the longest. */
+/** The pause after a failed wake, in milliseconds. It doubles up to the longest pause. */
 const FAILURE_PAUSE_MIN_MS = 1_000;
 const FAILURE_PAUSE_MAX_MS = 60_000;
 
-/** Doublings that reach the longest pause. */
+/** This many doublings reach the longest pause. */
 const FAILURE_DOUBLINGS_MAX = 6;
 
-/** How long a sandbox is remembered after its last wake, in milliseconds: as long as any pause. */
+/** How long a sandbox is remembered after its last wake or pause, in milliseconds: as long as the longest pause. */
 const REMEMBER_MS = 60_000;
 
-/** Sandboxes that are remembered at most. Beyond it the oldest is forgotten early: it may be woken again too soon. */
+/**
+ * How many sandboxes are remembered at most. Beyond that the oldest is forgotten early, and may be woken again too
+ * soon.
+ */
 const REMEMBERED_MAX = 10_000;
 
 /** A wake that requests wait for. */
 interface Flight {
   readonly record: SandboxRecord;
-  /** Monotonic ms when the budget of those who wait is used up. */
+  /** Monotonic ms at which the budget of the waiting requests ends. */
   readonly untilMs: number;
   readonly timer: Timer;
   /** Whether a failure that the controller tells is one of this wake: its sandbox has been seen without one. */
   mayFail: boolean;
 }
 
-/** What is known of the wakes of one sandbox. */
+/** What is known about the wakes of one sandbox. */
 interface Memory {
   /** Monotonic ms. */
   wokenAtMs: number;
   failures: number;
-  /** Monotonic ms before which no wake is tried. */
+  /** Monotonic ms until which no wake is tried. */
   pausedUntilMs: number;
 }
 
@@ -45,7 +48,7 @@ export interface WakeRequest {
   readonly method: string;
   /** As it would be forwarded. */
   readonly path: string;
-  /** `Sec-Purpose`: a browser says `prefetch` where nobody has asked for the page yet. */
+  /** `Sec-Purpose`: a browser sends `prefetch` if no person has asked for the page yet. */
   readonly purpose: string | undefined;
 }
 
@@ -56,19 +59,19 @@ export interface WakeDeskParts {
   readonly metrics: ProxyMetrics;
   /** Ends the waits for a sandbox whose wake failed. */
   onFailed(record: SandboxRecord, error: IngressError): void;
-  /** Tells the log why a wake failed. */
+  /** Logs why a wake failed. */
   warn(message: string): void;
 }
 
-/** Decides who wakes which sandbox, and when: one wake of a sandbox at a time, for all who wait for it. */
+/** Decides which request wakes which sandbox, and when. All requests that wait for a sandbox share one wake. */
 export class WakeDesk {
   readonly #config: WakeConfig;
   readonly #parts: WakeDeskParts;
   /** By uid. */
   readonly #flights = new Map<string, Flight>();
-  /** By uid, the longest unchanged first. */
+  /** By uid, least recently changed first. */
   readonly #memories = new Map<string, Memory>();
-  /** Calls of the waker that have not been answered. */
+  /** Calls of the waker without an answer yet. */
   #calls = 0;
 
   constructor(config: WakeConfig, parts: WakeDeskParts) {
@@ -87,8 +90,8 @@ export class WakeDesk {
   }
 
   /**
-   * Whether a request waits for the wake of a sandbox. Access has been checked already: a request that is asked about here for a
-   * secured sandbox has shown its credential.
+   * Whether a request waits for the wake of a sandbox. Access has been checked: if the sandbox is secured, the request
+   * has shown its credential.
    */
   isFor(record: SandboxRecord, request: WakeRequest): boolean {
     if (record.sleep === undefined || this.#isStray(request)) return false;
@@ -97,9 +100,9 @@ export class WakeDesk {
   }
 
   /**
-   * Joins the wake of a sandbox, or begins it. Gives the monotonic ms when the budget is used up.
-   * Throws `wake_failed` while a failed one is not tried again yet, `wake_busy` while too many are under way, and
-   * `sandbox_not_ready` for a sandbox that has been woken within the last minute.
+   * Joins the wake of a sandbox, or begins it. Returns the monotonic ms at which the budget ends.
+   * Throws `wake_failed` during the pause after a failed wake, `wake_busy` if too many wakes are open, and
+   * `sandbox_not_ready` for a sandbox that was woken within the last minute.
    */
   join(record: SandboxRecord): number {
     const { clock, metrics } = this.#parts;
@@ -109,7 +112,7 @@ export class WakeDesk {
       return flight.untilMs;
     }
     const now = clock.monotonic();
-    // Somebody else has told it to run: that is only awaited.
+    // Somebody else has told it to run, so the request only waits.
     const isTold = record.sleep === "waking";
     try {
       this.#checkDue(record, { now, isTold });
@@ -156,7 +159,7 @@ export class WakeDesk {
   async #wake(record: SandboxRecord): Promise<void> {
     const result = await this.#attempt(record);
     if (result.kind === "failed") this.#fail(record, result.reason);
-    // The watch tells of a sandbox that is gone, or another.
+    // The watch reports a sandbox that is gone or replaced.
     else if (result.kind === "gone") this.#end(record.uid);
   }
 

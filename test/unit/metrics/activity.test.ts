@@ -56,7 +56,7 @@ describe("ActivityWatch", () => {
     expect(watch.read().p99Ms ?? 0).toBeWithin(15, 25);
   });
 
-  test("ActivityWatch.read tells which refusals came of late", () => {
+  test("ActivityWatch.read tells which refusals are recent", () => {
     const { clock, cells, watch } = stage();
     cells.report.refused("draining");
     clock.advance(20_000);
