@@ -8,7 +8,7 @@ import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 import { buildBinary } from "../support/binary.ts";
-import { hasBrowser } from "../support/browser.ts";
+import { requireBrowser } from "../support/browser/browser.ts";
 import { findBarriers, openDashboard, press, settleText, textOf, type } from "../support/dashboard-page.ts";
 import { type DebugStage, startDebugStage } from "../support/debug-stage.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -37,7 +37,7 @@ const click = (selector: string) => `document.querySelector(${JSON.stringify(sel
 const focused =
   "document.activeElement.id || document.activeElement.getAttribute('aria-label') || document.activeElement.textContent";
 
-describe.skipIf(!hasBrowser)("the dashboard in a browser", () => {
+describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
   let stage: DebugStage;
   let page: BrowserPage;
   beforeAll(async () => {
@@ -232,7 +232,7 @@ describe.skipIf(!hasBrowser)("the dashboard in a browser", () => {
   });
 });
 
-describe.skipIf(!hasBrowser)("the dashboard with 10,000 sandboxes", () => {
+describe.skipIf(!requireBrowser())("the dashboard with 10,000 sandboxes", () => {
   test(
     "it pages, sorts and searches, and never holds more rows than a page",
     async () => {
@@ -267,7 +267,7 @@ describe.skipIf(!hasBrowser)("the dashboard with 10,000 sandboxes", () => {
   );
 });
 
-describe.skipIf(!hasBrowser)("the dashboard of another version", () => {
+describe.skipIf(!requireBrowser())("the dashboard of another version", () => {
   test(
     "it says so when an answer is of another version, and when it cannot show one at all",
     async () => {

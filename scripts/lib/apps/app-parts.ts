@@ -2,7 +2,7 @@
 export interface AppParts {
   /** Its folder's name. */
   readonly name: string;
-  /** For a person: what it is. */
+  /** For a person: what it is. The table of docs/apps.md has it, where its tests have no titles of their own. */
   readonly title: string;
   /** Whether CI runs it; the others run with `./scripts/apps`. */
   readonly inCi: boolean;

@@ -1,4 +1,5 @@
 import { startServerProcess, type ServerProcess } from "../../../scripts/lib/server-process.ts";
+import { requirePart } from "../requires.ts";
 import { tempDir } from "../temp-dir.ts";
 import { connectCdp, toRecord, type CdpClient } from "./cdp-client.ts";
 import { openPage, type Page } from "./page.ts";
@@ -8,8 +9,16 @@ const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
 export const HOST_SUFFIX = "apps.test";
 
 /** The browser's program; undefined: this machine has none. */
-export function findChromium(): string | undefined {
+function findChromium(): string | undefined {
   return BROWSERS.find((name) => Bun.which(name) !== null);
+}
+
+/** Whether this machine has a browser, for `test.skipIf(!requireBrowser())`. Throws with CI=true where it has none. */
+export function requireBrowser(): boolean {
+  return requirePart("a Chromium browser", {
+    get: "apt-get install chromium",
+    isPresent: () => findChromium() !== undefined,
+  });
 }
 
 export interface DebuggedChromium extends AsyncDisposable {
@@ -67,13 +76,13 @@ async function readDebuggerUrl(port: number): Promise<string | undefined> {
   return typeof url === "string" ? url : undefined;
 }
 
-/** The browser of a person who opens applications. */
+/** The browser of a person. */
 export interface Browser extends AsyncDisposable {
   /** A page with cookies and storage of its own. */
   open(url: string): Promise<Page>;
 }
 
-/** Starts the browser that opens applications; names below `HOST_SUFFIX` lead to this machine. */
+/** Starts a browser without a window, in which names below `HOST_SUFFIX` lead to this machine. */
 export async function startBrowser(): Promise<Browser> {
   const chromium = await startChromium([
     `--host-resolver-rules=MAP *.${HOST_SUFFIX} 127.0.0.1`,

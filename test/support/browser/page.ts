@@ -7,12 +7,17 @@ const STATE_MAX_MS = 90_000;
 const EVENTS_MAX = 4_000;
 const EVENT_MAX_CHARS = 2_000;
 
-/** A page in a browser, used as a person does. */
+/**
+ * A page in a browser, used as a person does. It runs by the real clock and is asked what it shows: with `--dump-dom` a browser
+ * turns its clock as soon as nothing is loading, whatever WebSockets still wait for.
+ */
 export interface Page extends AsyncDisposable {
   /** What an expression evaluates to, as JSON; promises are awaited. Throws what it throws. */
   evaluate(expression: string): Promise<unknown>;
   /** Resolves as soon as an expression is true; throws, with what happened in the page, when it is not for long. */
   until(expression: string): Promise<void>;
+  /** Evaluates until the value is as `isDone` wants it or for long enough, and gives the last value, wanted or not. */
+  settle(expression: string, isDone: (value: unknown) => boolean): Promise<unknown>;
   /** Resolves as soon as an event matches. */
   untilEvent(pattern: RegExp): Promise<void>;
   /** Waits for an element that can be seen, then clicks the middle of it. */
@@ -81,6 +86,12 @@ function createPage(send: Send, events: readonly string[], close: () => Promise<
   return {
     evaluate,
     events,
+    async settle(expression, isDone) {
+      let value: unknown;
+      const probe = async () => isDone((value = await evaluate(expression)));
+      await eventually(probe, { maxMs: STATE_MAX_MS }).catch(() => {});
+      return value;
+    },
     until: (expression) => waitFor(expression, async () => (await evaluate(expression)) === true),
     untilEvent: (pattern) => waitFor(String(pattern), () => Promise.resolve(events.some((line) => pattern.test(line)))),
     async click(selector) {
