@@ -57,11 +57,6 @@ export class MemoryGuard {
     if (this.isTense) this.look(nowMs);
   }
 
-  /** Whether new requests are to be refused. */
-  isShort(): boolean {
-    return this.#register.memory.isShort;
-  }
-
   /** Resident memory in bytes, as it was last looked at. */
   get residentBytes(): number {
     return this.#resident;
