@@ -149,9 +149,9 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const admission = new Admission(config, {
     register,
     departures,
-    isMemoryShort() {
+    isMemoryShort(sandbox, client) {
       guard.lookSoon(clock.monotonic());
-      return guard.isShort();
+      return register.memory.isShortFor(sandbox, client);
     },
   });
   const holds = new Holds(config.hold, {

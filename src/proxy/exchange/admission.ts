@@ -16,14 +16,14 @@ export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #register: ExchangeRegister;
   readonly #departures: Departures;
-  readonly #isMemoryShort: () => boolean;
+  readonly #isMemoryShort: (sandbox: ExchangeShare, client: ExchangeShare | undefined) => boolean;
 
   constructor(
     limits: AdmissionLimits,
     parts: {
       readonly register: ExchangeRegister;
       readonly departures: Departures;
-      readonly isMemoryShort: () => boolean;
+      readonly isMemoryShort: (sandbox: ExchangeShare, client: ExchangeShare | undefined) => boolean;
     },
   ) {
     this.#limits = limits;
@@ -53,6 +53,6 @@ export class Admission {
       if (!isFairRequest(sandbox.requests, free)) return "too_many_requests_sandbox";
       if (client !== undefined && !isFairRequest(client.requests, free)) return "too_many_requests_client";
     }
-    return this.#isMemoryShort() ? "memory_short" : undefined;
+    return this.#isMemoryShort(sandbox, client) ? "memory_short" : undefined;
   }
 }

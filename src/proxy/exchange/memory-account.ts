@@ -1,11 +1,18 @@
 import type { Exchange } from "./exchange.ts";
-import { isFairShare } from "./share.ts";
+import { type ExchangeShare, isFairShare } from "./share.ts";
 
 /**
- * Part of the budget above which new requests are refused. The rest is for open requests, so that later ones do not end
- * them.
+ * Part of the budget above which new requests are refused to those that hold much already: what is left is for those that are
+ * open, so that they are not ended by what comes later, and for sandboxes and clients that hold little.
  */
 const NEARLY_FULL = 7 / 8;
+
+/**
+ * Part of what is free that a sandbox or a client may hold and still begin something while the budget is nearly full. If everybody were
+ * refused then, a few sandboxes that stall would refuse all others for as long as they like: none of them has more than its
+ * fair share, so nobody ends them.
+ */
+const NEARLY_FULL_SHARE = 1 / 2;
 
 /**
  * The one account of the memory that exchanges hold: whole bodies, frames that wait in tunnels, data for slow readers,
@@ -32,9 +39,12 @@ export class MemoryAccount {
     return Math.max(0, this.budgetBytes - this.#heldBytes);
   }
 
-  /** Whether new requests must be refused. */
-  get isShort(): boolean {
-    return this.isResidentShort || this.#heldBytes > this.budgetBytes * NEARLY_FULL;
+  /** Whether new requests to a sandbox, or of a client, are to be refused. */
+  isShortFor(sandbox: ExchangeShare, client: ExchangeShare | undefined): boolean {
+    if (this.isResidentShort) return true;
+    if (this.#heldBytes <= this.budgetBytes * NEARLY_FULL) return false;
+    const allowed = this.freeBytes * NEARLY_FULL_SHARE;
+    return sandbox.heldBytes > allowed || (client !== undefined && client.heldBytes > allowed);
   }
 
   /**
@@ -59,7 +69,7 @@ export class MemoryAccount {
   hasRoomFor(exchange: Exchange, bytes: number): boolean {
     const free = this.freeBytes;
     const { share } = exchange.upstream;
-    if (this.isShort || !isFairShare(share.heldBytes, bytes, free)) return false;
+    if (this.isShortFor(share, exchange.client) || !isFairShare(share.heldBytes, bytes, free)) return false;
     return exchange.client === undefined || isFairShare(exchange.client.heldBytes, bytes, free);
   }
 

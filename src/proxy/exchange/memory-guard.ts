@@ -68,11 +68,6 @@ export class MemoryGuard {
     if (this.isTense) this.look(nowMs);
   }
 
-  /** Whether new requests must be refused. */
-  isShort(): boolean {
-    return this.#register.memory.isShort;
-  }
-
   /** Resident memory in bytes at the last check. */
   get residentBytes(): number {
     return this.#resident;

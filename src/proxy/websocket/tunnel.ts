@@ -17,8 +17,9 @@ import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
 /**
- * How often a client that is not read gets a ping, in milliseconds. The end of its connection would arrive only behind
- * the unread data. But a client that has left answers the ping with a reset, and Bun reports that at once.
+ * How often a client that is not read is pinged, in milliseconds. The end of its connection stands behind what is not read, but
+ * the ping to one that has left is answered by a reset, of which Bun mostly tells at once. Where it does not, the next ping never
+ * leaves, and the client is taken for dead.
  */
 const PAUSED_CLIENT_PING_MS = 3_000;
 
@@ -195,9 +196,9 @@ export class Tunnel {
     if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
-    // A side that is not read cannot show that it is there.
+    // Who is not read cannot show that it is there, but by taking what waits for it.
     const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
-    if (isClientUnread) peers.client.beat();
+    if (isClientUnread && client.waitingBytes === 0) peers.client.beat();
     if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
     const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");

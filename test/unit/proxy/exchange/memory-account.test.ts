@@ -71,21 +71,48 @@ describe("the share of a client", () => {
   });
 });
 
-describe("MemoryAccount.isShort", () => {
-  test.each([
-    [874, false],
-    [875, false],
-    [876, true],
-  ])("isShort of a budget of 1000 with %d held is %p", (bytes, isShort) => {
+describe("MemoryAccount.isShortFor", () => {
+  const isShortFor = (held: { others: number; sandbox?: number; client?: number }): boolean => {
     const { open, register } = createExchangeStage({ budgetBytes: 1_000 });
-    register.memory.setStalled(open(), bytes);
-    expect(register.memory.isShort).toBe(isShort);
+    const asking = open({ sandbox: "asking", client: "203.0.113.1" });
+    register.memory.setStalled(open({ sandbox: "other" }), held.others);
+    register.memory.setStalled(open({ sandbox: "asking" }), held.sandbox ?? 0);
+    register.memory.setStalled(open({ sandbox: "third", client: "203.0.113.1" }), held.client ?? 0);
+    return register.memory.isShortFor(asking.upstream.share, asking.client);
+  };
+
+  test.each([
+    ["up to seven eighths are held, whoever holds them", { others: 0, sandbox: 875 }, false],
+    ["more is held, but by others alone", { others: 1_000 }, false],
+    ["more is held, and half of what is free by the sandbox", { others: 850, sandbox: 50 }, false],
+    ["more is held, and more than half of what is free by the sandbox", { others: 849, sandbox: 51 }, true],
+    ["more is held, and half of what is free by the client", { others: 850, client: 50 }, false],
+    ["more is held, and more than half of what is free by the client", { others: 849, client: 51 }, true],
+    ["all is held, and a byte of it by the sandbox", { others: 999, sandbox: 1 }, true],
+  ])("of a budget of 1000, where %s", (_name, held, isShort) => {
+    expect(isShortFor(held)).toBe(isShort);
   });
 
-  test("isShort is also what the guard says of the process", () => {
-    const { memory } = createExchangeStage().register;
-    memory.isResidentShort = true;
-    expect(memory.isShort).toBe(true);
+  test.each([2, 10, 50])("some room is left for a newcomer where %d sandboxes take all that they get", (count) => {
+    const { open, register } = createExchangeStage({ budgetBytes: 100_000 });
+    const greedy = Array.from({ length: count }, (_, at) => open({ sandbox: `greedy-${at}` }));
+    for (let round = 0; round < 100_000; round++) {
+      const able = greedy.filter(
+        (exchange) =>
+          !register.memory.isShortFor(exchange.upstream.share, undefined) && register.hasRoomFor(exchange, 10),
+      );
+      if (able.length === 0) break;
+      for (const exchange of able) register.memory.setStalled(exchange, exchange.stalledBytes + 10);
+    }
+    const newcomer = open({ sandbox: "newcomer" });
+    expect(register.memory.isShortFor(newcomer.upstream.share, undefined)).toBe(false);
+    expect(register.hasRoomFor(newcomer, 100_000 / (2 * count + 6))).toBe(true);
+  });
+
+  test("isShortFor is also what the guard says of the process", () => {
+    const { open, register } = createExchangeStage();
+    register.memory.isResidentShort = true;
+    expect(register.memory.isShortFor(open().upstream.share, undefined)).toBe(true);
   });
 });
 

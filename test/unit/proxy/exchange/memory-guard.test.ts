@@ -149,11 +149,11 @@ describe("MemoryGuard and the account", () => {
 
 describe("MemoryGuard and resident memory", () => {
   test("MemoryGuard does nothing about it where the limit is 0", () => {
-    const { guard, seen, look, open, ends } = createStage(4);
+    const { guard, seen, look, open, ends, register } = createStage(4);
     open();
     seen.resident = Number.MAX_SAFE_INTEGER;
     look();
-    expect([guard.isShort(), guard.isTense, ends.length, seen.collected]).toEqual([false, false, 0, 0]);
+    expect([register.memory.isResidentShort, guard.isTense, ends.length, seen.collected]).toEqual([false, false, 0, 0]);
   });
 
   test.each([
@@ -164,13 +164,16 @@ describe("MemoryGuard and resident memory", () => {
     [850, { tense: true, short: true, collected: 1, ended: 0 }],
     [851, { tense: true, short: true, collected: 1, ended: 1 }],
   ])("MemoryGuard at %d of 1000 bytes", (resident, expected) => {
-    const { guard, seen, look, openStalledDownload, clock, ends } = createStage(4, { limitBytes: LIMIT });
+    const stage = createStage(4, { limitBytes: LIMIT });
+    const { guard, seen, look, openStalledDownload, clock, ends, register } = stage;
     openStalledDownload();
     clock.advance(STALL_MS);
     seen.resident = resident;
     look();
     const { collected } = seen;
-    expect({ tense: guard.isTense, short: guard.isShort(), collected, ended: ends.length }).toEqual(expected);
+    expect({ tense: guard.isTense, short: register.memory.isResidentShort, collected, ended: ends.length }).toEqual(
+      expected,
+    );
   });
 
   test("MemoryGuard ends an eighth of those that stall in each look, the longest first", () => {
@@ -224,7 +227,7 @@ describe("MemoryGuard and resident memory", () => {
     });
     const exchange = stage.open();
     guard.look(10_000);
-    expect([collected, exchange.cutBy, guard.isShort()]).toEqual([1, undefined, false]);
+    expect([collected, exchange.cutBy, stage.register.memory.isResidentShort]).toEqual([1, undefined, false]);
     resident = 800;
     guard.look(14_999);
     expect(collected).toBe(1);
@@ -233,14 +236,14 @@ describe("MemoryGuard and resident memory", () => {
   });
 
   test("MemoryGuard keeps the last number where resident memory cannot be read", () => {
-    const { guard, seen, look } = createStage(4, { limitBytes: LIMIT });
+    const { guard, seen, look, register } = createStage(4, { limitBytes: LIMIT });
     look();
-    expect([guard.residentBytes, guard.isShort()]).toEqual([0, false]);
+    expect([guard.residentBytes, register.memory.isResidentShort]).toEqual([0, false]);
     seen.resident = 800;
     look();
     seen.resident = undefined;
     look();
-    expect([guard.residentBytes, guard.isShort()]).toEqual([800, true]);
+    expect([guard.residentBytes, register.memory.isResidentShort]).toEqual([800, true]);
   });
 
   test("MemoryGuard.lookSoon looks at most once in 25 ms, and acts only while memory may become short", () => {
