@@ -72,10 +72,12 @@ function renderFlags({ apiVersions = [], kubeVersion, hooks }: RenderOptions): s
   ];
 }
 
-/** The objects of a stream of YAML documents. */
+/** The objects of a stream of YAML documents, or of a list in one of them. */
 export function parseObjects(text: string): readonly Json[] {
-  return text.split(/^---$/m).flatMap((document) => {
-    const object: unknown = Bun.YAML.parse(document);
-    return typeof object === "object" && object !== null ? [Object.fromEntries(Object.entries(object))] : [];
-  });
+  return text
+    .split(/^---$/m)
+    .flatMap((document): unknown => Bun.YAML.parse(document))
+    .flatMap((object) =>
+      typeof object === "object" && object !== null ? [Object.fromEntries(Object.entries(object))] : [],
+    );
 }
