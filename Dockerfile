@@ -1,12 +1,12 @@
 # syntax=docker/dockerfile:1
 
-# Gives npm and bash only: scripts/lib.sh fetches the Bun of .bun-version, with the integrity of scripts/bun-integrity.txt.
+# Only for npm and bash: scripts/lib.sh fetches the Bun of .bun-version, with the integrity of scripts/bun-integrity.txt.
 FROM --platform=$BUILDPLATFORM node:22-bookworm@sha256:363e1587494626837fa7f9a23bdb453d13b0ff3c67c705c2805cfc69c2d2fad7 AS build
 WORKDIR /src
-# What is compiled in stands in this stage only.
+# Only this stage contains the compiled-in packages.
 ARG BUILDKIT_SBOM_SCAN_STAGE=true
 ARG TARGETARCH
-# Bun and the dependencies, in a layer that changes of the source leave as it is.
+# Bun and the dependencies, in a layer that does not change with the source.
 COPY .bun-version bun.lock bunfig.toml package.json ./
 COPY scripts/lib.sh scripts/bun-integrity.txt scripts/fetch ./scripts/
 RUN ./scripts/fetch "linux-${TARGETARCH}"
@@ -25,6 +25,6 @@ LABEL org.opencontainers.image.title="OpenSandbox Ingress" \
 COPY --from=build --chmod=0755 /ingress /ingress
 WORKDIR /
 EXPOSE 28888 28889
-# Any user will do; the binary writes nothing.
+# Any user works; the binary writes no file.
 USER 65532:65532
 ENTRYPOINT ["./ingress"]

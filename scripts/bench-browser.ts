@@ -46,6 +46,7 @@ function createView({ request, answer, config }: Traffic): () => void {
       policy: undefined,
       route,
       isSigned: false,
+      grant: { kind: "open" },
       host: HOST,
       hostPort: HOST_PORT,
       address: ADDRESS,

@@ -28,6 +28,7 @@ const uses: SandboxUse[] = Array.from({ length: SANDBOXES }, (_, index) => ({
   },
   port: 8080,
   path: "/api/v1/things",
+  renews: true,
 }));
 
 function publisherTo(redisDsn: string, minIntervalMs: number) {

@@ -105,7 +105,7 @@ function describeDemo(options: DemoOptions, { sandboxes, cluster }: DemoParts): 
     `  head -c 100000000 /dev/zero | curl -T - ${base}upload`,
     `  curl 'http://${host}:${adminPort}/readyz?verbose'`,
     `  curl http://${host}:${adminPort}/metrics`,
-    ...(cluster === undefined ? [] : describeCluster(options, cluster)),
+    ...(cluster === undefined ? [] : describeCluster(options, { cluster, last: sandboxes.at(-1) })),
     "",
     options.watch
       ? "The ingress starts again when a source file changes. Ctrl-C stops all of it."
@@ -115,14 +115,30 @@ function describeDemo(options: DemoOptions, { sandboxes, cluster }: DemoParts): 
   return lines.join("\n");
 }
 
-function describeCluster({ providerType }: DemoOptions, { kubeconfig }: DemoCluster): string[] {
-  const resource = providerType === "agent-sandbox" ? "sandboxes" : "batchsandboxes";
+function describeCluster(
+  { providerType, port, host, mode }: DemoOptions,
+  { cluster, last }: { readonly cluster: DemoCluster; readonly last: DemoParts["sandboxes"][number] | undefined },
+): string[] {
+  const { kubeconfig } = cluster;
+  const isAgent = providerType === "agent-sandbox";
+  const resource = isAgent ? "sandboxes" : "batchsandboxes";
+  const paused = isAgent ? '{"spec":{"operatingMode":"Suspended"}}' : '{"spec":{"pause":true}}';
+  const origin = `http://${formatHost(host)}:${port}`;
+  const route = `${last?.name}-${last?.port}`;
+  const asked =
+    mode === "uri"
+      ? `${origin}/${last?.name}/${last?.port}/echo`
+      : `-H 'OpenSandbox-Ingress-To: ${route}' ${origin}/echo`;
   return [
     "",
     "The sandboxes are objects of a real API server; the ingress follows what you change:",
     `  export KUBECONFIG='${kubeconfig}'`,
     `  kubectl -n demo get ${resource}`,
-    `  kubectl -n demo delete ${resource} demo-two`,
+    `  kubectl -n demo delete ${resource} demo-one`,
+    "",
+    "A request wakes a sandbox that is paused:",
+    `  kubectl -n demo patch ${resource} ${last?.name} --type=merge -p '${paused}'`,
+    `  curl -i ${asked}`,
   ];
 }
 
@@ -132,7 +148,8 @@ async function checkDemo({ kubernetes }: { readonly kubernetes: boolean }): Prom
   try {
     cluster = kubernetes ? await startDemoCluster(sandboxes.manifests) : undefined;
     const providerFlags = cluster?.providerFlags ?? [`--manifests=${sandboxes.manifests}`];
-    return (await runChecks({ binary: BINARY, sandboxes, providerFlags, findPort: findFreePort })) ? 0 : 1;
+    const pause = cluster?.pause;
+    return (await runChecks({ binary: BINARY, sandboxes, providerFlags, pause, findPort: findFreePort })) ? 0 : 1;
   } finally {
     await cluster?.stop();
     await sandboxes.stop();

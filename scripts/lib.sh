@@ -1,5 +1,5 @@
 # shellcheck shell=bash
-# What the scripts share; sourced, never run. Needs bash 3.2, which macOS still has.
+# Functions of the scripts. Source it, do not run it. Works with bash 3.2, which macOS still has.
 
 set -euo pipefail
 
@@ -19,14 +19,14 @@ host_bun_platform() {
   case "$(uname -s)" in
     Linux) os=linux ;;
     Darwin) os=darwin ;;
-    *) die "no Bun $BUN_VERSION for $(uname -s): use Linux or macOS" ;;
+    *) die "Bun $BUN_VERSION does not run on $(uname -s): use Linux or macOS" ;;
   esac
   case "$(uname -m)" in
     x86_64 | amd64) arch=x64 ;;
     aarch64 | arm64) arch=aarch64 ;;
-    *) die "no Bun $BUN_VERSION for $(uname -m): use x64 or arm64" ;;
+    *) die "Bun $BUN_VERSION does not run on $(uname -m): use x64 or arm64" ;;
   esac
-  # musl's loader alone proves nothing (glibc systems can have it installed); with no glibc loader beside it, it does.
+  # musl's loader alone is no proof, because glibc systems can have it installed. Without a glibc loader it is.
   if [ "$os" = linux ] && compgen -G '/lib/ld-musl-*' >/dev/null && ! compgen -G '/lib*/ld-linux-*' >/dev/null; then
     libc=-musl
   fi
@@ -37,7 +37,7 @@ has_pinned_version() {
   [ "$("$1" --version 2>/dev/null || true)" = "$BUN_VERSION" ]
 }
 
-# Prints the integrity that Bun's npm package for PLATFORM has to have.
+# Prints the required integrity of Bun's npm package for PLATFORM.
 bun_integrity() {
   local platform integrity
   while read -r platform integrity; do
@@ -50,13 +50,13 @@ bun_integrity() {
 }
 
 # fetch_bun PLATFORM: puts Bun's executable for PLATFORM into the checkout's cache and prints its path.
-# It comes out of the platform's own npm package, so that no install script has to run, and only with the integrity of
-# scripts/bun-integrity.txt: it becomes part of the product.
+# It comes from the platform's own npm package, so that no install script runs. It must have the integrity in
+# scripts/bun-integrity.txt, because it becomes part of the product.
 fetch_bun() {
   local platform="$1" package="@oven/bun-$1" integrity
   local folder="$CACHE/bun-$BUN_VERSION-$platform"
   if [ ! -x "$folder/bin/bun" ]; then
-    # Within $(…) bash forgets `set -e`.
+    # Inside $(…) bash ignores `set -e`.
     integrity="$(bun_integrity "$platform")" || exit 1
     mkdir -p "$CACHE"
     local staging
@@ -65,10 +65,10 @@ fetch_bun() {
     if ! fetch_package "$staging" "$package" "$integrity" >"$staging/log" 2>&1; then
       tail -n 5 "$staging/log" >&2
       rm -rf "$staging"
-      die "cannot get Bun $BUN_VERSION: the npm package $package could not be fetched with the integrity of scripts/bun-integrity.txt (see above); it needs npm or any Bun, and a reachable npm registry"
+      die "cannot get Bun $BUN_VERSION: cannot fetch the npm package $package with the integrity in scripts/bun-integrity.txt (see above); this needs npm or any Bun, and the npm registry"
     fi
     local executable="$staging/node_modules/@oven/bun-$platform/bin/bun"
-    # A rename, so that another script that does the same at this moment never sees half a file.
+    # A rename, so that another script never sees half a file.
     if ! { chmod +x "$executable" && mkdir -p "$folder/bin" && mv "$executable" "$folder/bin/bun"; }; then
       die "cannot put $executable into $folder"
     fi
@@ -86,20 +86,20 @@ bun_for_container() {
   esac
 }
 
-# fetch_package FOLDER PACKAGE INTEGRITY: installs one package from a lockfile made here, so that the package manager refuses
-# any other bytes before it unpacks them.
+# fetch_package FOLDER PACKAGE INTEGRITY: installs one package from a generated lockfile, so that the package manager refuses
+# other bytes before it unpacks them.
 fetch_package() {
   local staging="$1" package="$2" integrity="$3" installer="${BUN:-}"
   printf '{"private":true,"dependencies":{"%s":"%s"}}\n' "$package" "$BUN_VERSION" >"$staging/package.json"
   if [ -z "$installer" ] && command -v npm >/dev/null; then
     printf '{"lockfileVersion":3,"requires":true,"packages":{"":{"dependencies":{"%s":"%s"}},"node_modules/%s":{"version":"%s","integrity":"%s"}}}\n' \
       "$package" "$BUN_VERSION" "$package" "$BUN_VERSION" "$integrity" >"$staging/package-lock.json"
-    # Force: npm refuses packages of another platform than this machine's, which cross builds need.
+    # Force: cross builds need packages of another platform, which npm refuses otherwise.
     (cd "$staging" && npm ci --location=project --force --ignore-scripts --no-audit --no-fund)
   else
     printf '{"lockfileVersion":1,"workspaces":{"":{"dependencies":{"%s":"%s"}}},"packages":{"%s":["%s@%s","",{},"%s"]}}\n' \
       "$package" "$BUN_VERSION" "$package" "$package" "$BUN_VERSION" "$integrity" >"$staging/bun.lock"
-    # A cache of its own: what lies in the user's cache is not checked again.
+    # A separate cache: packages in the user's cache are not checked again.
     (cd "$staging" && BUN_INSTALL_CACHE_DIR="$staging/cache" "${installer:-bun}" install --frozen-lockfile --ignore-scripts --cpu='*' --os='*')
   fi
 }

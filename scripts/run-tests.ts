@@ -2,6 +2,7 @@
 import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { APPS } from "./lib/apps/app-parts.ts";
+import { canHaveHelm, HELM_BUILD_MAX_MS } from "./lib/kube/helm-binary.ts";
 import { canHaveKubeBinaries, KUBE_BUILD_MAX_MS } from "./lib/kube/kube-binaries.ts";
 import { runLimited } from "./lib/steps/run-limited.ts";
 import { selectSteps } from "./lib/steps/select-steps.ts";
@@ -59,6 +60,7 @@ const STEPS: readonly Step[] = [
   ...(canHaveKubeBinaries()
     ? [{ name: "api-server", command: ["scripts/kube", "--build"], maxMs: KUBE_BUILD_MAX_MS }]
     : []),
+  ...(canHaveHelm() ? [{ name: "helm", command: ["scripts/helm-build"], maxMs: HELM_BUILD_MAX_MS }] : []),
   {
     name: "unit",
     command: [...BUN_TEST, "./test/unit", "./test/architecture.test.ts"],
@@ -75,7 +77,7 @@ const STEPS: readonly Step[] = [
   {
     name: "e2e",
     command: [...BUN_TEST, "./test/e2e", "--path-ignore-patterns=test/e2e/apps/**"],
-    needs: ["build", "api-server"],
+    needs: ["build", "api-server", "helm"],
     maxMs: 25 * MINUTE_MS,
     isTestRun: true,
   },

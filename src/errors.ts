@@ -188,6 +188,33 @@ const ANSWERS = {
     proxyError: "destination_unavailable",
     reloads: true,
   },
+  hold_full: {
+    status: 503,
+    message: "too many requests wait for sandboxes",
+    retryAfterSeconds: 1,
+    cause: "The sandbox is not ready, and as many requests wait already as the ingress allows for it or in all.",
+    remedy: "Try again in a moment. Operators: raise `--hold-max` or `--wake-park-max`.",
+    proxyError: "connection_limit_reached",
+    reloads: true,
+  },
+  wake_failed: {
+    status: 503,
+    message: "sandbox could not be woken",
+    retryAfterSeconds: 1,
+    cause: "The sandbox is paused, and the last attempt to wake it failed. The next one follows within a minute.",
+    remedy: "Wait a moment. If this lasts, check the status of the sandbox. Operators: the log has the reason.",
+    proxyError: "destination_unavailable",
+    reloads: true,
+  },
+  wake_busy: {
+    status: 503,
+    message: "too many sandboxes are being woken",
+    retryAfterSeconds: 1,
+    cause: "The sandbox is paused, and the ingress wakes as many others at the moment as it allows.",
+    remedy: "Try again in a moment. Operators: raise `--wake-max`, or check that the API server answers.",
+    proxyError: "connection_limit_reached",
+    reloads: true,
+  },
   not_synced: {
     status: 503,
     message: "sandbox list not yet synced",
@@ -388,7 +415,12 @@ export function answerSpecOf(code: IngressErrorCode): AnswerSpec {
   return ANSWERS[code];
 }
 
-/** Turns any thrown value into an IngressError. Other values become `internal`, with the value as cause. */
+/** Gives an IngressError as it is. Any other thrown value becomes `internal`, with the value as cause. */
 export function toIngressError(thrown: unknown): IngressError {
-  return thrown instanceof IngressError ? thrown : new IngressError("internal", undefined, { cause: thrown });
+  return thrown instanceof IngressError ? thrown : toInternalError(thrown);
+}
+
+/** Turns any thrown value into the error `internal`, with the value as cause, even if it is an IngressError. */
+export function toInternalError(thrown: unknown): IngressError {
+  return new IngressError("internal", undefined, { cause: thrown });
 }

@@ -24,6 +24,7 @@ import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
+import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
@@ -89,8 +90,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
   const endpoints = buildEndpointRules(config, seams);
-  const provider =
-    seams.provider ?? (await createProvider(config, { clock, logger, endpoints, environment: seams.environment }));
+  const { provider, waker } =
+    seams.provider === undefined
+      ? await createProvider(config, { clock, logger, endpoints, environment: seams.environment })
+      : { provider: seams.provider, waker: undefined };
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,
@@ -106,7 +109,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
         untold,
       }),
   });
-  const redis = config.renew.enabled ? createRedisPublisher({ config: config.renew, logger, clock }) : undefined;
+  const isTold = config.renew.enabled || config.activity.enabled;
+  const redis = isTold
+    ? createRedisPublisher({ config: config.renew, activity: config.activity, logger, clock })
+    : undefined;
   const renew = redis ?? noRenewPublisher;
   const limit = seams.memoryLimit ?? readMemoryLimit();
   const plan = resolveMemoryPlan(config, limit);
@@ -120,6 +126,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
+      waker,
+      warn: createLimitedWarnings(logger, clock, (unsaid) => `${unsaid} more warnings about wakes were left out`),
       memory: {
         limitBytes: limit.bytes,
         residentBytes: () => readResidentBytes(),
@@ -138,7 +146,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     internalFaults: () => faults,
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
+    waits: () => proxy.inspection.waits(),
     providerStatus: () => provider.status(),
+    watching: () => provider.watching?.(),
+    openBytes: () => proxy.openBytes(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
     descriptors: () => {
@@ -146,7 +157,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
     accessFailures: () => failures.stats(),
-    ...(redis === undefined ? {} : { renewIntents: () => redis.stats() }),
+    ...(redis === undefined ? {} : { activityNotes: () => redis.activity() }),
+    ...(redis === undefined || !config.renew.enabled ? {} : { renewIntents: () => redis.stats() }),
   };
   metrics.observe(sources);
   const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];
@@ -156,6 +168,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     providerType: config.providerType,
     clock,
     trafficOf: (record) => proxy.inspection.trafficOf(record),
+    waitsOf: (record) => proxy.inspection.waitsOf(record),
     syncedAtMs: () => syncedAtMs,
   });
   const status: StatusParts = {

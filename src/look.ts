@@ -54,7 +54,7 @@ async function waitForList(provider: SandboxProvider, clock: Clock): Promise<voi
 export async function createLook(config: Config, seams: SourceSeams & { readonly logger: Logger }): Promise<Look> {
   const { clock, environment, logger } = seams;
   const endpoints = buildEndpointRules(config, seams);
-  const provider = await createProvider(config, { clock, logger, endpoints, environment });
+  const { provider } = await createProvider(config, { clock, logger, endpoints, environment });
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,

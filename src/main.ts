@@ -32,9 +32,9 @@ const SIGNAL_TURNS = 2;
 await main();
 
 async function main(): Promise<void> {
-  const { parseConfig } = await import("./config/parse-config.ts");
+  const { HOST_INFO_PATH, parseConfig } = await import("./config/parse-config.ts");
   const args = readArguments();
-  const parsed = parseConfig(args, process.env);
+  const parsed = parseConfig(args, process.env, { hostInfo: await readIfPresent(HOST_INFO_PATH) });
   switch (parsed.kind) {
     case "help":
       return finish(0, { stdout: parsed.text });
@@ -66,7 +66,8 @@ async function runIngress(config: import("./config/parse-config.ts").Config): Pr
       collectGarbage: () => Bun.gc(true),
     },
     environment: process.env,
-    resolverConfig: await readResolverConfig(),
+    // Where the file is missing, the names are those of an ordinary cluster.
+    resolverConfig: await readIfPresent("/etc/resolv.conf"),
     instance: crypto.randomUUID().slice(0, 8),
   });
   const { logger } = ingress;
@@ -94,10 +95,10 @@ async function runIngress(config: import("./config/parse-config.ts").Config): Pr
   return finish(exitCode);
 }
 
-/** Empty if the file is missing. The names are then those of an ordinary cluster. */
-async function readResolverConfig(): Promise<string> {
+/** The text of a file of the system; empty where it cannot be read. */
+async function readIfPresent(path: string): Promise<string> {
   const { readFile } = await import("node:fs/promises");
-  return readFile("/etc/resolv.conf", "utf8").catch(() => "");
+  return readFile(path, "utf8").catch(() => "");
 }
 
 async function runCommand(
@@ -105,6 +106,8 @@ async function runCommand(
   args: readonly string[],
 ): Promise<void> {
   if (name === "explain" || name === "sandboxes") return runLookCommand(name, args);
+  if (name === "doctor") return runDoctor(args);
+  if (name === "ready") return runReady(args);
   const [{ runSignCommand }, { runVerifyCommand }, { readFileSync }] = await Promise.all([
     import("./commands/sign-command.ts"),
     import("./commands/verify-command.ts"),
@@ -128,8 +131,31 @@ async function runLookCommand(name: "explain" | "sandboxes", args: readonly stri
     nowMs: Date.now(),
     clock: systemClock,
     environment: process.env,
-    resolverConfig: await readResolverConfig(),
+    resolverConfig: await readIfPresent("/etc/resolv.conf"),
   });
+  return finish(result.exitCode, result);
+}
+
+async function runReady(args: readonly string[]): Promise<void> {
+  const { runReadyCommand } = await import("./commands/ready-command.ts");
+  // Interrupted is not "ready".
+  onStopSignal = () => process.exit(1);
+  const result = await runReadyCommand(args, {
+    monotonic: () => performance.now(),
+    pause: (delayMs) => Bun.sleep(delayMs),
+  });
+  return finish(result.exitCode, result);
+}
+
+async function runDoctor(args: readonly string[]): Promise<void> {
+  const [{ runDoctorCommand }, { examineHere }] = await Promise.all([
+    import("./commands/doctor-command.ts"),
+    import("./doctor/here.ts"),
+  ]);
+  const environment = process.env;
+  // Interrupted is not "all fine".
+  onStopSignal = () => process.exit(1);
+  const result = await runDoctorCommand(args, { environment, examine: (config) => examineHere(config, environment) });
   return finish(result.exitCode, result);
 }
 

@@ -3,7 +3,7 @@ import { type Config, readClusterDomain } from "./config/parse-config.ts";
 import type { Logger } from "./log/logger.ts";
 import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
-import type { SandboxProvider } from "./sandbox/provider.ts";
+import type { SandboxProvider, SandboxWaker } from "./sandbox/provider.ts";
 import { buildInfo } from "./version.ts";
 
 /** What a source of sandboxes touches of the world. */
@@ -33,33 +33,37 @@ export function buildEndpointRules(config: Config, { clock, environment, resolve
 
 const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
+/** Where sandboxes come from. */
+export interface Source {
+  readonly provider: SandboxProvider;
+  /** Undefined: nothing wakes sandboxes. */
+  readonly waker: SandboxWaker | undefined;
+}
+
 /** Manifests or Kubernetes, as the configuration has it. Touches neither network nor files before it is started. */
 export async function createProvider(
   config: Config,
   parts: Pick<SourceSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
-): Promise<SandboxProvider> {
+): Promise<Source> {
   const { providerType, namespaces } = config;
   const { clock, logger, environment, endpoints } = parts;
   if (config.manifests !== undefined) {
-    return createManifestProvider({ path: config.manifests, providerType, namespaces, endpoints, clock, logger });
+    const path = config.manifests;
+    const provider = createManifestProvider({ path, providerType, namespaces, endpoints, clock, logger });
+    return { provider, waker: undefined };
   }
   // Loaded only where it is needed: the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }] = await Promise.all([
+  const [{ createKubeClient }, { createKubernetesProvider }, { createKubeWaker }] = await Promise.all([
     import("./kube/client.ts"),
     import("./sandbox/kubernetes/provider.ts"),
+    import("./sandbox/kubernetes/waker.ts"),
   ]);
   const { allNamespaces } = config;
   const client = createKubeClient(
     { kubeconfig: config.kubeconfig, environment },
     { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
   );
-  return createKubernetesProvider({
-    client,
-    providerType,
-    namespaces,
-    allNamespaces,
-    endpoints,
-    logger,
-    clock,
-  });
+  const common = { client, providerType, logger, clock };
+  const provider = createKubernetesProvider({ ...common, namespaces, allNamespaces, endpoints });
+  return { provider, waker: config.hold.wake.enabled ? createKubeWaker(common) : undefined };
 }

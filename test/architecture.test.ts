@@ -21,6 +21,7 @@ interface RoomRule {
 const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
   values: { uses: [] },
+  duration: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -38,24 +39,27 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "files", "log", "kube", "values"] },
+  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox", "version"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox", "values", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
-  admin: { uses: ["access", "address", "clock", "proxy", "sandbox"], types: ["lifecycle", "log", "metrics"] },
+  admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
   config: {
-    uses: ["address", "access", "log", "renew", "values"],
+    uses: ["address", "access", "duration", "log", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
   look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
+  doctor: {
+    uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
+  },
   commands: {
-    uses: ["access", "admin", "config", "log", "look", "proxy", "route", "values"],
-    types: ["source"],
+    uses: ["access", "admin", "config", "duration", "log", "look", "proxy", "route", "values"],
+    types: ["doctor", "source"],
   },
 
   // The whole.
@@ -72,12 +76,12 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "process",
       "proxy",
       "renew",
+      "sandbox",
       "source",
       "version",
     ],
-    types: ["sandbox"],
   },
-  main: { uses: ["clock", "commands", "config", "ingress", "process", "version", "values"] },
+  main: { uses: ["clock", "commands", "config", "doctor", "ingress", "process", "version", "values"] },
 };
 
 /** Files of a room that may use less than the room: what is shared with `proxy` must not bring Kubernetes along. */

@@ -39,7 +39,7 @@ export function createAdminToken({ file, logger, clock }: AdminTokenOptions): Ad
     parse: (text) => digester.digest(parseAdminToken(text)),
     texts: {
       cannotRead: "Cannot read the admin token",
-      notUsable: "the admin token file is not usable, the token stays as it was",
+      notUsable: "cannot use the admin token file, keeping the earlier token",
       readAgain: "admin token read again",
     },
     logger,

@@ -34,7 +34,7 @@ export function createAccessKeysSource(options: AccessKeysSourceOptions): Access
       parse: parseAccessKeysFile,
       texts: {
         cannotRead: "Cannot read access keys",
-        notUsable: "the secure access keys file is not usable, the keys stay as they were",
+        notUsable: "cannot use the secure access keys file, keeping the earlier keys",
         readAgain: "secure access keys read again",
       },
       onValue: (keys) => warnAboutWeakKeys(keys, logger),

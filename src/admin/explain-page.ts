@@ -5,6 +5,7 @@ import type { ProxyInspection } from "../proxy/inspection.ts";
 import { buildJson } from "./admin-answers.ts";
 import type { AdminPage } from "./admin-page.ts";
 import { answerQueued } from "./answer-queued.ts";
+import { isObject, messageOf } from "../values.ts";
 import { BadQuestion } from "./parameters.ts";
 import type { SandboxList, SandboxRow } from "./sandbox-list.ts";
 import { WorkQueue } from "./work-queue.ts";
@@ -71,7 +72,7 @@ function readQuestion(text: string) {
     return toAskedRequest({ method, target, headers: readHeaders(headers) });
   } catch (error) {
     if (error instanceof BadQuestion) throw error;
-    throw new BadQuestion(error instanceof Error ? error.message : "the question cannot be read");
+    throw new BadQuestion(messageOf(error));
   }
 }
 
@@ -86,8 +87,4 @@ function readHeaders(headers: unknown): Question["headers"] {
   });
   if (fields.length > HEADERS_MAX) throw new BadQuestion(`headers has more than ${HEADERS_MAX} fields`);
   return fields;
-}
-
-function isObject(value: unknown): value is Readonly<Record<string, unknown>> {
-  return typeof value === "object" && value !== null && !Array.isArray(value);
 }

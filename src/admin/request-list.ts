@@ -1,5 +1,6 @@
 import type { Clock } from "../clock.ts";
-import type { Exchange, ExchangeState } from "../proxy/exchange/exchange.ts";
+import type { Exchange } from "../proxy/exchange/exchange.ts";
+import type { ExchangeState } from "../proxy/exchange/exchange-subject.ts";
 import type { Failure } from "../proxy/report/failure-list.ts";
 import { formatTime, readCount } from "./parameters.ts";
 import { TopOf } from "./top-of.ts";

@@ -41,6 +41,10 @@ export interface SandboxRow {
   readonly lastUse?: string | undefined;
   /** Open now, ended and failed since the ingress began to know it; absent where nobody serves. */
   readonly open?: number | undefined;
+  /** How many of the open ones wait for the sandbox; absent: none. */
+  readonly held?: number | undefined;
+  /** Whether the sandbox is paused, and being woken. */
+  readonly waking?: true | undefined;
   readonly requests?: number | undefined;
   readonly errors?: number | undefined;
 }
@@ -67,6 +71,7 @@ export interface SandboxListParts {
   readonly clock: Clock;
   /** Absent: this is not the process that serves. */
   readonly trafficOf?: (record: SandboxRecord) => SandboxTraffic;
+  readonly waitsOf?: (record: SandboxRecord) => { readonly held: number; readonly isWaking: boolean };
   /** Wall-clock milliseconds when the first list was complete; undefined: it is not yet. */
   readonly syncedAtMs: () => number | undefined;
 }
@@ -103,8 +108,9 @@ export class SandboxList {
   }
 
   row(record: SandboxRecord): SandboxRow {
-    const { providerType, trafficOf, syncedAtMs } = this.#parts;
+    const { providerType, trafficOf, waitsOf, syncedAtMs } = this.#parts;
     const traffic = trafficOf?.(record);
+    const { held, isWaking } = waitsOf?.(record) ?? { held: 0, isWaking: false };
     const { lastUsedMs = 0 } = traffic ?? {};
     const { sinceMs } = record;
     const state = this.#stateOf(record);
@@ -122,6 +128,8 @@ export class SandboxList {
       secured: record.accessToken !== "",
       lastUse: lastUsedMs === 0 ? undefined : formatTime(lastUsedMs),
       open: traffic?.open,
+      held: held === 0 ? undefined : held,
+      waking: isWaking ? true : undefined,
       requests: traffic?.requests,
       errors: traffic?.errors,
     };

@@ -23,7 +23,14 @@ export interface StatusParts {
   readonly residentBytes: () => number | undefined;
   readonly sources: Pick<
     MetricsSources,
-    "sandboxCounts" | "namesakes" | "providerStatus" | "renewIntents" | "memory" | "descriptors" | "accessFailures"
+    | "sandboxCounts"
+    | "namesakes"
+    | "waits"
+    | "providerStatus"
+    | "renewIntents"
+    | "memory"
+    | "descriptors"
+    | "accessFailures"
   >;
 }
 
@@ -36,6 +43,7 @@ export function describeStatus(parts: StatusParts) {
   const activity = parts.activity();
   const redis = sources.renewIntents?.();
   const memory = sources.memory?.();
+  const waits = sources.waits?.();
   const now = parts.now();
   return {
     version: about.version,
@@ -56,6 +64,7 @@ export function describeStatus(parts: StatusParts) {
       requests: activity.requests,
       open: parts.inFlight(),
       tunnels: activity.tunnels,
+      held: waits?.held,
       statuses: activity.statuses,
       refusals: activity.refusals,
       history: activity.history,
@@ -71,6 +80,7 @@ export function describeStatus(parts: StatusParts) {
     sandboxes: {
       ...sources.sandboxCounts?.(),
       namesakes: sources.namesakes?.(),
+      waking: waits?.waking,
       ...sources.providerStatus?.(),
     },
     access: sources.accessFailures?.(),

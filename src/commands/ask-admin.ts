@@ -7,6 +7,8 @@ const ANSWER_MAX_BYTES = 8 * 1024 * 1024;
 /** Times that a busy ingress is asked again, and the milliseconds between. */
 const BUSY_RETRIES = 5;
 const BUSY_PAUSE_MS = 1_000;
+/** What to do if nothing answers, where a command can also look itself. */
+const LOOK_HINT = "--admin says where it is; with --manifests or --kubeconfig this looks itself";
 
 export interface AdminQuestion {
   readonly admin: URL;
@@ -20,19 +22,20 @@ export interface AdminQuestion {
 /** Asks the admin port of a running ingress. Throws an Error in plain words, without the token. */
 export async function askAdmin(question: AdminQuestion): Promise<unknown> {
   for (let retry = 0; ; retry++) {
-    const answer = await send(question);
+    const answer = await sendToAdmin(question, LOOK_HINT);
     if (answer.status === 503 && retry < BUSY_RETRIES) {
       await answer.body?.cancel();
       await Bun.sleep(BUSY_PAUSE_MS);
       continue;
     }
-    const text = await readText(answer);
+    const text = await readAdminText(answer);
     if (answer.status === 200) return parseJson(text);
     throw new Error(describeRefusal(answer.status, text));
   }
 }
 
-async function send({ admin, token, path, body }: AdminQuestion): Promise<Response> {
+/** Sends one question. Throws an Error in plain words, with `hint`, if no answer begins. */
+export async function sendToAdmin({ admin, token, path, body }: AdminQuestion, hint: string): Promise<Response> {
   const url = admin.origin + admin.pathname.replace(/\/$/, "") + path;
   try {
     return await fetch(url, {
@@ -48,12 +51,12 @@ async function send({ admin, token, path, body }: AdminQuestion): Promise<Respon
       signal: AbortSignal.timeout(ANSWER_MAX_MS),
     });
   } catch (error) {
-    const hint = "--admin says where it is; with --manifests or --kubeconfig this looks itself";
     throw new Error(`Cannot ask the ingress at ${admin.origin}: ${faultTextOf(error)} (${hint})`, { cause: error });
   }
 }
 
-async function readText(answer: Response): Promise<string> {
+/** The text of an answer. Throws an Error if it is too long. */
+export async function readAdminText(answer: Response): Promise<string> {
   const decoder = new TextDecoder();
   let text = "";
   const chunks: AsyncIterable<Uint8Array> | readonly Uint8Array[] = answer.body ?? [];

@@ -9,7 +9,7 @@ import type { SourceSeams } from "../source.ts";
 import { collectFault, type CommandSeams } from "./command-line.ts";
 
 /** Where an ingress on this machine has its admin port by default. */
-const DEFAULT_ADMIN = "http://127.0.0.1:28889";
+export const DEFAULT_ADMIN = "http://127.0.0.1:28889";
 
 /** Faults of sandboxes that are told beside the answer; the rest is counted. */
 const NOTES_MAX = 20;
@@ -94,7 +94,8 @@ export function chooseSource(taken: TakenFlags, faults: string[], seams: LookSea
   return undefined;
 }
 
-function parseAdminUrl(text: string): URL {
+/** Parses `--admin`. Throws an Error that does not repeat it: it may have a password. */
+export function parseAdminUrl(text: string): URL {
   const url = URL.parse(text);
   if (url === null || !["http:", "https:"].includes(url.protocol) || url.username !== "" || url.password !== "") {
     throw new Error(`expected a URL such as ${DEFAULT_ADMIN}`);

@@ -2,6 +2,7 @@ import type { SandboxPage, SandboxRow } from "../admin/sandbox-list.ts";
 import { PAGE_ROWS_MAX, readSandboxQuery } from "../admin/sandbox-query.ts";
 import { faultTextOf } from "../config/text.ts";
 import { printable } from "../log/printable.ts";
+import { isObject } from "../values.ts";
 import { askAdmin } from "./ask-admin.ts";
 import { type CommandResult, usageResult } from "./command-line.ts";
 import {
@@ -93,7 +94,7 @@ async function askPage(source: CommandSource & { kind: "ask" }, parameters: URLS
 }
 
 function isPage(value: unknown): value is SandboxPage {
-  return typeof value === "object" && value !== null && "sandboxes" in value && Array.isArray(value.sandboxes);
+  return isObject(value) && Array.isArray(value["sandboxes"]);
 }
 
 function toUrl(parameters: URLSearchParams): URL {

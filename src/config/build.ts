@@ -3,9 +3,11 @@ import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts
 import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config } from "./config.ts";
 import { parseCorsOrigins } from "./cors-origins.ts";
-import type { RenewConfig } from "../renew/renew-config.ts";
+import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
+import { readHold } from "./build-hold.ts";
+import { checkNewerFlags, readNetworkReadiness } from "./build-newer.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { type Environment, readOtlp } from "./otlp.ts";
 import { faultTextOf } from "./text.ts";
@@ -25,14 +27,13 @@ const BUDGET_GIVEN_MIN_BYTES = 1024 * 1024;
 const UNSET_REFERENCE = /\$\([^()\s]*\)/;
 
 /** Builds the configuration from the flags and the environment. `reader` collects the faults. */
-export function buildConfig(reader: FlagReader, env: Environment): Config {
+export function buildConfig(reader: FlagReader, env: Environment, hostInfo: string): Config {
   const warnings: string[] = [];
   const manifests = reader.optionalText("manifests");
   const allNamespaces = reader.bool("all-namespaces");
   const mode = reader.choice("mode");
   if (mode === "wildcard") warnings.push("--mode=wildcard is the same as --mode=header");
-  if (reader.isGiven("fastpath-endpoint"))
-    warnings.push("--fastpath-endpoint is ignored because this ingress has no fast path");
+  checkNewerFlags(reader, warnings);
   if (manifests !== undefined && reader.optionalText("kubeconfig") !== undefined) {
     warnings.push("--kubeconfig is ignored because --manifests is given");
   }
@@ -71,11 +72,14 @@ export function buildConfig(reader: FlagReader, env: Environment): Config {
     memoryBudgetBytes: readMemoryBudget(reader),
     websocketMaxMessageBytes: reader.optionalSize("websocket-max-message"),
     websocketFrameRate: reader.int("websocket-frame-rate"),
+    hold: readHold(reader, warnings),
+    networkReadiness: readNetworkReadiness(reader, warnings),
     ...readStopping(reader, warnings),
     ...readAccessKeys(reader),
     endAtExpiry: reader.bool("end-at-expiry"),
     renew: Object.freeze(readRenew(reader, warnings)),
-    otlp: readOtlp(env, warnings),
+    activity: Object.freeze(readActivity(reader)),
+    otlp: readOtlp(env, warnings, hostInfo),
     warnings: Object.freeze(warnings),
   };
   return Object.freeze(config);
@@ -200,6 +204,19 @@ function readRenew(reader: FlagReader, warnings: string[]): RenewConfig {
   };
 }
 
+function readActivity(reader: FlagReader): ActivityConfig {
+  const enabled = reader.bool("activity-enabled");
+  const redisDsn = reader.text("activity-redis-dsn");
+  // A chart may always pass the flag, and set its variable only where it is on.
+  if (enabled && checkReference(reader, "activity-redis-dsn")) checkRedisDsn(reader, "activity-redis-dsn");
+  return {
+    enabled,
+    redisDsn,
+    minIntervalMs: reader.duration("activity-min-interval"),
+    ttlSeconds: reader.int("activity-ttl-seconds"),
+  };
+}
+
 /** Reads where the address of Redis comes from, and whether it can be a server with TLS. */
 function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) {
   const redisDsn = reader.text("renew-intent-redis-dsn");
@@ -216,15 +233,15 @@ function readRedisDsn(reader: FlagReader, warnings: string[], enabled: boolean) 
     return { redisDsn: "", redisDsnFile, mayBeTls: false };
   }
   const isChecked = checkReference(reader, "renew-intent-redis-dsn") && (enabled || redisDsn !== "");
-  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, redisDsn) };
+  return { redisDsn, redisDsnFile, mayBeTls: isChecked && checkRedisDsn(reader, "renew-intent-redis-dsn") };
 }
 
 /** Whether the address is a server with TLS. Returns false and adds a fault if the address is invalid. */
-function checkRedisDsn(reader: FlagReader, redisDsn: string): boolean {
+function checkRedisDsn(reader: FlagReader, name: "renew-intent-redis-dsn" | "activity-redis-dsn"): boolean {
   try {
-    return parseRedisDsn(redisDsn).tls;
+    return parseRedisDsn(reader.text(name)).tls;
   } catch (error) {
-    reader.fault("renew-intent-redis-dsn", faultTextOf(error));
+    reader.fault(name, faultTextOf(error));
     return false;
   }
 }

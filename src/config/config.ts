@@ -1,6 +1,6 @@
 import type { OtlpConfig } from "../metrics/otlp-config.ts";
 import type { ProxyConfig } from "../proxy/proxy-config.ts";
-import type { RenewConfig } from "../renew/renew-config.ts";
+import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
 import type { ProviderType } from "../sandbox/provider.ts";
 import type { AddressSet } from "../address.ts";
 import type { LogFormat, LogLevel } from "../log/logger.ts";
@@ -68,6 +68,7 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
   readonly endAtExpiry: boolean;
 
   readonly renew: RenewConfig;
+  readonly activity: ActivityConfig;
   /** Where metrics are pushed (docs/contract.md §8). Undefined: nowhere. */
   readonly otlp: OtlpConfig | undefined;
   /** Warnings to log once at the start, such as ignored flags. */

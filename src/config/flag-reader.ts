@@ -57,7 +57,7 @@ export class FlagReader {
   choice<N extends FlagNameOf<"choice">>(name: N): FlagChoice<N> {
     return this.parse(name, (text, spec) => {
       if (isChoice<N>(text, spec)) return text;
-      throw new Error(`expected ${spec.choices?.join(", ")}`);
+      throw new Error(spec.refused?.[text] ?? `expected ${spec.choices?.join(", ")}`);
     });
   }
 

@@ -1,47 +1,10 @@
-import { DURATION_MAX_MS } from "./values.ts";
+import { COUNT, DURATION, type FlagSpec, type FlagType } from "./flag-spec.ts";
+import { HOLD_FLAGS } from "./hold-flags.ts";
+import { ACTIVITY_FLAGS, OTHER_FLAGS, READINESS_FLAGS } from "./newer-flags.ts";
 
-/** The type of a flag's value. It decides how the value is parsed and how help describes it. */
-export type FlagType = "string" | "bool" | "int" | "duration" | "size" | "choice";
-
-/** The groups of `--help`, in order. */
-export const FLAG_GROUPS = [
-  "Sandboxes",
-  "Traffic",
-  "Limits and times",
-  "Stopping",
-  "Secure access",
-  "Renew intents",
-  "Operation",
-  "Other",
-] as const;
-export type FlagGroup = (typeof FLAG_GROUPS)[number];
-
-/** One row of the table of flags. Parsing, `--help` and docs/flags.md use it. */
-export interface FlagSpec {
-  /** Without hyphens. */
-  readonly name: string;
-  readonly type: FlagType;
-  /** As written on the command line. Empty: not set. Booleans: `false`. */
-  readonly default: string;
-  /** The default in help and docs/flags.md, if it depends on the machine. Missing: `default` itself. */
-  readonly defaultText?: string;
-  readonly group: FlagGroup;
-  /** One sentence without its full stop. */
-  readonly help: string;
-  /** Placeholder for the value in help; missing for booleans. */
-  readonly valueName?: string;
-  /** Type `choice`: the allowed values. */
-  readonly choices?: readonly string[];
-  /** Types `int` (a number), `duration` (milliseconds), `size` (bytes): the least and greatest allowed value. */
-  readonly min?: number;
-  readonly max?: number;
-  /** The value is a secret or contains one. No fault, warning or log line repeats it. */
-  readonly secret?: true;
-}
+export { FLAG_GROUPS, type FlagGroup, type FlagSpec, type FlagType } from "./flag-spec.ts";
 
 const PORT_MAX = 65_535;
-/** Largest count of requests: more than a machine can hold, and still an exact number. */
-const COUNT_MAX = 1_000_000_000;
 const KIB = 1024;
 /** Least header size: an ordinary browser's request must fit. Greatest: memory holds one for each connection. */
 const HEADER_MIN_BYTES = 4 * KIB;
@@ -52,8 +15,6 @@ const MESSAGE_MAX_BYTES = 1024 * KIB * KIB;
 const DAY_SECONDS = 86_400;
 
 const PORT = { type: "int", valueName: "port", min: 0, max: PORT_MAX } as const;
-const COUNT = { type: "int", valueName: "count", min: 0, max: COUNT_MAX } as const;
-const DURATION = { type: "duration", valueName: "duration", max: DURATION_MAX_MS } as const;
 
 /**
  * All flags, in one table: it is long, but a reader looks up one row at a time. docs/contract.md §6 lists the flags
@@ -82,6 +43,7 @@ export const FLAGS = [
     group: "Sandboxes",
     valueName: "type",
     choices: ["batchsandbox", "agent-sandbox"],
+    refused: { "fast-sandbox": "this ingress does not serve fast sandboxes; use the Go ingress for them" },
     help: "Kind of sandbox resource: batchsandbox or agent-sandbox",
   },
   {
@@ -349,6 +311,7 @@ export const FLAGS = [
     group: "Secure access",
     help: "End streams and WebSockets of a signed route when it expires; by default they continue",
   },
+  ...HOLD_FLAGS,
   {
     name: "renew-intent-enabled",
     type: "bool",
@@ -406,6 +369,7 @@ export const FLAGS = [
     max: DAY_SECONDS,
     help: "Least time between two intents for a sandbox, in seconds; 0 is no limit",
   },
+  ...ACTIVITY_FLAGS,
   {
     name: "admin-host",
     type: "string",
@@ -456,14 +420,8 @@ export const FLAGS = [
     choices: ["off", "errors", "all"],
     help: "Which requests are logged: off, errors or all",
   },
-  {
-    name: "fastpath-endpoint",
-    type: "string",
-    default: "",
-    group: "Other",
-    valueName: "url",
-    help: "Ignored; accepted because charts pass it",
-  },
+  ...READINESS_FLAGS,
+  ...OTHER_FLAGS,
   { name: "version", type: "bool", default: "false", group: "Other", help: "Print version and build, then exit" },
   { name: "help", type: "bool", default: "false", group: "Other", help: "Print this text, then exit; also -h" },
 ] as const satisfies readonly FlagSpec[];

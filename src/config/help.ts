@@ -14,6 +14,8 @@ Usage:
   ingress sign|verify [flags]     make or check a signed route; see ingress sign --help
   ingress explain <url> [flags]   say what would become of a request; see ingress explain --help
   ingress sandboxes [flags]       list the sandboxes that are seen; see ingress sandboxes --help
+  ingress ready [flags]           ask a running ingress whether it is ready; see ready --help
+  ingress doctor [flags]          check what an ingress with these flags needs; see doctor --help
 
 Examples:
   ingress --namespace=opensandbox
@@ -54,6 +56,8 @@ function formatFlag(spec: FlagSpec): string[] {
     `${spec.help}${shown === "" ? "" : ` (default${HARD_SPACE}${shown})`}`,
     LINE_MAX_CHARS - TEXT_COLUMN,
   );
+  // A long name has a line of its own.
+  if (head.length >= TEXT_COLUMN) return [head, ...lines.map((line) => `${"".padEnd(TEXT_COLUMN)}${line}`)];
   return lines.map((line, index) => `${(index === 0 ? head : "").padEnd(TEXT_COLUMN)}${line}`);
 }
 

@@ -15,15 +15,20 @@ const INTERVAL_DEFAULT_MS = 60_000;
 const INTERVAL_MIN_MS = 1_000;
 const INTERVAL_MAX_MS = 86_400_000;
 
+/** A file in which some platforms put the address of the node. */
+export const HOST_INFO_PATH = "/etc/hostinfo";
+
 /**
  * Where metrics are pushed, by the rules of docs/contract.md §8; undefined: nowhere. An invalid setting adds a warning
  * and is ignored: the ingress must start without metrics. No warning repeats a header's value or a URL's password.
+ *
+ * @param hostInfo The text of `HOST_INFO_PATH`; empty: there is none.
  */
-export function readOtlp(env: Environment, warnings: string[]): OtlpConfig | undefined {
+export function readOtlp(env: Environment, warnings: string[], hostInfo = ""): OtlpConfig | undefined {
   if (read(env, "OTEL_SDK_DISABLED").toLowerCase() === "true") return undefined;
   const exporters = splitList(read(env, "OTEL_METRICS_EXPORTER"));
   if (exporters.includes("none")) return undefined;
-  const url = readEndpoint(env, warnings);
+  const url = readEndpoint(env, warnings, hostInfo);
   if (url === undefined) return undefined;
   for (const exporter of exporters) {
     if (exporter !== "otlp")
@@ -55,7 +60,7 @@ function splitList(text: string): readonly string[] {
     .filter((part) => part !== "");
 }
 
-function readEndpoint(env: Environment, warnings: string[]): string | undefined {
+function readEndpoint(env: Environment, warnings: string[], hostInfo: string): string | undefined {
   const own = read(env, "OTEL_EXPORTER_OTLP_METRICS_ENDPOINT");
   if (own !== "") return checkUrl("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", own, warnings)?.href;
   const shared = read(env, "OTEL_EXPORTER_OTLP_ENDPOINT");
@@ -65,11 +70,13 @@ function readEndpoint(env: Environment, warnings: string[]): string | undefined 
     url.pathname = `${url.pathname.replace(/\/+$/, "")}/v1/metrics`;
     return url.href;
   }
-  const node = read(env, "HOST_IP");
+  const variable = read(env, "HOST_IP");
+  const node = variable === "" ? hostInfo.trim() : variable;
   if (node === "") return undefined;
   const address = parseAddress(node);
   if (address !== undefined) return `http://${formatUrlHost(address)}:${OTLP_HTTP_PORT}/v1/metrics`;
-  warnings.push(`HOST_IP: ${quote(node)} is ignored: expected an IP address`);
+  const source = variable === "" ? HOST_INFO_PATH : "HOST_IP";
+  warnings.push(`${source}: ${quote(node)} is ignored: expected an IP address`);
   return undefined;
 }
 

@@ -10,13 +10,14 @@ import type { Environment } from "./otlp.ts";
 
 export { readClusterDomain } from "./cluster-domain.ts";
 export type { Config } from "./config.ts";
+export { HOST_INFO_PATH } from "./otlp.ts";
 export { FLAGS, type FlagSpec } from "./flags.ts";
 export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
 
 /** The first words that run a tool for operators instead of the ingress. */
-export type CommandName = "sign" | "verify" | "explain" | "sandboxes";
+export type CommandName = "sign" | "verify" | "explain" | "sandboxes" | "ready" | "doctor";
 
-const COMMAND_NAMES: readonly CommandName[] = ["sign", "verify", "explain", "sandboxes"];
+const COMMAND_NAMES: readonly CommandName[] = ["sign", "verify", "explain", "sandboxes", "ready", "doctor"];
 
 /** The result of reading a command line. */
 export type ParsedConfig =
@@ -32,8 +33,14 @@ export type ParsedConfig =
 /**
  * Reads the command line (without the program's name) and the environment. Pure; never throws; finds all faults at
  * once. `--help` wins over faults, then `--version`. No fault repeats a secret.
+ *
+ * @param options `hostInfo`: the text of `HOST_INFO_PATH`; default: empty.
  */
-export function parseConfig(argv: readonly string[], env: Environment): ParsedConfig {
+export function parseConfig(
+  argv: readonly string[],
+  env: Environment,
+  { hostInfo = "" }: { readonly hostInfo?: string } = {},
+): ParsedConfig {
   const [first] = argv;
   const command = COMMAND_NAMES.find((name) => name === first);
   if (command !== undefined) return { kind: "command", name: command, args: argv.slice(1) };
@@ -43,7 +50,7 @@ export function parseConfig(argv: readonly string[], env: Environment): ParsedCo
   const wantsVersion = reader.bool("version");
   if (wantsHelp) return { kind: "help", text: formatHelp() };
   if (wantsVersion) return { kind: "version" };
-  const config = buildConfig(reader, env);
+  const config = buildConfig(reader, env, hostInfo);
   const all = [...faults, ...reader.faults];
   return all.length === 0 ? { kind: "run", config } : { kind: "faults", faults: all, usage: formatUsage() };
 }

@@ -25,6 +25,14 @@ export interface KubeClient {
   get(path: string, options: KubeGetOptions): Promise<Response>;
 }
 
+/** A client that can also create and change objects. */
+export interface KubeWriter extends KubeClient {
+  /** Sends a POST with a body of JSON. Otherwise as `get`. */
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response>;
+  /** Sends a PATCH with a JSON merge patch (RFC 7386). Otherwise as `get`. */
+  patch(path: string, patch: unknown, options: KubeGetOptions): Promise<Response>;
+}
+
 /**
  * How long finding the credentials may take, in milliseconds. Files take no time. An exec plugin asks a cloud for a
  * token, and a plugin that waits for a person's input would wait for ever.
@@ -45,11 +53,11 @@ export interface KubeClientOptions {
  * Creates a client that loads its credentials at the first request. A missing or invalid kubeconfig makes requests
  * fail, not the program.
  */
-export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeClient {
+export function createKubeClient(source: KubeConfigSource, options: KubeClientOptions = {}): KubeWriter {
   return new FetchKubeClient(source, options);
 }
 
-class FetchKubeClient implements KubeClient {
+class FetchKubeClient implements KubeWriter {
   readonly #source: KubeConfigSource;
   readonly #clock: Clock;
   readonly #userAgent: string;
@@ -67,13 +75,28 @@ class FetchKubeClient implements KubeClient {
     this.#credentialsMaxMs = options.credentialsMaxMs ?? CREDENTIALS_MAX_MS;
   }
 
-  async get(path: string, { signal, onSend }: KubeGetOptions): Promise<Response> {
+  get(path: string, options: KubeGetOptions): Promise<Response> {
+    return this.#send(path, { method: "GET" }, options);
+  }
+
+  post(path: string, body: unknown, options: KubeGetOptions): Promise<Response> {
+    const headers = { "Content-Type": "application/json" };
+    return this.#send(path, { method: "POST", headers, body: JSON.stringify(body) }, options);
+  }
+
+  patch(path: string, patch: unknown, options: KubeGetOptions): Promise<Response> {
+    const headers = { "Content-Type": "application/merge-patch+json" };
+    return this.#send(path, { method: "PATCH", headers, body: JSON.stringify(patch) }, options);
+  }
+
+  async #send(path: string, sent: SentRequest, { signal, onSend }: KubeGetOptions): Promise<Response> {
     const credentials = await this.#readCredentials(signal);
     const session = this.#sessionFor(credentials);
     onSend?.();
     try {
       const response = await session.fetch(credentials.server + path, {
-        headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...credentials.headers },
+        ...sent,
+        headers: { Accept: "application/json", "User-Agent": this.#userAgent, ...sent.headers, ...credentials.headers },
         signal,
         // An API server does not redirect. The target of a redirect must not see the token.
         redirect: "manual",
@@ -139,6 +162,12 @@ class FetchKubeClient implements KubeClient {
     this.#session?.close();
     this.#session = undefined;
   }
+}
+
+interface SentRequest {
+  readonly method: string;
+  readonly headers?: Readonly<Record<string, string>>;
+  readonly body?: string;
 }
 
 function isTlsFailure(error: unknown): boolean {

@@ -5,7 +5,7 @@ import { codeOf, isObject, messageOf } from "../values.ts";
  * What failed between the ingress and the API server. The kind decides what happens next.
  * - `credentials`: missing or unreadable
  * - `unreachable`: no connection, no TLS, or a broken connection
- * - `unauthorized` 401, `forbidden` 403, `missing` 404, `expired` 410, `throttled` 429, `refused` any other 4xx or 3xx
+ * - `unauthorized` 401, `forbidden` 403, `missing` 404, `conflict` 409, `expired` 410, `throttled` 429, `refused` any other 4xx or 3xx
  * - `ahead` 504 with the cause "ResourceVersionTooLarge": the server has not reached the requested version
  * - `server`: any other 5xx
  * - `protocol`: an invalid answer: not JSON, too large, or out of order
@@ -17,6 +17,7 @@ export type KubeErrorKind =
   | "unauthorized"
   | "forbidden"
   | "missing"
+  | "conflict"
   | "expired"
   | "throttled"
   | "ahead"
@@ -93,10 +94,10 @@ export function shorten(text: string): string {
 export function explainFault(error: KubeError, verb: string, resource: KubeResource): string {
   const what = `${resource.plural}.${resource.group}`;
   const where = resource.namespace === undefined ? "in all namespaces" : `in namespace "${resource.namespace}"`;
-  return `Kubernetes: cannot ${verb} ${what} ${where}: ${adviseOn(error, resource)}`;
+  return `Kubernetes: cannot ${verb} ${what} ${where}: ${adviseOn(error, verb, resource)}`;
 }
 
-function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeResource): string {
+function adviseOn(error: KubeError, verb: string, { plural, group, version, namespace }: KubeResource): string {
   switch (error.kind) {
     case "credentials":
       return `the credentials are not usable: ${error.message}`;
@@ -104,7 +105,7 @@ function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeR
       return `the API server does not accept the credentials (${error.message}): check the token, client certificate or exec plugin in use`;
     case "forbidden": {
       const role = namespace === undefined ? "a ClusterRole" : `a Role in namespace "${namespace}"`;
-      return `permission denied: grant get, list and watch on ${plural} (API group ${group}) by ${role} and its binding (${error.message})`;
+      return `permission denied: grant ${verb === "patch" ? "get and patch" : "get, list and watch"} on ${plural} (API group ${group}) by ${role} and its binding (${error.message})`;
     }
     case "missing":
       return `the API server does not know this resource type: install the CustomResourceDefinition ${plural}.${group}${version === "" ? "" : ` with version ${version}`} (${error.message})`;
@@ -116,6 +117,7 @@ function adviseOn(error: KubeError, { plural, group, version, namespace }: KubeR
       return error.message;
     case "throttled":
     case "ahead":
+    case "conflict":
     case "refused":
     case "server":
       return `the API server answered ${error.message}`;
@@ -132,6 +134,8 @@ function kindOfStatus(status: number): KubeErrorKind {
       return "forbidden";
     case 404:
       return "missing";
+    case 409:
+      return "conflict";
     case 410:
       return "expired";
     case 429:

@@ -57,6 +57,7 @@ export function nextSource({ source, error, wasReached }: SourceFailure, conditi
       if (source === "pages") return { source: "whole", isImmediate: false };
       return { source: sourceAfter(source, conditions), isImmediate: source !== "whole" };
     case "forbidden":
+    case "conflict":
     case "refused":
       return { source: sourceAfter(source, conditions), isImmediate: source === "stream" || source === "cache" };
     case "server":

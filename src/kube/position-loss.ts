@@ -13,6 +13,7 @@ export function positionAfter(kind: KubeErrorKind): "lost" | "kept" | "doubtful"
     case "protocol":
     case "forbidden":
     case "missing":
+    case "conflict":
     case "refused":
       return "lost";
     case "unauthorized":

@@ -10,6 +10,7 @@ import type { ReflectorStore } from "./reflector-store.ts";
 import { compareResourceVersions, describeResource, type KubeResource } from "./resource.ts";
 import { beginFilling, type StoreFilling } from "./store-filling.ts";
 import { createWatchTrial } from "./watch-trial.ts";
+import type { ListReason, WatchCounts } from "./watch-counts.ts";
 import { streamObjects, watchObjects, type WatchChange, type WatchOptions } from "./watch.ts";
 
 export interface ReflectorStatus {
@@ -37,6 +38,8 @@ export interface ReflectorOptions {
   /** In [0, 1), for jitter. */
   readonly random?: () => number;
   readonly limits?: Partial<ReflectorLimits>;
+  /** Where lists and ends of watches are counted. Default: nowhere. */
+  readonly counts?: WatchCounts;
 }
 
 /**
@@ -56,6 +59,8 @@ export class Reflector {
   /** The resource version of the store's content; undefined if it has never been filled. */
   #position: string | undefined;
   #step: ReflectorStep = "discover";
+  /** Why the next list is made. */
+  #listReason: ListReason = "initial";
   /** Whether the server began to answer the last request, or took too long to begin. */
   #wasReached = false;
   #synced = false;
@@ -96,6 +101,7 @@ export class Reflector {
       this.#wasReached = false;
       try {
         await this.#take(signal);
+        if (this.#step === "watch") this.#options.counts?.countWatchEnd("ended");
       } catch (error) {
         if (this.#clock.monotonic() - startedMs >= this.#limits.headMaxMs) this.#wasReached = true;
         pauseMs = signal.aborted ? 0 : this.#afterFailure(toKubeError(error));
@@ -196,6 +202,7 @@ export class Reflector {
   /** @param at `position`: the resource version of the content. `startedMs`: monotonic time of the request. */
   #commit(filling: StoreFilling, at: { readonly position: string; readonly startedMs: number }): void {
     const count = filling.commit();
+    this.#options.counts?.countList(this.#listReason);
     this.#position = at.position;
     this.#confirmedAtMs = at.startedMs;
     this.#recovery.recordList();
@@ -246,13 +253,18 @@ export class Reflector {
   #afterFailure(error: KubeError): number {
     const resource = this.#resource();
     if (error.kind === "missing") this.#version = undefined;
-    return this.#recovery.afterFailure({
+    const pauseMs = this.#recovery.afterFailure({
       step: this.#step,
       error,
       resource,
       hasPosition: this.#position !== undefined,
       wasReached: this.#wasReached,
     });
+    if (this.#step === "watch") {
+      this.#options.counts?.countWatchEnd(error.kind);
+      if (this.#recovery.dueList !== undefined) this.#listReason = error.kind;
+    }
+    return pauseMs;
   }
 
   #resource(): KubeResource {

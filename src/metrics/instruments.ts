@@ -1,24 +1,11 @@
-import type { Labels } from "./cells.ts";
+import { byLabel, type InstrumentSpec, type Reading } from "./instrument.ts";
+import { listResourceInstruments } from "./process-instruments.ts";
 import type { MetricsSources } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
-/** What an instrument reads: one number, numbers by labels, or undefined if there is no value. */
-export type Reading = number | undefined | Iterable<{ readonly labels: Labels; readonly value: number }>;
-
-/** A counter or gauge whose values are stored elsewhere. Names and units follow docs/contract.md §8, or its scheme. */
-export interface InstrumentSpec {
-  readonly name: string;
-  /** `sum`: may fall, but can be added over processes. */
-  readonly kind: "counter" | "gauge" | "sum";
-  /** UCUM. Missing: a count of things. */
-  readonly unit?: string;
-  readonly description: string;
-  readonly read: () => Reading | Promise<Reading>;
-}
-
 /** The counts of the proxy. */
-export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec[] {
-  const { requests, refusals, upstreamFailures, resolutions, connects, open } = cells;
+export function listProxyInstruments(cells: ProxyCells, current: () => MetricsSources): readonly InstrumentSpec[] {
+  const { requests, refusals, upstreamFailures, resolutions, connects, wakes, open } = cells;
   return [
     {
       name: "ingress.http.request.count",
@@ -33,10 +20,23 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       read: () => open.requests,
     },
     {
+      name: "ingress.http.body_bytes",
+      kind: "counter",
+      unit: "By",
+      description: "Bytes of bodies and WebSocket messages, from clients (in) and to clients (out)",
+      read: () => readBytes(cells, current().openBytes?.()),
+    },
+    {
       name: "ingress.http.refusal.count",
       kind: "counter",
       description: "Requests that the ingress refused or could not forward",
       read: () => refusals.values(),
+    },
+    {
+      name: "ingress.http.fault.count",
+      kind: "counter",
+      description: "Requests that failed by a fault of the ingress itself: bugs",
+      read: () => readFaults(cells),
     },
     {
       name: "ingress.upstream.failure.count",
@@ -61,6 +61,24 @@ export function listProxyInstruments(cells: ProxyCells): readonly InstrumentSpec
       kind: "counter",
       description: "Requests and WebSockets ended because memory was low",
       read: () => open.endedForMemory,
+    },
+    {
+      name: "ingress.wake.flights",
+      kind: "counter",
+      description: "Requests for paused sandboxes that may wake them, by whether they did",
+      read: () => wakes.values(),
+    },
+    {
+      name: "ingress.park.active",
+      kind: "sum",
+      description: "Requests that wait for a paused sandbox to run",
+      read: () => open.parked,
+    },
+    {
+      name: "ingress.park.shed",
+      kind: "counter",
+      description: "Requests for paused sandboxes that found no place to wait",
+      read: () => open.parksShed,
     },
     { name: "ingress.tunnel.active", kind: "sum", description: "Open WebSockets", read: () => open.tunnels },
     {
@@ -88,6 +106,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().namesakes?.(),
     },
     {
+      name: "ingress.hold.active",
+      kind: "gauge",
+      description: "Requests that wait for a sandbox to become ready, or for its port",
+      read: () => current().waits?.().held,
+    },
+    {
+      name: "ingress.wake.active",
+      kind: "gauge",
+      description: "Paused sandboxes that are being woken",
+      read: () => current().waits?.().waking,
+    },
+    {
       name: "ingress.sandbox.table.synced",
       kind: "gauge",
       description: "1 when the list of sandboxes is complete",
@@ -104,6 +134,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().providerStatus?.().ageMs,
     },
     {
+      name: "ingress.kubernetes.list.count",
+      kind: "counter",
+      description: "Complete lists of sandboxes, by why they were needed: initial, or what ended the watch before",
+      read: () => byLabel("reason", current().watching?.()?.lists ?? {}),
+    },
+    {
+      name: "ingress.kubernetes.watch.end.count",
+      kind: "counter",
+      description: "Watches of sandboxes that ended, by reason; ended is the ordinary one",
+      read: () => byLabel("reason", current().watching?.()?.watchEnds ?? {}),
+    },
+    {
       name: "ingress.renew.intent.count",
       kind: "counter",
       description: "Renew intents by result",
@@ -113,6 +155,18 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
         const { published, dropped, throttled } = intents;
         return byLabel("result", { published, dropped, throttled });
       },
+    },
+    {
+      name: "ingress.activity.writes",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that Redis took",
+      read: () => current().activityNotes?.()?.written,
+    },
+    {
+      name: "ingress.activity.writes_dropped",
+      kind: "counter",
+      description: "Notes of the last use of sandboxes that were dropped",
+      read: () => current().activityNotes?.()?.dropped,
     },
     {
       name: "ingress.renew.failure.count",
@@ -163,62 +217,23 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
   ];
 }
 
-/** The limits and use of resources. */
-function listResourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
-  const descriptors = () => current().descriptors?.();
-  return [
-    {
-      name: "ingress.memory.limit_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory limit of the container, or the machine's memory",
-      read: () => current().memory?.().limit,
-    },
-    {
-      name: "ingress.memory.budget_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Maximum memory for all requests together",
-      read: () => current().memory?.().budget,
-    },
-    {
-      name: "ingress.memory.held_bytes",
-      kind: "gauge",
-      unit: "By",
-      description: "Memory in use for all requests together",
-      read: () => current().memory?.().held,
-    },
-    {
-      name: "ingress.process.descriptor.open",
-      kind: "gauge",
-      description: "Open file descriptors, including a reserve of at most 64",
-      read: () => descriptors()?.open,
-    },
-    {
-      name: "ingress.process.descriptor.limit",
-      kind: "gauge",
-      description: "Maximum number of open file descriptors",
-      read: () => descriptors()?.limit,
-    },
-    {
-      name: "ingress.process.descriptor.shortage.count",
-      kind: "counter",
-      description:
-        "How often file descriptors became short (idle connections are closed) or exhausted (new ones are refused)",
-      read: () => {
-        const told = descriptors();
-        return told === undefined
-          ? undefined
-          : byLabel("pressure", { short: told.shortages, exhausted: told.exhaustions });
-      },
-    },
-    {
-      name: "ingress.connections.idle_closed.count",
-      kind: "counter",
-      description: "Idle client connections closed because file descriptors were short",
-      read: () => descriptors()?.idleClosed,
-    },
-  ];
+/** There from the beginning, so that an alert sees the first one: the series of a refusal begins with its first. */
+function readFaults({ refusals }: ProxyCells): number {
+  for (const { labels, value } of refusals.values()) if (labels["code"] === "internal") return value;
+  return 0;
+}
+
+/** Both what has ended and what is open, so that a stream of hours counts while it moves. */
+function readBytes(
+  { moved }: ProxyCells,
+  open: ReturnType<NonNullable<MetricsSources["openBytes"]>> | undefined,
+): Reading {
+  return (["http", "websocket"] as const).flatMap((proxy_type) =>
+    (["in", "out"] as const).map((direction) => ({
+      labels: { direction, proxy_type },
+      value: moved[proxy_type][direction] + (open?.[proxy_type][direction] ?? 0),
+    })),
+  );
 }
 
 type SandboxCounts = ReturnType<NonNullable<MetricsSources["sandboxCounts"]>>;
@@ -226,8 +241,4 @@ type SandboxCounts = ReturnType<NonNullable<MetricsSources["sandboxCounts"]>>;
 function toStates(counts: SandboxCounts | undefined): Readonly<Record<string, number>> {
   if (counts === undefined) return {};
   return { ready: counts.ready, not_ready: counts.notReady, ambiguous: counts.ambiguous };
-}
-
-function byLabel(name: string, values: Readonly<Record<string, number>>): Exclude<Reading, number | undefined> {
-  return Object.entries(values).map(([label, value]) => ({ labels: { [name]: label }, value }));
 }

@@ -18,7 +18,8 @@ import type { OtlpConfig } from "./otlp-config.ts";
 import type { Logger } from "../log/logger.ts";
 import { ActivityWatch } from "./activity.ts";
 import type { HistogramCell, HistogramSource } from "./cells.ts";
-import { type InstrumentSpec, listProxyInstruments, listSourceInstruments } from "./instruments.ts";
+import type { InstrumentSpec } from "./instrument.ts";
+import { listProxyInstruments, listSourceInstruments } from "./instruments.ts";
 import { listHostInstruments, listProcessInstruments } from "./process-instruments.ts";
 import { watchEventLoop } from "./event-loop.ts";
 import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
@@ -27,8 +28,10 @@ import type { BuildInfo } from "../version.ts";
 
 export type { Activity, Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 export {
+  type ByteCounts,
   type ConnectResult,
   noProxyMetrics,
+  type ParkOutcome,
   type ProxyMetrics,
   type ProxyType,
   type RoutingResult,
@@ -74,7 +77,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const sources: { current: MetricsSources } = { current: {} };
   const meter = provider.getMeter(METER_NAME);
   for (const spec of [
-    ...listProxyInstruments(cells),
+    ...listProxyInstruments(cells, () => sources.current),
     ...listSourceInstruments(() => sources.current),
     ...listProcessInstruments(options),
     ...listHostInstruments(clock),

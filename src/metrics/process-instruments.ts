@@ -1,10 +1,68 @@
 import type { Clock } from "../clock.ts";
 import type { BuildInfo } from "../version.ts";
 import { createHostStats } from "./host-stats.ts";
-import type { InstrumentSpec } from "./instruments.ts";
-import type { ProcessProbe } from "./sources.ts";
+import { byLabel, type InstrumentSpec } from "./instrument.ts";
+import type { MetricsSources, ProcessProbe } from "./sources.ts";
 
 const MS_PER_SECOND = 1_000;
+
+/** The limits and use of resources. */
+export function listResourceInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
+  const descriptors = () => current().descriptors?.();
+  return [
+    {
+      name: "ingress.memory.limit_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory limit of the container, or the machine's memory",
+      read: () => current().memory?.().limit,
+    },
+    {
+      name: "ingress.memory.budget_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Maximum memory for all requests together",
+      read: () => current().memory?.().budget,
+    },
+    {
+      name: "ingress.memory.held_bytes",
+      kind: "gauge",
+      unit: "By",
+      description: "Memory in use for all requests together",
+      read: () => current().memory?.().held,
+    },
+    {
+      name: "ingress.process.descriptor.open",
+      kind: "gauge",
+      description: "Open file descriptors, including a reserve of at most 64",
+      read: () => descriptors()?.open,
+    },
+    {
+      name: "ingress.process.descriptor.limit",
+      kind: "gauge",
+      description: "Maximum number of open file descriptors",
+      read: () => descriptors()?.limit,
+    },
+    {
+      name: "ingress.process.descriptor.shortage.count",
+      kind: "counter",
+      description:
+        "How often file descriptors became short (idle connections are closed) or exhausted (new ones are refused)",
+      read: () => {
+        const told = descriptors();
+        return told === undefined
+          ? undefined
+          : byLabel("pressure", { short: told.shortages, exhausted: told.exhaustions });
+      },
+    },
+    {
+      name: "ingress.connections.idle_closed.count",
+      kind: "counter",
+      description: "Idle client connections closed because file descriptors were short",
+      read: () => descriptors()?.idleClosed,
+    },
+  ];
+}
 
 /** The build and the process. */
 export function listProcessInstruments(options: {

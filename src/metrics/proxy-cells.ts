@@ -1,7 +1,14 @@
 import type { IngressErrorCode } from "../errors.ts";
 import { CounterCells, HistogramCells, type HistogramSource, type HistogramSpec } from "./cells.ts";
 import { LatencyBuckets } from "./latency-buckets.ts";
-import type { ConnectResult, ProxyMetrics, ProxyType, RoutingResult } from "./proxy-metrics.ts";
+import type {
+  ConnectResult,
+  ParkOutcome,
+  ProxyMetrics,
+  ProxyType,
+  RoutingResult,
+  WakeOutcome,
+} from "./proxy-metrics.ts";
 import { RequestCells } from "./request-cells.ts";
 
 /** OpenTelemetry's default bounds, as in the Go ingress, in milliseconds. */
@@ -12,10 +19,20 @@ const RESOLUTION_BOUNDS_MS = [
 ] as const;
 const EVENT_LOOP_BOUNDS_MS = [1, 2.5, 5, 10, 25, 50, 100, 250, 500, 1_000, 2_500] as const;
 
+/** OpenTelemetry's default bounds again, now of seconds: the reference names none. */
+const PARK_BOUNDS_S = [0, 5, 10, 25, 50, 75, 100, 250, 500, 750, 1_000, 2_500, 5_000, 7_500, 10_000] as const;
+const MS_PER_SECOND = 1_000;
+
 const REQUEST_DURATION: HistogramSpec = {
   name: "ingress.http.request.duration",
   unit: "ms",
   description: "Duration of requests, from the head of the request to the end of the answer or of the WebSocket",
+  bounds: REQUEST_BOUNDS_MS,
+};
+const FIRST_BYTE_DURATION: HistogramSpec = {
+  name: "ingress.http.first_byte.duration",
+  unit: "ms",
+  description: "Time from the head of the request to the head of the sandbox's answer",
   bounds: REQUEST_BOUNDS_MS,
 };
 const RESOLUTION_DURATION: HistogramSpec = {
@@ -29,6 +46,12 @@ const CONNECT_DURATION: HistogramSpec = {
   unit: "ms",
   description: "Duration of connects to sandboxes: all for WebSockets, only failed ones for other requests",
   bounds: REQUEST_BOUNDS_MS,
+};
+const PARK_WAIT: HistogramSpec = {
+  name: "ingress.park.wait.duration",
+  unit: "s",
+  description: "Time that requests waited for a paused sandbox to run",
+  bounds: PARK_BOUNDS_S,
 };
 const EVENT_LOOP_DELAY: HistogramSpec = {
   name: "ingress.process.event_loop.delay",
@@ -47,12 +70,23 @@ export interface ProxyCells {
   readonly upstreamFailures: CounterCells<UpstreamFailure>;
   readonly resolutions: CounterCells<RoutingResult>;
   readonly connects: CounterCells<ConnectKey>;
+  /** Requests that met a paused sandbox. */
+  readonly wakes: CounterCells<WakeOutcome>;
   readonly eventLoopDelays: HistogramCells<undefined>;
+  /** Bytes moved by exchanges that have ended. */
+  readonly moved: Readonly<Record<ProxyType, { in: number; out: number }>>;
   /** Durations of requests without WebSockets, for quantiles. */
   readonly latencies: LatencyBuckets;
   /** All histograms, including those above. */
   readonly histograms: readonly HistogramSource[];
-  readonly open: { requests: number; tunnels: number; tunnelsInAll: number; endedForMemory: number };
+  readonly open: {
+    requests: number;
+    tunnels: number;
+    tunnelsInAll: number;
+    endedForMemory: number;
+    parked: number;
+    parksShed: number;
+  };
 }
 
 export function createProxyCells(): ProxyCells {
@@ -65,8 +99,13 @@ export function createProxyCells(): ProxyCells {
   const connects = new CounterCells(connectLabels);
   const connectDurations = new HistogramCells(CONNECT_DURATION, connectLabels);
   const eventLoopDelays = new HistogramCells(EVENT_LOOP_DELAY, (_key: undefined) => ({}));
+  const wakes = new CounterCells((outcome: WakeOutcome) => ({ outcome }));
+  const parkWaits = new HistogramCells(PARK_WAIT, (outcome: ParkOutcome) => ({ outcome }));
+  const firstBytes = new HistogramCells(FIRST_BYTE_DURATION, (proxy_type: ProxyType) => ({ proxy_type }));
+  const firstByteOf = { http: firstBytes.at("http"), websocket: firstBytes.at("websocket") };
+  const moved = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
   const latencies = new LatencyBuckets();
-  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0 };
+  const open = { requests: 0, tunnels: 0, tunnelsInAll: 0, endedForMemory: 0, parked: 0, parksShed: 0 };
   const report: ProxyMetrics = {
     requestStarted() {
       open.requests += 1;
@@ -75,6 +114,13 @@ export function createProxyCells(): ProxyCells {
       open.requests -= 1;
       requests.record(method, status, form, { type: proxyType, durationMs });
       if (proxyType === "http") latencies.record(durationMs);
+    },
+    answered(proxyType, afterMs) {
+      firstByteOf[proxyType].record(afterMs);
+    },
+    moved(proxyType, bytes) {
+      moved[proxyType].in += bytes.in;
+      moved[proxyType].out += bytes.out;
     },
     refused(code) {
       refusals.add(code);
@@ -99,6 +145,17 @@ export function createProxyCells(): ProxyCells {
     tunnelClosed() {
       open.tunnels -= 1;
     },
+    wakeAsked: (outcome) => wakes.add(outcome),
+    parked() {
+      open.parked += 1;
+    },
+    unparked(outcome, durationMs) {
+      open.parked -= 1;
+      parkWaits.at(outcome).record(durationMs / MS_PER_SECOND);
+    },
+    parkShed() {
+      open.parksShed += 1;
+    },
   };
   return {
     report,
@@ -107,9 +164,11 @@ export function createProxyCells(): ProxyCells {
     upstreamFailures,
     resolutions,
     connects,
+    wakes,
     eventLoopDelays,
+    moved,
     latencies,
-    histograms: [requests.durations, resolutionDurations, connectDurations, eventLoopDelays],
+    histograms: [requests.durations, firstBytes, resolutionDurations, connectDurations, eventLoopDelays, parkWaits],
     open,
   };
 }

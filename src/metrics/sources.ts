@@ -1,4 +1,4 @@
-import type { ProxyMetrics } from "./proxy-metrics.ts";
+import type { ByteCounts, ProxyMetrics, ProxyType } from "./proxy-metrics.ts";
 
 /** Counts that other parts keep. They are read when metrics are scraped or pushed. All are optional. */
 export interface MetricsSources {
@@ -6,7 +6,18 @@ export interface MetricsSources {
   readonly sandboxCounts?: () => { readonly ready: number; readonly notReady: number; readonly ambiguous: number };
   /** Pairs of sandboxes that share an id and so make each other unreachable. */
   readonly namesakes?: () => number;
+  /** Requests that wait for their sandboxes now, and sandboxes that are being woken. */
+  readonly waits?: () => { readonly held: number; readonly waking: number };
   readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
+  /** What open exchanges have moved so far. */
+  readonly openBytes?: () => Readonly<Record<ProxyType, ByteCounts>>;
+  /** Lists and watches of an API server, by reason; the reasons are a fixed set. Undefined: there is none. */
+  readonly watching?: () =>
+    | {
+        readonly lists: Readonly<Record<string, number>>;
+        readonly watchEnds: Readonly<Record<string, number>>;
+      }
+    | undefined;
   /**
    * Missing if renewing is off. `failed` counts attempts, `queued` is the number waiting now, `healthy` is the result
    * of the last attempt.
@@ -19,6 +30,8 @@ export interface MetricsSources {
     readonly queued: number;
     readonly healthy: boolean;
   };
+  /** Notes of the last use of sandboxes; undefined: nothing is told of that. */
+  readonly activityNotes?: () => { readonly written: number; readonly dropped: number } | undefined;
   readonly droppedLogLines?: () => number;
   /** In bytes. `held`: the memory in the proxy's account of requests; undefined if nobody counts it. */
   readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };

@@ -1,77 +1,41 @@
 import type { Server } from "bun";
 
-import type { AccessChecker } from "../access/request.ts";
-import type { Clock } from "../clock.ts";
+import type { Admission as AccessAdmission } from "../access/request.ts";
 import { IngressError, toIngressError } from "../errors.ts";
-import type { ProxyMetrics, RoutingResult } from "../metrics/metrics.ts";
-import type { RenewPublisher } from "../renew/publisher.ts";
-import type { BrowserAnswers } from "./browser/browser-answers.ts";
-import type { CorsPolicy } from "./browser/cors.ts";
-import { type BrowserConfig, buildBrowserView } from "./browser/view.ts";
+import type { RoutingResult } from "../metrics/metrics.ts";
+import { buildBrowserView, keepPath } from "./browser/view.ts";
 import { rewriteOrigin } from "./browser/request-origin.ts";
+import type { HandlerContext, Progress, Visit } from "./handler-context.ts";
 import { parseRoute } from "../route/parse-route.ts";
-import type { Route, RouteMode } from "../route/route.ts";
-import { endpointFor, type SandboxProvider, type SandboxRecord } from "../sandbox/provider.ts";
-import type { Admission } from "./exchange/admission.ts";
-import type { ClientAddress, ResolveClientAddress } from "./request/client-address.ts";
-import { Exchange, type ExchangeObserver } from "./exchange/exchange.ts";
-import type { ExchangeRegister } from "./exchange/register.ts";
-import { forwardRequest, type ForwardContext } from "./http/forward.ts";
-import { checkConnectionOptions, type HeaderSnapshot, rewriteRequestHeaders } from "./request/headers.ts";
+import type { Route } from "../route/route.ts";
+import { endpointFor, type SandboxRecord } from "../sandbox/provider.ts";
+import type { ClientAddress } from "./request/client-address.ts";
+import { Exchange, type Patience } from "./exchange/exchange.ts";
+import type { ExchangeSubject } from "./exchange/exchange-subject.ts";
+import { forwardRequest } from "./http/forward.ts";
+import {
+  checkConnectionOptions,
+  type HeaderSnapshot,
+  restoreHeaders,
+  rewriteRequestHeaders,
+} from "./request/headers.ts";
 import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
-import type { RequestReport } from "./report/report.ts";
-import { checkRequestFraming } from "./request/framing.ts";
-import { REQUEST_ID_HEADER, type TakeRequestId } from "./request/request-id.ts";
+import { announcesBody, checkRequestFraming } from "./request/framing.ts";
+import { REQUEST_ID_HEADER } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
-import type { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
-import type { UpstreamPool } from "./upstream/upstream.ts";
-import { checkHandshake, isWebSocketUpgrade, openTunnel, type WebSocketContext } from "./websocket/handshake.ts";
+import { notReadyError } from "./hold/hold-room.ts";
+import { mayTryAgain } from "./hold/try-again.ts";
+import type { Upstream } from "./upstream/upstream.ts";
+import { checkHandshake, isWebSocketUpgrade, openTunnel } from "./websocket/handshake.ts";
 
 /** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
 export const STATUS_PATH = "/status.ok";
 
-/** What the handler works with. Everything in here outlives a request. */
-export interface HandlerContext {
-  readonly mode: RouteMode;
-  readonly browser: BrowserConfig;
-  /** Undefined: `--cors-origins` is off. */
-  readonly cors: CorsPolicy | undefined;
-  readonly browserAnswers: BrowserAnswers;
-  readonly resolveClientAddress: ResolveClientAddress;
-  /** `--max-body-size`, bytes; 0: no limit. */
-  readonly maxBodyBytes: number;
-  readonly clock: Clock;
-  readonly metrics: ProxyMetrics;
-  readonly provider: SandboxProvider;
-  readonly access: AccessChecker;
-  readonly renew: RenewPublisher;
-  readonly upstreams: UpstreamPool;
-  readonly register: ExchangeRegister;
-  readonly admission: Admission;
-  readonly observer: ExchangeObserver;
-  readonly report: RequestReport;
-  readonly takeRequestId: TakeRequestId;
-  readonly unreadBodies: UnreadBodies;
-  readonly forward: ForwardContext;
-  readonly websocket: WebSocketContext;
-  /** Whether an answer is to be the last of its connection, whatever its client asked for. */
-  readonly closesConnections: () => boolean;
-  /** Undefined once the list of sandboxes is known, else a promise that waits for it and throws why it is not. */
-  readonly ensureSynced: () => Promise<void> | undefined;
-}
-
-/** What is known of a request so far; a refusal reports it. */
-interface Progress {
-  readonly startedAt: number;
-  readonly requestId: string;
-  isUpgrade: boolean;
-  address: ClientAddress | undefined;
-  route: Route | undefined;
-  exchange: Exchange | undefined;
-}
+/** Answered likewise: whether sandboxes are reached (docs/contract.md §9). */
+export const READINESS_PATH = "/status.ok/network-readiness";
 
 /** What a request comes to; undefined: a tunnel has been opened. Never rejects. */
 export type Handled = Response | Promise<Response | undefined>;
@@ -84,12 +48,16 @@ export class RequestHandler {
     this.#context = context;
   }
 
-  /** Never throws. Not async: that would cost a short request a tenth of its time. */
+  /** Never throws. It is not async, since that would cost a short request a tenth of its time. */
   handle(request: Request, server: Server<TunnelData>): Handled {
     return this.#handle(request, server, {
       startedAt: this.#context.clock.monotonic(),
       requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
       isUpgrade: false,
+      isForwarded: false,
+      seen: undefined,
+      record: undefined,
+      admission: undefined,
       address: undefined,
       route: undefined,
       exchange: undefined,
@@ -100,22 +68,27 @@ export class RequestHandler {
     const context = this.#context;
     const { startedAt } = progress;
     try {
-      // Before the target, which has another form for CONNECT (RFC 9112 §3.2.3).
+      // CONNECT is refused first, since its target has another form (RFC 9112 §3.2.3).
       checkMethod(request.method);
 
-      const target = parseRequestTarget(request.url);
-      if (target.path === STATUS_PATH && isReading(request.method)) return this.#answerStatus(request);
+      const url = parseRequestTarget(request.url);
+      if (url.path.startsWith(STATUS_PATH) && isReading(request.method)) {
+        if (url.path === STATUS_PATH) return this.#answerStatus(request);
+        if (url.path === READINESS_PATH) return this.#answerReadiness(request);
+      }
 
       const { headers, method } = request;
-      const seen: HeaderSnapshot = headers.toJSON();
-      const address = context.resolveClientAddress(server.requestIP(request)?.address ?? "", seen["x-forwarded-for"]);
-      progress.address = address;
+      const seen: HeaderSnapshot = (progress.seen ??= headers.toJSON());
+      const address = (progress.address ??= context.resolveClientAddress(
+        server.requestIP(request)?.address ?? "",
+        seen["x-forwarded-for"],
+      ));
       checkConnectionOptions(seen);
       checkLoop(seen[LOOP_HEADER]);
       progress.isUpgrade = isWebSocketUpgrade(method, seen);
 
       const host = parseHost(seen["host"]);
-      const route = parseRoute({ path: target.path, headers, host }, context.mode);
+      const route = parseRoute({ path: url.path, headers, host }, context.mode);
       progress.route = route;
 
       const bodyLength = checkRequestFraming(method, seen, context.maxBodyBytes);
@@ -125,73 +98,144 @@ export class RequestHandler {
       if (syncing !== undefined) return this.#handleAfter(syncing, { request, server, progress });
 
       const record = this.#resolve(route);
-
-      // Access comes before readiness: without a credential nobody learns whether a secured sandbox is ready.
-      const { path: settledPath, grant } = context.access.check({
-        route,
-        sandboxUid: record.uid,
-        accessToken: record.accessToken,
-        presentedToken: seen["opensandbox-secure-access"] ?? null,
-        clientAddress: address.client,
-        peerAddress: address.peer,
-        nowMs: context.clock.now(),
-      });
+      progress.record = record;
+      // Access comes before readiness. A client without a credential must not learn whether a secured sandbox is ready.
+      const { path: settledPath, grant } = this.#checkAccess(progress, { route, record, seen, address });
       const hostPort = endpointFor(record, route.port);
-      if (!record.ready || hostPort === undefined) {
-        throw new IngressError("sandbox_not_ready", record.notReady === "" ? undefined : record.notReady);
-      }
+      const isReady = record.ready && hostPort !== undefined;
 
       const isSigned = settledPath === route.signedPath;
       const { policy } = record;
       const cors = progress.isUpgrade ? undefined : context.cors?.decide(seen["origin"]);
-      const source = { config: context.browser, policy, route, isSigned, host, hostPort, address, seen, cors };
-      const browser = buildBrowserView(source);
       const stripped = collapseLeadingSlashes(settledPath);
-      const path = browser.keepsPrefix ? route.prefix + stripped : stripped;
+      const wakes = !isReady && context.holds.wakes(record, { method, path: stripped, purpose: seen["sec-purpose"] });
+      const patience = progress.exchange?.patience ?? context.holds.patienceFor(request, record, { wakes });
+      if (!isReady && patience === undefined) throw notReadyError(record);
 
+      // Empty if no address is known yet. It is replaced when the wait is over.
+      const target = hostPort ?? "";
+      const source = {
+        config: context.browser,
+        policy,
+        route,
+        isSigned,
+        grant,
+        host,
+        hostPort: target,
+        address,
+        seen,
+        cors,
+      };
+      const browser = buildBrowserView(source);
+      const path = browser.keepsPrefix ? keepPath(route.prefix, url.path, settledPath) : stripped;
+      const renews = seen["opensandbox-access-renew"] !== "skip";
+      const use = context.renew.listens ? { record, port: route.port, path, renews } : undefined;
+      const subject: ExchangeSubject = {
+        request,
+        route,
+        path,
+        query: url.query,
+        bodyLength,
+        hostPort: target,
+        browser,
+        clientAddress: address.client,
+        requestId: progress.requestId,
+        isUpgrade: progress.isUpgrade,
+        isLast: isLast(seen["connection"]),
+        use,
+        grant,
+        startedAt,
+      };
       const upstream = context.upstreams.acquire(record, startedAt);
-      const client = address.isShared ? undefined : context.register.shareOfClient(address.client);
-      context.admission.check(upstream.share, client);
-
-      const isSilent = !context.renew.listens || seen["opensandbox-access-renew"] === "skip";
-      const use = isSilent ? undefined : { record, port: route.port, path };
-      const exchange = new Exchange(
-        {
-          request,
-          route,
-          path,
-          query: target.query,
-          bodyLength,
-          hostPort,
-          browser,
-          clientAddress: address.client,
-          requestId: progress.requestId,
-          isUpgrade: progress.isUpgrade,
-          isLast: isLast(seen["connection"]),
-          use,
-          grant,
-          startedAt,
-        },
-        { upstream, client, register: context.register, observer: context.observer },
-      );
-      progress.exchange = exchange;
-      context.metrics.requestStarted();
+      const waited = progress.exchange;
+      const exchange = waited ?? this.#begin(progress, { subject, upstream, patience });
+      waited?.settle(subject, { upstream, nowMs: context.clock.monotonic() });
+      if (!isReady) {
+        return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
+      }
+      progress.isForwarded = true;
       if (use !== undefined) context.renew.offer(use);
 
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
       rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
       rewriteOrigin(headers, seen, browser);
 
-      if (!progress.isUpgrade) return forwardRequest(exchange, context.forward);
-      return openTunnel(exchange, server, context.websocket).catch((thrown: unknown) =>
-        this.#refuse(request, progress, thrown),
-      );
+      if (!progress.isUpgrade) {
+        const forwarded = forwardRequest(exchange, context.forward);
+        return patience === undefined ? forwarded : this.#attempt(forwarded, { request, server, progress });
+      }
+      return this.#attempt(openTunnel(exchange, server, context.websocket), { request, server, progress });
     } catch (thrown) {
       return this.#refuse(request, progress, thrown);
     }
   }
 
-  /** What a browser gets in place of a refusal, if there is something better. Never rejects. */
+  /** Checks access. A request that has waited is not checked again, but what admitted it must still be valid. */
+  #checkAccess(
+    progress: Progress,
+    {
+      route,
+      record,
+      seen,
+      address,
+    }: { route: Route; record: SandboxRecord; seen: HeaderSnapshot; address: ClientAddress },
+  ): AccessAdmission {
+    const { access, clock } = this.#context;
+    const { admission } = progress;
+    const nowMs = clock.now();
+    if (admission !== undefined && progress.exchange?.upstream.uid === record.uid) {
+      if (access.isStillGranted(admission.grant, { accessToken: record.accessToken, nowMs })) return admission;
+      throw new IngressError("access_revoked");
+    }
+    progress.admission = access.check({
+      route,
+      sandboxUid: record.uid,
+      accessToken: record.accessToken,
+      presentedToken: seen["opensandbox-secure-access"] ?? null,
+      clientAddress: address.client,
+      peerAddress: address.peer,
+      nowMs,
+    });
+    return progress.admission;
+  }
+
+  /** Takes a place in the register. Throws if there is no free place. */
+  #begin(
+    progress: Progress,
+    { subject, upstream, patience }: { subject: ExchangeSubject; upstream: Upstream; patience: Patience | undefined },
+  ): Exchange {
+    const { register, admission, observer, metrics } = this.#context;
+    const { address } = progress;
+    const client = address?.isShared === false ? register.shareOfClient(address) : undefined;
+    admission.check(upstream.share, client);
+    const exchange = new Exchange(subject, { upstream, client, register, observer });
+    exchange.patience = patience;
+    progress.exchange = exchange;
+    metrics.requestStarted();
+    return exchange;
+  }
+
+  /**
+   * Waits for an attempt to reach the sandbox. If the connection was refused and the request has time left, it starts
+   * again at the top.
+   */
+  async #attempt(attempt: Promise<Response | undefined>, visit: Visit): Promise<Response | undefined> {
+    const { request, progress } = visit;
+    const { clock, holds } = this.#context;
+    try {
+      return await attempt;
+    } catch (thrown) {
+      const { exchange, record, seen } = progress;
+      const error = toIngressError(thrown);
+      if (exchange === undefined || record === undefined || !mayTryAgain(exchange, error, clock.monotonic())) {
+        return this.#refuse(request, progress, error);
+      }
+      if (seen !== undefined) restoreHeaders(request.headers, seen);
+      return this.#handleAfter(holds.untilNextAttempt(exchange, record, error), visit);
+    }
+  }
+
+  /** The answer that a browser gets instead of a refusal; undefined: the refusal is the best answer. Never rejects. */
   async #answerInstead(request: Request, progress: Progress, error: IngressError): Promise<Response | undefined> {
     const { browserAnswers, report } = this.#context;
     const { address, isUpgrade, requestId, startedAt } = progress;
@@ -208,13 +252,14 @@ export class RequestHandler {
     }
   }
 
-  /** Begins again at the top when `ready` has come: so far nothing has been taken, and everything may have changed. */
-  async #handleAfter(
-    ready: Promise<void>,
-    { request, server, progress }: { request: Request; server: Server<TunnelData>; progress: Progress },
-  ): Promise<Response | undefined> {
+  /**
+   * Starts again at the top when `ready` resolves, since everything may have changed. What the request holds so far is
+   * kept.
+   */
+  async #handleAfter(ready: Promise<void>, { request, server, progress }: Visit): Promise<Response | undefined> {
     try {
       await ready;
+      progress.exchange?.checkOpen();
     } catch (thrown) {
       return this.#refuse(request, progress, thrown);
     }
@@ -222,12 +267,29 @@ export class RequestHandler {
   }
 
   #answerStatus(request: Request): Response {
-    const headers = new Headers({ "Content-Type": "text/plain; charset=utf-8" });
-    if (this.#closes(request)) headers.set("Connection", "close");
-    return new Response("OK", { headers });
+    return this.#answerText(request, "OK");
   }
 
-  /** Whether an answer of our own is the last of its connection. */
+  /** Never touches what the status says: probes that end pods read that. */
+  #answerReadiness(request: Request): Response {
+    const { networkReadiness, clock } = this.#context;
+    const headers = { "Cache-Control": "no-store" };
+    if (networkReadiness === undefined) return this.#answerText(request, "not found\n", { status: 404, headers });
+    const isDegraded = networkReadiness.isDegraded(clock.monotonic());
+    return this.#answerText(request, isDegraded ? "DEGRADED" : "OK", { headers });
+  }
+
+  #answerText(
+    request: Request,
+    text: string,
+    { status = 200, headers = {} }: { status?: number; headers?: Readonly<Record<string, string>> } = {},
+  ): Response {
+    const all = new Headers({ "Content-Type": "text/plain; charset=utf-8", ...headers });
+    if (this.#closes(request) || announcesBody(request.headers)) all.set("Connection", "close");
+    return new Response(text, { status, headers: all });
+  }
+
+  /** Whether an answer of the ingress itself is the last of its connection. */
   #closes(request: Request, subject?: { readonly isLast: boolean }): boolean {
     const isAsked = subject?.isLast ?? isLast(request.headers.get("connection") ?? undefined);
     return isAsked || this.#context.closesConnections();
@@ -251,7 +313,7 @@ export class RequestHandler {
     }
   }
 
-  /** Reports and answers a request that the ingress answers itself; once what is left of its body is read. */
+  /** Reports the refusal of a request and answers it. First reads the rest of its body, within limits. */
   async #refuse(request: Request, progress: Progress, thrown: unknown): Promise<Response> {
     const error = toIngressError(thrown);
     const answer =
@@ -284,7 +346,7 @@ export class RequestHandler {
       cors,
       requestId: progress.requestId,
       route: progress.route,
-      countsAsUse: exchange !== undefined,
+      countsAsUse: progress.isForwarded,
     });
   }
 }
@@ -296,7 +358,8 @@ function isLast(connection: string | undefined): boolean {
 
 /** Throws `method_not_allowed`. */
 export function checkMethod(method: string): void {
-  // CONNECT asks for a tunnel that we are not (RFC 9110 §9.3.6); TRACE would echo headers that a browser must not see.
+  // The ingress is not a forward proxy, so it refuses CONNECT (RFC 9110 §9.3.6). TRACE would echo headers that a
+  // browser must not see.
   if (method === "CONNECT" || method === "TRACE") throw new IngressError("method_not_allowed");
 }
 

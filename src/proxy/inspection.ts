@@ -3,30 +3,34 @@ import type { SandboxRecord } from "../sandbox/provider.ts";
 import type { Explanation } from "./explain/explain.ts";
 import type { AskedRequest } from "./explain/question.ts";
 import type { Exchange } from "./exchange/exchange.ts";
+import type { Holds } from "./hold/holds.ts";
 import type { Failure, FailureList } from "./report/failure-list.ts";
 import type { Tallies } from "./upstream/tallies.ts";
 import type { UpstreamPool } from "./upstream/upstream.ts";
 
-/** What one sandbox has of the proxy, now and before. */
+/** The traffic of one sandbox, now and before. */
 export interface SandboxTraffic {
-  /** Requests and WebSockets that are open. */
+  /** Open requests and WebSockets. */
   readonly open: number;
-  /** Requests and WebSockets that ended since the ingress began to know the sandbox. */
+  /** Requests and WebSockets that ended since the ingress first saw the sandbox. */
   readonly requests: number;
-  /** Those among them that failed, or were answered with a status from 500 on. */
+  /** How many of them failed or got a status of 500 or more. */
   readonly errors: number;
-  /** Wall-clock milliseconds of the last use; now where something is open; 0: it has not been used. */
+  /** Wall-clock milliseconds of the last use. It is the current time while something is open; 0: never used. */
   readonly lastUsedMs: number;
 }
 
-/** What operators see of the proxy. Reading it changes nothing but the count of wrong signatures. */
+/** The view of the proxy for operators. Reading it changes nothing, except that `explain` counts wrong signatures. */
 export interface ProxyInspection {
-  /** What is open, in no order. What ends meanwhile is left out. */
+  /** Open exchanges, in no order. Exchanges that end during the iteration are left out. */
   exchanges(): Iterable<Exchange>;
-  /** The last failures, the newest first. */
+  /** The last failures, newest first. */
   failures(): readonly Failure[];
   trafficOf(record: SandboxRecord): SandboxTraffic;
-  /** What would become of a request; see `explainRequest`. */
+  /** How many requests wait for their sandboxes now, and how many sandboxes are being woken. */
+  waits(): { readonly held: number; readonly waking: number };
+  waitsOf(record: SandboxRecord): { readonly held: number; readonly isWaking: boolean };
+  /** Explains what would happen to a request; see `explainRequest`. */
   explain(asked: AskedRequest, peer: string): Promise<Explanation>;
 }
 
@@ -38,6 +42,7 @@ export function createInspection(parts: {
   readonly failures: FailureList;
   readonly upstreams: UpstreamPool;
   readonly tallies: Tallies;
+  readonly holds: Holds;
   readonly explain: ProxyInspection["explain"];
 }): ProxyInspection {
   const { clock, register, failures, upstreams, tallies } = parts;
@@ -45,6 +50,8 @@ export function createInspection(parts: {
     exchanges: () => register,
     explain: parts.explain,
     failures: () => failures.list(),
+    waits: () => parts.holds.counters(),
+    waitsOf: (record) => parts.holds.countersOf(record),
     trafficOf({ uid }) {
       const upstream = upstreams.find(uid);
       const tally = upstream?.tally ?? tallies.find(uid);

@@ -1,33 +1,36 @@
 import type { Server } from "bun";
 
 /**
- * Servers that no longer listen and still have something open, at most. Each pause leaves one behind until its last WebSocket
- * ends, and costs about 500 KB; who can cause pauses must not cause more than these.
+ * How many servers may have stopped listening but still have something open. Each pause leaves one server until its
+ * last WebSocket ends, and costs about 500 KB. An attacker who causes pauses must not cause more of them.
  */
 const RETIRED_MAX = 16;
 
-/** A port that can stop accepting connections for a while, which Bun's own server cannot. */
+/** A port that can stop accepting connections for a while. Bun's own server cannot do that. */
 export interface Listener {
-  /** Listens; gives the port. Throws when that is taken. */
+  /** Listens and returns the port. Throws if the port is taken. */
   start(): number;
   /** Whether it accepts connections. */
   readonly isAccepting: boolean;
   /**
-   * Accepts no more: clients are refused at once, instead of waiting in a queue that nobody empties. What is open goes on; idle
-   * connections are closed. Does nothing while too many earlier pauses are still not over.
+   * Stops accepting. Clients are refused at once instead of waiting in a queue that nobody empties. Open requests go
+   * on; idle connections are closed. Does nothing while too many earlier pauses are unfinished.
    */
   pause(): void;
-  /** Accepts again, on the same port. Throws when that has been taken meanwhile. */
+  /** Accepts again on the same port. Throws if another process has taken the port. */
   resume(): void;
-  /** Closes connections that wait for a next request, and gives their number. Those that never sent one stay: Bun has 12 s for them. */
+  /**
+   * Closes connections that wait for their next request, and returns how many. Connections that never sent a request
+   * stay; Bun closes them after 12 s.
+   */
   closeIdle(): number;
-  /** `Server.timeout`, whichever server the request came over. */
+  /** Calls `Server.timeout`, whichever server the request came through. */
   timeout(request: Request, seconds: number): void;
-  /** Answers that Bun still has: of all servers. */
+  /** Answers that Bun has not finished sending, of all servers. */
   pendingRequests(): number;
-  /** Whether the answer to a request is not through yet, and its connection still there. */
+  /** Whether the answer to a request is not sent completely and its connection is still open. */
   isOpen(request: Request): boolean;
-  /** Accepts no more for good; resolves when everything has ended. */
+  /** Stops accepting for good. Resolves when everything has ended. */
   stop(): Promise<void>;
   /** Ends everything at once. */
   stopNow(): Promise<void>;
@@ -74,7 +77,7 @@ export function createListener<D>(port: number, serve: (port: number) => Server<
     },
     closeIdle: () => current?.closeIdleConnections() ?? 0,
     timeout(request, seconds) {
-      // The request knows its own connection: any server will do.
+      // The request knows its own connection, so any server will do.
       const [server = current] = retired;
       (current ?? server)?.timeout(request, seconds);
     },

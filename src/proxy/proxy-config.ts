@@ -1,8 +1,10 @@
 import type { AddressSet } from "../address.ts";
 import type { RouteMode } from "../route/route.ts";
+import type { HoldConfig } from "./hold/hold-config.ts";
+import type { NetworkReadinessConfig } from "./upstream/network-readiness.ts";
 import type { BrowserConfig } from "./browser/view.ts";
 
-/** What an operator sets for the proxy. Durations are milliseconds, sizes bytes. */
+/** The settings of the proxy. Durations are milliseconds, sizes bytes. */
 export interface ProxyConfig {
   /** `--mode`; `wildcard` is `header`. */
   readonly mode: RouteMode;
@@ -16,24 +18,34 @@ export interface ProxyConfig {
   readonly browser: BrowserConfig;
   /** `--connect-timeout`, 5 s. */
   readonly connectTimeoutMs: number;
-  /** `--response-timeout`: request sent to answer's head; 0 (default) means none. */
+  /** `--response-timeout`: from sending the request to the head of the answer; 0 (default): no limit. */
   readonly responseTimeoutMs: number;
-  /** `--stream-idle-timeout`: cuts a body or tunnel that moved no byte for so long; 0 (default) means never. */
+  /** `--stream-idle-timeout`: cuts a body or tunnel that has moved no byte for this long; 0 (default): never. */
   readonly streamIdleTimeoutMs: number;
-  /** `--stream-early-newline`, false: whether an event stream that is silent at first begins with a line feed of ours. */
+  /**
+   * `--stream-early-newline`, false: whether the ingress starts an event stream that is silent at first with a line
+   * feed.
+   */
   readonly streamEarlyNewline: boolean;
-  /** `--client-idle-timeout`, 60 s: ends a request whose body brings no byte for so long; 0 means never. */
+  /** `--client-idle-timeout`, 60 s: ends a request whose body brings no byte for this long; 0: never. */
   readonly clientIdleTimeoutMs: number;
-  /** `--max-requests`: in flight in all, tunnels included; 0 means no limit. Default 10000. */
+  /** `--max-requests`, 10000: requests in flight in total, tunnels included; 0: no limit. */
   readonly maxRequests: number;
-  /** `--max-requests-per-sandbox`; 0 means no limit. Default 1000. */
+  /** `--max-requests-per-sandbox`, 1000; 0: no limit. */
   readonly maxRequestsPerSandbox: number;
-  /** `--max-body-size`; 0 (default) means no limit. */
+  /** `--max-body-size`; 0 (default): no limit. */
   readonly maxBodyBytes: number;
-  /** `--websocket-frame-rate`, 4000: a second, in each direction of a tunnel; 64 times that for each sandbox and client; 0: none. */
+  /**
+   * `--websocket-frame-rate`, 4000: frames per second in each direction of a tunnel; 0: no limit. All tunnels of a
+   * sandbox together, and all of a client, get 64 times that.
+   */
   readonly websocketFrameRate: number;
-  /** `--memory-budget`: bytes that all requests may hold together, or what is derived from the memory limit. */
+  /** `--network-readiness-…`; undefined: there is no such page. */
+  readonly networkReadiness: NetworkReadinessConfig | undefined;
+  /** `--hold-…` and `--wake-…`. */
+  readonly hold: HoldConfig;
+  /** `--memory-budget`: bytes that all requests together may hold. Default: derived from the memory limit. */
   readonly budgetBytes: number;
-  /** `--websocket-max-message`, or what is derived from the memory limit: a larger message ends the tunnel with 1009. */
+  /** `--websocket-max-message`: a larger message ends the tunnel with 1009. Default: derived from the memory limit. */
   readonly websocketMaxMessageBytes: number;
 }

@@ -4,9 +4,9 @@ import type { ProxyConfig } from "./proxy-config.ts";
 import { IngressError } from "../errors.ts";
 import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { AccessLogger } from "./report/access-log.ts";
-import type { ProxyMetrics } from "../metrics/metrics.ts";
+import type { ByteCounts, ProxyMetrics, ProxyType } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
-import type { SandboxProvider } from "../sandbox/provider.ts";
+import type { SandboxProvider, SandboxWaker } from "../sandbox/provider.ts";
 import { BrowserAnswers } from "./browser/browser-answers.ts";
 import { createCorsPolicy } from "./browser/cors.ts";
 import { Admission } from "./exchange/admission.ts";
@@ -18,6 +18,7 @@ import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts"
 import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
 import { createInspection, type ProxyInspection } from "./inspection.ts";
+import { Holds } from "./hold/holds.ts";
 import { createListener } from "./listener.ts";
 import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
@@ -32,26 +33,29 @@ import { UnreadBodies } from "./request/unread-body.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
+import { NetworkReadiness } from "./upstream/network-readiness.ts";
 import { Tallies } from "./upstream/tallies.ts";
 import { createUpstreamPool } from "./upstream/upstream.ts";
 import { CLIENT_IDLE_SECONDS, type ConnectionState, Watchdog } from "./exchange/watchdog.ts";
 
-/** How often a drain looks whether everything has ended, in milliseconds. */
+/** How often a drain checks whether everything has ended, in milliseconds. */
 const DRAIN_POLL_MS = 50;
 
-/** Part of the drain time over which tunnels are closed; the rest is for their clients to answer the last Close. */
+/** Part of the drain time during which tunnels are closed. The rest is for their clients to answer the last Close. */
 const TUNNEL_CLOSE_SHARE = 0.8;
 
 /**
- * Seconds after which Bun ends the connection of an answer that was cut while its client did not read it. The least that Bun
- * knows; it counts in steps of four.
+ * Seconds after which Bun ends the connection of an answer that was cut while its client did not read it. It is the
+ * shortest time that Bun knows; Bun counts in steps of four seconds.
  */
 const CUT_ANSWER_SECONDS = 1;
 
-/** How often memory is looked at while it may become short, in milliseconds: at a gigabyte a second 50 MB come in between. */
+/**
+ * How often memory is checked while it may become short, in milliseconds. At 1 GB/s, 50 MB arrive between two checks.
+ */
 const TENSE_LOOK_MS = 50;
 
-/** What the proxy works with. */
+/** The parts that the proxy uses. */
 export interface ProxyParts {
   readonly clock: Clock;
   readonly accessLog: AccessLogger;
@@ -59,17 +63,21 @@ export interface ProxyParts {
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
+  /** Undefined: nothing wakes sandboxes. */
+  readonly waker?: SandboxWaker | undefined;
+  /** Logs what no line of a request can tell. Default: logs nothing. */
+  readonly warn?: (message: string) => void;
   readonly memory: ProxyMemory;
-  /** How names of sandboxes are looked up and judged. */
+  /** How host names of sandboxes are looked up and checked. */
   readonly names: Pick<NameResolverOptions, "lookup" | "judge" | "logger">;
-  /** What the kernel says of connections to an address and port. Never rejects. */
+  /** The state of connections to an address and port, as the kernel reports it. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
   /**
-   * This process's connections to an address and port that neither side has ended, by numbers that a connection keeps.
+   * This process's open connections to an address and port, as numbers that do not change while a connection lives.
    * Undefined: the kernel does not tell. Never rejects.
    */
   openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
-  /** Silence after which a side of a tunnel is asked whether it is there, in milliseconds; default: `TUNNEL_PING_INTERVAL_MS`. */
+  /** Silence after which a side of a tunnel gets a ping, in milliseconds. Default: `TUNNEL_PING_INTERVAL_MS`. */
   readonly tunnelPingIntervalMs?: number;
   /** Part of the request ids of this process. */
   readonly instance: string;
@@ -77,9 +85,9 @@ export interface ProxyParts {
 
 /** The memory that the proxy may use. */
 export interface ProxyMemory {
-  /** What the process may use in all, in bytes; 0: unknown. */
+  /** Memory that the process may use in total, in bytes; 0: unknown. */
   readonly limitBytes: number;
-  /** Undefined: it cannot be read now. */
+  /** Resident memory in bytes; undefined: it cannot be read now. */
   residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
@@ -87,21 +95,28 @@ export interface ProxyMemory {
 
 /** The server on the traffic port. */
 export interface ProxyServer {
-  /** Listens, on `host` instead of the configuration's where it is given; gives the port. Throws when that is taken. */
+  /** Listens on `host`; default: the host of the configuration. Returns the port. Throws if the port is taken. */
   start(host?: string): number;
-  /** From now on answers ask the client to close the connection; everything is still served. */
+  /** From now on answers ask the client to close the connection. Everything is still served. */
   announceDrain(): void;
-  /** Stops accepting, lets what is open end within `drainMs`, closes tunnels spread over it, and cuts the rest. */
+  /**
+   * Stops accepting. Lets open requests end within `drainMs`, closes tunnels spread over that time, and cuts the rest.
+   */
   drain(drainMs: number): Promise<void>;
   /** Requests and tunnels in flight. */
   inFlight(): number;
-  /** Acts on the pressure on file descriptors: closes idle connections, refuses new ones, accepts them again. */
+  /**
+   * Reacts to the pressure on file descriptors: closes idle connections, refuses new ones, and accepts them again
+   * later.
+   */
   relieve(pressure: DescriptorPressure): void;
-  /** Idle client connections closed for lack of descriptors, since the start. */
+  /** Idle client connections that were closed because descriptors ran short, since the start. */
   idleClosed(): number;
+  /** What open exchanges have moved so far. Looks at each. */
+  openBytes(): Readonly<Record<ProxyType, ByteCounts>>;
   /** What operators see. */
   readonly inspection: ProxyInspection;
-  /** What is open and held now: all zero when nothing is open. */
+  /** What is open and held now. All numbers are zero when nothing is open. */
   counters(): RegisterCounters & { readonly tunnels: number };
 }
 
@@ -139,6 +154,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       return guard.isShort();
     },
   });
+  const holds = new Holds(config.hold, {
+    clock,
+    provider,
+    upstreams,
+    metrics,
+    waker: parts.waker,
+    warn: (message) => parts.warn?.(message),
+  });
   const tunnels = createTunnels(
     { frameRate: config.websocketFrameRate, pingIntervalMs: parts.tunnelPingIntervalMs ?? TUNNEL_PING_INTERVAL_MS },
     { clock, onOpened: () => metrics.tunnelOpened(), onClosed: () => metrics.tunnelClosed() },
@@ -154,9 +177,15 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       upstreams.sweep(nowMs);
       tunnels.sweep(nowMs);
       grants.sweep(nowMs);
+      holds.sweep(nowMs);
+      networkReadiness?.sweep(nowMs);
     },
   });
+  const readinessConfig = config.networkReadiness;
+  const networkReadiness =
+    readinessConfig === undefined ? undefined : new NetworkReadiness(readinessConfig, clock.monotonic());
   const report = createReport({
+    networkReadiness,
     clock,
     metrics,
     accessLog: parts.accessLog,
@@ -186,6 +215,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const ensureSynced = createSyncGate(provider);
   const cors = createCorsPolicy(config.browser.corsOrigins);
   const { mode, browser } = config;
+  const unreadBodies = new UnreadBodies(clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -195,11 +225,13 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     upstreams,
     register,
     admission,
+    holds,
+    networkReadiness,
     observer: report,
     report,
     takeRequestId: createRequestIds(parts.instance),
-    unreadBodies: new UnreadBodies(clock),
-    forward: { requestBody, answerBody, clock, locator, closesConnections },
+    unreadBodies,
+    forward: { requestBody, answerBody, clock, locator, unreadBodies, closesConnections },
     websocket: {
       answerBody,
       clock,
@@ -221,6 +253,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     limits: {
       ...config,
       admission,
+      holds,
       shareOf: ({ uid }) => upstreams.find(uid)?.share,
       open: () => register.size,
     },
@@ -242,15 +275,21 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     renew.forget(record);
   });
 
+  /** Requests that wait are refused at once, so that their clients try another replica. */
+  const endHolds = (): void => {
+    holds.close();
+    for (const exchange of register) if (exchange.state === "held") exchange.cut(new IngressError("draining"));
+  };
+
   const listener = createListener(config.port, (port) =>
     Bun.serve<TunnelData>({
       hostname: host,
       port,
-      // Sizes and times are the handler's business, with answers that say so.
+      // The handler limits sizes and times itself, with answers that say so.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: CLIENT_IDLE_SECONDS,
       development: false,
-      // Without `development` Bun shares the port by default, and a second ingress on it would go unnoticed.
+      // Without this, Bun shares the port, and a second ingress on the same port would go unnoticed.
       reusePort: false,
       fetch: (request, server) => handler.handle(request, server),
       websocket: tunnelHandlers(config.websocketMaxMessageBytes),
@@ -274,14 +313,16 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     idleClosed: () => idleClosed,
     announceDrain() {
       draining = true;
+      endHolds();
     },
     async drain(drainMs) {
       draining = true;
+      endHolds();
       const deadline = clock.monotonic() + drainMs;
       const stopped = listener.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
       while (register.size > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
-      // Answers that are already with Bun still have to leave its buffers.
+      // Answers that Bun holds must still leave its buffers.
       await Promise.race([stopped, sleep(clock, Math.max(0, deadline - clock.monotonic()))]);
       upstreams.close(new IngressError("draining"));
       tunnels.terminateAll();
@@ -291,12 +332,14 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       await listener.stopNow();
     },
     inFlight: () => register.size,
+    openBytes: () => register.bytes(),
     inspection: createInspection({
       clock,
       register,
       failures,
       upstreams,
       tallies,
+      holds,
       explain: (asked, peer) => explainRequest(asked, peer, explainContext),
     }),
     counters: () => ({ ...register.counters(), tunnels: tunnels.size }),

@@ -1,15 +1,18 @@
 import { IngressError } from "../errors.ts";
 import type { SandboxProvider } from "../sandbox/provider.ts";
 
-/** How long a request waits for the first sync before it is refused, in milliseconds: longer than an ordinary start. */
+/** How long a request waits for the first sync before it is refused, in milliseconds. An ordinary start is faster. */
 const SYNC_WAIT_MAX_MS = 5_000;
 
-/** Requests that wait for the first sync at a time: they hold little, but arrive without bound while nothing is routed. */
+/**
+ * Requests that may wait for the first sync at a time. Each holds little memory, but nothing else limits how many
+ * arrive.
+ */
 const SYNC_WAITERS_MAX = 1_000;
 
 /**
- * Gives a function that returns undefined once the provider is synced, for ever after; before that a promise that
- * waits for it and throws `not_synced`, or `kubernetes_unavailable` where the provider says what is wrong.
+ * Returns a function. It returns undefined once the provider is synced. Before that it returns a promise that waits for
+ * the sync. The promise rejects with `not_synced`, or with `kubernetes_unavailable` if the provider reports a fault.
  */
 export function createSyncGate(provider: SandboxProvider): () => Promise<void> | undefined {
   let synced = false;

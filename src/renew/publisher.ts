@@ -6,9 +6,11 @@ export interface SandboxUse {
   readonly port: number;
   /** The forwarded path, never the query. */
   readonly path: string;
+  /** Whether it renews: false for requests with `OpenSandbox-Access-Renew: skip`. */
+  readonly renews: boolean;
 }
 
-/** Tells OpenSandbox that a sandbox is in use (OSEP-0009). */
+/** Tells OpenSandbox, by renew intents (OSEP-0009) and notes of activity, that a sandbox is in use. */
 export interface RenewPublisher {
   /** False: intents are discarded, so the caller can skip building them. */
   readonly listens: boolean;
@@ -19,8 +21,7 @@ export interface RenewPublisher {
    * The proxy offers one for every admitted request, and again for activity during the request: each chunk of a body
    * and each text or binary message of a tunnel, in either direction. An open but silent connection, pings, pongs and
    * TCP keep-alives are not activity: a client that only stays connected does not keep a sandbox alive. Events that a
-   * sandbox sends in a stream by itself are activity. The proxy never offers requests with `OpenSandbox-Access-Renew:
-   * skip`.
+   * sandbox sends in a stream by itself are activity.
    */
   offer(use: SandboxUse): void;
   /** Forgets the throttle state of a deleted sandbox. */

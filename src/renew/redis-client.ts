@@ -8,7 +8,7 @@ import { classifyRedisFault, RedisFault } from "./redis-fault.ts";
 // Why this client is our own; each alternative was tested with a real server and all faults of the tests.
 // Bun.RedisClient reports every fault as "Connection closed", so a wrong password looks like a dead host. ioredis
 // writes to database 0 if SELECT fails. node-redis keeps any reply in memory, without a limit: hundreds of megabytes
-// from a hostile server. Five commands with one-line replies need none of them.
+// from a hostile server. Six commands with one-line replies need none of them.
 
 /**
  * How long connecting (name, TCP, TLS, log-in, database) and each push may take, in milliseconds. A healthy Redis
@@ -24,6 +24,16 @@ export const REDIS_REPLY_MAX_BYTES = 4_096;
 /** Time without traffic before the kernel checks the connection, in milliseconds. */
 const KEEP_ALIVE_MS = 5_000;
 
+/** What `rehearse` finds. */
+export interface Rehearsal {
+  /** Undefined: the user may not use transactions, so nothing was rehearsed. */
+  readonly push: "accepted" | RedisFault | undefined;
+  /** Undefined: also if it was not asked for. */
+  readonly trim: "accepted" | RedisFault | undefined;
+  /** The length of the list; a fault if the key holds something else; undefined if the user may not ask. */
+  readonly length: number | RedisFault | undefined;
+}
+
 /** One connection, for its whole life. After a failure, make a new one. */
 export interface RedisConnection {
   /** False after the connection has ended. Only the next `push` notices a connection that died silently. */
@@ -38,6 +48,16 @@ export interface RedisConnection {
    * RedisFault.
    */
   trim(key: string, maxLength: number): Promise<void>;
+  /**
+   * Asks whether `push` and, if `trims`, `trim` would be accepted, and changes nothing: the commands stand in a
+   * transaction that is discarded (Redis: "Transactions"), and Redis refuses them as they come. Throws a RedisFault.
+   */
+  rehearse(key: string, options: { readonly trims: boolean }): Promise<Rehearsal>;
+  /**
+   * Runs a Lua script with one key. Its reply must be a number. What it wrote may have been written although this throws a
+   * RedisFault.
+   */
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void>;
   /** Ends the connection at once. Commands in flight fail. Idempotent, never throws. */
   close(): void;
 }
@@ -76,7 +96,7 @@ class Connection implements RedisConnection {
   readonly #clock: Clock;
   readonly #connected = Promise.withResolvers<void>();
   /** Commands that wait for their replies, oldest first. */
-  #waiting: PromiseWithResolvers<void>[] = [];
+  #waiting: PromiseWithResolvers<string>[] = [];
   /** The incomplete reply so far; bytes as latin1. */
   #partial = "";
   /** Why the connection ended. */
@@ -117,15 +137,49 @@ class Connection implements RedisConnection {
   }
 
   push(key: string, values: readonly string[]): Promise<void> {
-    return this.#within(() => this.#send(["LPUSH", key, ...values]));
+    return this.#within(async () => void (await this.#send(["LPUSH", key, ...values])));
   }
 
   trim(key: string, maxLength: number): Promise<void> {
-    return this.#within(() => this.#send(["LTRIM", key, "0", String(maxLength - 1)]));
+    return this.#within(async () => void (await this.#send(["LTRIM", key, "0", String(maxLength - 1)])));
+  }
+
+  async rehearse(key: string, { trims }: { readonly trims: boolean }): Promise<Rehearsal> {
+    let rehearsal: Rehearsal = { push: undefined, trim: undefined, length: undefined };
+    await this.#within(async () => {
+      const length = await this.#attempt(["LLEN", key]);
+      rehearsal = { ...rehearsal, length: isForbidden(length) ? undefined : length };
+      const begun = await this.#attempt(["MULTI"]);
+      if (isForbidden(begun)) return;
+      if (begun instanceof RedisFault) throw begun;
+      const push = await this.#attempt(["LPUSH", key, ""]);
+      const trim = trims ? await this.#attempt(["LTRIM", key, "0", "-1"]) : undefined;
+      await this.#attempt(["DISCARD"]);
+      rehearsal = {
+        ...rehearsal,
+        push: push instanceof RedisFault ? push : "accepted",
+        trim: trim instanceof RedisFault ? trim : trim === undefined ? undefined : "accepted",
+      };
+    });
+    return rehearsal;
+  }
+
+  evaluate(script: string, key: string, values: readonly string[]): Promise<void> {
+    return this.#within(async () => void (await this.#send(["EVAL", script, "1", key, ...values])));
   }
 
   close(): void {
     this.#end(new RedisFault("closed", ""));
+  }
+
+  /** The number in a reply, 0 for another one, and an error reply as a value. Throws what ends the connection. */
+  async #attempt(words: readonly string[]): Promise<number | RedisFault> {
+    try {
+      return Number.parseInt((await this.#send(words)).slice(1), 10) || 0;
+    } catch (error) {
+      if (this.#fault !== undefined) throw this.#fault;
+      return classifyRedisFault(error);
+    }
   }
 
   /** Runs `work`. After REDIS_DEADLINE_MS it ends the connection, which fails the work. */
@@ -138,10 +192,10 @@ class Connection implements RedisConnection {
     }
   }
 
-  /** Sends a command (RESP 2) and waits for its reply. */
-  #send(words: readonly string[]): Promise<void> {
+  /** Sends a command (RESP 2) and waits for its reply, a line. */
+  #send(words: readonly string[]): Promise<string> {
     if (this.#fault !== undefined) return Promise.reject(this.#fault);
-    const reply = Promise.withResolvers<void>();
+    const reply = Promise.withResolvers<string>();
     this.#waiting.push(reply);
     const parts = words.map((word) => `$${Buffer.byteLength(word)}\r\n${word}\r\n`);
     this.#socket.write(`*${words.length}\r\n${parts.join("")}`);
@@ -163,7 +217,7 @@ class Connection implements RedisConnection {
         return this.#end(fault);
       }
       if (kind === "-") waiting.reject(classifyRedisFault(new Error(line.slice(1))));
-      else waiting.resolve();
+      else waiting.resolve(line);
     }
   }
 
@@ -175,6 +229,10 @@ class Connection implements RedisConnection {
     this.#connected.reject(fault);
     for (const waiting of this.#waiting.splice(0)) waiting.reject(fault);
   }
+}
+
+function isForbidden(reply: number | RedisFault): boolean {
+  return reply instanceof RedisFault && reply.reason === "forbidden";
 }
 
 /** Read at each connect, so that a replaced CA file takes effect at the next one. */

@@ -44,10 +44,19 @@ export function classifyRedisFault(error: unknown): RedisFault {
   const reason = SYSTEM_CODES.get(code);
   if (reason !== undefined) return new RedisFault(reason, code);
   if (/CERT|SSL|TLS|SIGNATURE/.test(code)) return new RedisFault("tls", code);
+  // Redis before 7 tells so of a script that writes to a replica.
+  if (/^ERR .*-READONLY /.test(error.message)) return new RedisFault("read-only", "READONLY");
   // An error reply begins with its kind in capitals (Redis protocol, simple errors).
   const kind = /^[A-Z]{2,20}(?= )/.exec(error.message)?.[0] ?? "";
   return new RedisFault(REPLY_KINDS.get(kind) ?? "other", kind === "" ? code : kind);
 }
+
+/** Whether Redis refuses what was sent, so that another connection would not help. */
+export function isRefusal(error: unknown): boolean {
+  return REFUSALS.has(classifyRedisFault(error).reason);
+}
+
+const REFUSALS: ReadonlySet<RedisFaultCause> = new Set(["forbidden", "full", "wrong-type", "other"]);
 
 const SYSTEM_CODES: ReadonlyMap<string, RedisFaultCause> = new Map([
   ["ECONNREFUSED", "refused"],

@@ -1,3 +1,14 @@
+/** The `--activity-*` flags (docs/contract.md §9). */
+export interface ActivityConfig {
+  readonly enabled: boolean;
+  /** `--activity-redis-dsn`. Carries a password: never logged. */
+  readonly redisDsn: string;
+  /** `--activity-min-interval`, 5 s: notes of one sandbox are at least so far apart, in milliseconds. */
+  readonly minIntervalMs: number;
+  /** `--activity-ttl-seconds`, 1800. */
+  readonly ttlSeconds: number;
+}
+
 /** The `--renew-intent-*` flags (docs/contract.md §4). */
 export interface RenewConfig {
   readonly enabled: boolean;

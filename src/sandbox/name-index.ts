@@ -1,3 +1,4 @@
+import { ClaimIndex } from "./claim-index.ts";
 import type { SandboxCounts, SandboxRecord } from "./provider.ts";
 
 /** One record, or several of the same name in as many namespaces. An array never has fewer than two. */
@@ -14,6 +15,7 @@ function isMany(slot: Slot): slot is readonly SandboxRecord[] {
  */
 export class NameIndex {
   readonly #slots = new Map<string, Slot>();
+  readonly #claims = new ClaimIndex();
   #ready = 0;
   #notReady = 0;
   #ambiguous = 0;
@@ -21,6 +23,11 @@ export class NameIndex {
   /** The record or records with this name, in no particular order. */
   get(name: string): Slot | undefined {
     return this.#slots.get(name);
+  }
+
+  /** The records that a claim adopted, in no particular order. */
+  getClaimed(claim: string): readonly SandboxRecord[] {
+    return this.#claims.get(claim);
   }
 
   /** The record of exactly this object. */
@@ -41,6 +48,8 @@ export class NameIndex {
       const others = isMany(slot) ? slot.filter((other) => other !== previous) : [slot];
       this.#change(record.name, slot, [...others, record]);
     }
+    if (previous !== undefined) this.#claims.remove(previous);
+    this.#claims.add(record);
     return previous;
   }
 
@@ -66,6 +75,7 @@ export class NameIndex {
     if (slot === undefined || gone === undefined) return undefined;
     const rest = isMany(slot) ? slot.filter((record) => record !== gone) : [];
     this.#change(name, slot, rest.length > 1 ? rest : rest[0]);
+    this.#claims.remove(gone);
     return gone;
   }
 

@@ -10,9 +10,19 @@ export type OriginHeaderMode = (typeof ORIGIN_HEADER_MODES)[number];
 export const URI_PREFIX_MODES = ["strip", "keep"] as const;
 export type UriPrefixMode = (typeof URI_PREFIX_MODES)[number];
 
+/**
+ * The longest time that a request may be held for one sandbox, in milliseconds: longer than any image is pulled for, and less
+ * than clients and load balancers wait.
+ */
+export const HOLD_TIME_MAX_MS = 600_000;
+
 /** What the annotations of one sandbox set for its traffic. A missing field leaves the flag's value. */
 export interface SandboxPolicy {
   readonly hostHeader?: HostHeaderMode;
   readonly originHeader?: OriginHeaderMode;
   readonly uriPrefix?: UriPrefixMode;
+  /** `hold-until-ready`, milliseconds: how long a request may wait for this sandbox; 0: not at all. */
+  readonly holdMs?: number;
+  /** `wake-on-access`: whether a request wakes this sandbox where `--wake-enabled` is on. */
+  readonly wakesOnAccess?: boolean;
 }

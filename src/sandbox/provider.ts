@@ -7,6 +7,14 @@ export type ProviderType = "batchsandbox" | "agent-sandbox";
 export type PortEndpoints = ReadonlyMap<number, string>;
 
 /**
+ * What a paused sandbox does:
+ * - `asleep`: it is paused, or is about to be. It stays so until somebody wakes it.
+ * - `waking`: it has been told to run, and does not yet.
+ * - `failed`: it has been told to run, and its controller says that this failed.
+ */
+export type SandboxSleep = "asleep" | "waking" | "failed";
+
+/**
  * What is known of one sandbox. It is small, because a cluster has tens of thousands of them. It is immutable; a change
  * of the resource makes a new record.
  */
@@ -14,6 +22,8 @@ export interface SandboxRecord {
   readonly namespace: string;
   /** `metadata.name`. */
   readonly name: string;
+  /** The claim that adopted it from a warm pool, by which it is found, too. Undefined: none, or one of its own name. */
+  readonly claim?: string | undefined;
   /** `metadata.uid`: with `endpoint`, the sandbox's generation. Unique over all records of a provider. */
   readonly uid: string;
   /**
@@ -37,6 +47,8 @@ export interface SandboxRecord {
    * applies from the next request on and ends nothing.
    */
   readonly policy?: SandboxPolicy | undefined;
+  /** Undefined: the sandbox is not paused, or its kind cannot be. */
+  readonly sleep?: SandboxSleep | undefined;
   /**
    * Wall-clock milliseconds since which the ingress has seen this uid with this readiness and reason; the table's to say. It
    * may have been so before the ingress looked first.
@@ -69,6 +81,13 @@ export interface ProviderStatus {
   readonly ageMs: number;
 }
 
+/** What a provider did at an API server since the start, by reason. The reasons are a fixed set. */
+export interface WatchActivity {
+  /** Complete lists. */
+  readonly lists: Readonly<Record<string, number>>;
+  readonly watchEnds: Readonly<Record<string, number>>;
+}
+
 /** All that is known, for lists. */
 export interface SandboxView {
   /** Every record, in no particular order. A record that changes meanwhile may come as it was or as it is. */
@@ -82,6 +101,12 @@ export interface SandboxView {
 /** Called when a generation (uid and endpoint) ends: the object is deleted, or its uid or endpoint changes. */
 export type GenerationEndListener = (record: SandboxRecord) => void;
 
+/**
+ * Called after every change of what is known, each time the same or not. `name` is that of the object; undefined: any number of
+ * objects changed.
+ */
+export type ChangeListener = (name: string | undefined) => void;
+
 /** Where records come from: Kubernetes, or manifest files. */
 export interface SandboxProvider {
   /** Starts reading. Resolves at once, not when synced. */
@@ -94,15 +119,34 @@ export interface SandboxProvider {
   whenSynced(timeoutMs: number): Promise<boolean>;
   status(): ProviderStatus;
   counts(): SandboxCounts;
+  /** Missing where there is no API server. */
+  watching?(): WatchActivity;
   readonly view: SandboxView;
   /** Pairs of sandboxes of different namespaces that share an id, found since the start. Both are ambiguous. */
   namesakes(): number;
   /** Registers a listener for the provider's life. */
   onGenerationEnd(listener: GenerationEndListener): void;
+  /** Registers a listener for the provider's life. It is called after those for the end of generations. */
+  onChange(listener: ChangeListener): void;
 }
 
 /** Where to dial for a port: `host:port`, or undefined if the record has no endpoint for it. */
 export function endpointFor(record: SandboxRecord, port: number): string | undefined {
   if (record.ports !== undefined) return record.ports.get(port);
   return record.endpoint === "" ? undefined : `${record.endpoint}:${port}`;
+}
+
+/** What became of a wake. */
+export type WakeResult =
+  /** The sandbox has been told to run, by this call or by somebody else before. */
+  | { readonly kind: "told" }
+  /** The sandbox is gone, or another has its name. */
+  | { readonly kind: "gone" }
+  /** `reason` is for the log. */
+  | { readonly kind: "failed"; readonly reason: string };
+
+/** Wakes paused sandboxes. */
+export interface SandboxWaker {
+  /** Tells a paused sandbox to run. Takes bounded time, cannot be cancelled, and never rejects. */
+  wake(record: SandboxRecord): Promise<WakeResult>;
 }

@@ -2,7 +2,14 @@ import { type Clock, systemClock } from "../clock.ts";
 import { type Logger, silentLogger } from "../log/logger.ts";
 import { createNamesakes, type Namesakes } from "./namesakes.ts";
 import { NameIndex } from "./name-index.ts";
-import type { GenerationEndListener, Resolution, SandboxCounts, SandboxRecord, SandboxView } from "./provider.ts";
+import type {
+  ChangeListener,
+  GenerationEndListener,
+  Resolution,
+  SandboxCounts,
+  SandboxRecord,
+  SandboxView,
+} from "./provider.ts";
 
 /** A replacement that is being prepared while the table keeps serving its content. */
 export interface TableReplacement {
@@ -32,6 +39,7 @@ const AMBIGUOUS: Resolution = Object.freeze({ state: "ambiguous" });
 export class SandboxTable implements SandboxView {
   readonly #logger: Logger;
   readonly #listeners: GenerationEndListener[] = [];
+  readonly #changeListeners: ChangeListener[] = [];
   readonly #namespaces = new Map<string, string>();
   readonly #namesakes: Namesakes;
   readonly #clock: Clock;
@@ -53,8 +61,10 @@ export class SandboxTable implements SandboxView {
   /**
    * Looks up several names of one sandbox together. If all results are in one namespace, the first name in order wins;
    * else the id is ambiguous. Otherwise rights in one namespace would be enough to take over another's traffic.
+   *
+   * `claim` is the last candidate, by the same rule: the sandbox that this claim adopted. Several of one claim are ambiguous.
    */
-  lookupFirst(names: readonly string[]): Resolution {
+  lookupFirst(names: readonly string[], claim?: string): Resolution {
     let first: SandboxRecord | undefined;
     for (const name of names) {
       const resolution = this.lookup(name);
@@ -67,19 +77,32 @@ export class SandboxTable implements SandboxView {
       }
       first ??= record;
     }
-    return first === undefined ? NOT_FOUND : { state: "found", record: first };
+    return this.#addClaimed(first, claim === undefined ? [] : this.#index.getClaimed(claim));
+  }
+
+  #addClaimed(first: SandboxRecord | undefined, claimed: readonly SandboxRecord[]): Resolution {
+    const found = first ?? claimed[0];
+    if (found === undefined) return NOT_FOUND;
+    const other = claimed.find(({ namespace }) => namespace !== found.namespace);
+    if (other !== undefined) this.#namesakes.note(found, other);
+    // Of two that say they are the same claim's, nobody knows which it is.
+    const isAmbiguous = other !== undefined || (first === undefined && claimed.length > 1);
+    return isAmbiguous ? AMBIGUOUS : { state: "found", record: found };
   }
 
   /** Adds or replaces the record of an object. */
   set(record: SandboxRecord): void {
     const previous = this.#put(this.#stamp(record));
     if (previous !== undefined && !isSameGeneration(previous, record)) this.#end([previous]);
+    this.#tellChange(record.name);
   }
 
   /** Removes an object; does nothing if it is missing. */
   remove(namespace: string, name: string): void {
     const gone = this.#index.delete(namespace, name);
-    if (gone !== undefined) this.#end([gone]);
+    if (gone === undefined) return;
+    this.#end([gone]);
+    this.#tellChange(name);
   }
 
   /** Makes `records` the whole content of a namespace, or of the table if `scope` is undefined, in one step. */
@@ -109,6 +132,7 @@ export class SandboxTable implements SandboxView {
         staged = undefined;
         if (leftOut > 0) this.#logger.warn("ignored sandboxes outside the namespace", { namespace: scope, leftOut });
         this.#end(scope === undefined ? this.#swap(next) : this.#swapNamespace(scope, next));
+        this.#tellChange(undefined);
       },
       abort: () => {
         staged = undefined;
@@ -145,6 +169,11 @@ export class SandboxTable implements SandboxView {
    */
   onGenerationEnd(listener: GenerationEndListener): void {
     this.#listeners.push(listener);
+  }
+
+  /** Registers a listener for every change, called after those for the end of generations. */
+  onChange(listener: ChangeListener): void {
+    this.#changeListeners.push(listener);
   }
 
   /** One copy of each namespace's name, for records to share. */
@@ -197,13 +226,20 @@ export class SandboxTable implements SandboxView {
 
   #end(records: readonly SandboxRecord[]): void {
     for (const record of records) {
-      for (const listener of this.#listeners) {
-        try {
-          listener(record);
-        } catch (error) {
-          this.#logger.error("a listener for the end of a sandbox failed", { name: record.name, error: String(error) });
-        }
-      }
+      for (const listener of this.#listeners) this.#guard("the end of a sandbox", record.name, () => listener(record));
+    }
+  }
+
+  #tellChange(name: string | undefined): void {
+    for (const listener of this.#changeListeners) this.#guard("a change of sandboxes", name, () => listener(name));
+  }
+
+  /** What one listener throws keeps nothing from the others. */
+  #guard(what: string, name: string | undefined, call: () => void): void {
+    try {
+      call();
+    } catch (error) {
+      this.#logger.error(`a listener for ${what} failed`, { name, error: String(error) });
     }
   }
 }

@@ -104,7 +104,7 @@ describe("ensure_bun", () => {
 
   const another = (line: string) => line.replace(/sha512-..../, "sha512-AAAA");
 
-  test.skipIf(!hasNpm)("ensure_bun takes no bun of other bytes than the pinned ones from npm", () => {
+  test.skipIf(!hasNpm)("ensure_bun refuses a bun with other bytes than the pinned ones from npm", () => {
     using place = checkout();
     place.addTool("node");
     place.addTool("npm");
@@ -112,7 +112,7 @@ describe("ensure_bun", () => {
     const { exitCode, stderr } = place.runProbe();
     expect(exitCode).not.toBe(0);
     expect(stderr).toContain("EINTEGRITY");
-    expect(stderr).toContain("with the integrity of scripts/bun-integrity.txt");
+    expect(stderr).toContain("with the integrity in scripts/bun-integrity.txt");
     expect(existsSync(join(place.root, ".cache", `bun-${VERSION}-${platformOf()}`))).toBe(false);
   });
 

@@ -11,6 +11,7 @@ import { requestToken } from "../support/kube-rbac.ts";
 import {
   AGENT_SANDBOX,
   BATCH_SANDBOX,
+  collectionPath,
   createNamespace,
   createObject,
   installCrd,
@@ -35,6 +36,8 @@ const PLURALS: Readonly<Record<string, string>> = {
   ClusterRoleBinding: "clusterrolebindings",
   NetworkPolicy: "networkpolicies",
   HorizontalPodAutoscaler: "horizontalpodautoscalers",
+  ValidatingAdmissionPolicy: "validatingadmissionpolicies",
+  ValidatingAdmissionPolicyBinding: "validatingadmissionpolicybindings",
 };
 
 function pathOf(object: Json): string {
@@ -229,6 +232,57 @@ describe.skipIf(!hasKubeApiServer())("the manifests of deploy/ on a real API ser
     await asked.promise;
     await expectSigned(ingress, { namespace: "complete", key });
   });
+
+  test.each([
+    ["BatchSandbox", BATCH_SANDBOX, ["wake"], { pause: true }, { pause: false }],
+    ["Sandbox", AGENT_SANDBOX, ["agent-sandbox", "wake"], { operatingMode: "Suspended" }, { operatingMode: "Running" }],
+  ] as const)(
+    "deploy/components/wake lets the ingress make a %s run, and change nothing else",
+    async (_, kind, components, paused, running) => {
+      const namespace = `waking-${kind.plural}`;
+      await createNamespace(api(), namespace);
+      const objects = await renderOverlay(namespace, components);
+      expect(dig(containerOf(objects), "args")).toContain("--wake-enabled");
+      await apply(api(), objects);
+      await apply(api(), await renderKustomization("deploy/wake-policy"));
+      const base = await createObject(api(), kind, { namespace, name: "sb", annotations: { kept: "1" }, status: {} });
+      const path = `${collectionPath(kind, namespace)}/sb`;
+      const patchAs = (token: string, patch: Json, at = path) =>
+        api().request("PATCH", at, patch, { token, contentType: "application/merge-patch+json" });
+      const token = await requestToken(api(), namespace, NAME);
+      // A policy counts a moment after it is created.
+      await eventually(async () => {
+        await patchAs(api().adminToken, { spec: { ...paused, image: "theirs" } });
+        const said = await patchAs(token, { spec: { ...running, image: "ours" } }).catch(String);
+        expect(said).toContain("nothing of a spec");
+      });
+      const refused = [
+        { spec: { image: "ours" } },
+        { spec: { ...running, image: null } },
+        { spec: { ...running, command: ["sh"] } },
+        { spec: null },
+        { spec: paused },
+        { metadata: { annotations: { kept: "2" } } },
+        { metadata: { annotations: { "opensandbox.io/secure-access-token": "x" } }, spec: running },
+        { metadata: { labels: { a: "b" } }, spec: running },
+        { metadata: { finalizers: ["a.test/b"] }, spec: running },
+      ];
+      for (const patch of refused) expect(await patchAs(token, patch).catch(String)).toContain("the ingress may");
+      for (const method of ["DELETE", "PUT"]) {
+        expect(await api().request(method, path, base, { token }).catch(String)).toContain(": 403 ");
+      }
+      expect(await patchAs(token, { status: { ready: 1 } }, `${path}/status`).catch(String)).toContain(": 403 ");
+      expect(await api().request("GET", path)).toMatchObject({ spec: { ...paused, image: "theirs" } });
+      await patchAs(token, { spec: running });
+      expect(await api().request("GET", path)).toMatchObject({
+        metadata: { annotations: { kept: "1" } },
+        spec: { ...running, image: "theirs" },
+      });
+      for (const plural of ["validatingadmissionpolicies", "validatingadmissionpolicybindings"]) {
+        await api().request("DELETE", `/apis/admissionregistration.k8s.io/v1/${plural}/${NAME}-wake`);
+      }
+    },
+  );
 
   test("deploy/components name the Secrets and mounts that their flags read", async () => {
     const objects = await renderOverlay("complete", COMPONENTS);

@@ -10,6 +10,10 @@ import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.t
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
+import type { listRequests } from "../../src/admin/request-list.ts";
+import type { SandboxPage } from "../../src/admin/sandbox-list.ts";
+import type { describeStatus } from "../../src/admin/status.ts";
+import { DEFAULT_HOLD } from "../../scripts/lib/stage/proxy-harness.ts";
 import { askRaw } from "../support/ask-raw.ts";
 import { type DebugStage, startDebugStage } from "../support/debug-stage.ts";
 
@@ -302,5 +306,24 @@ describe("/debug/explain", () => {
     }
     expect((await explain(byHeader, { route: `open-${PORT}` })).forwarded).toBe(true);
     for (const raw of slow) raw.destroy();
+  });
+
+  test("/debug/explain, /debug/sandboxes and /debug/status tell of requests that wait", async () => {
+    const hold = { ...DEFAULT_HOLD, holdMs: 60_000 };
+    await using stage = await startDebugStage({ hold }, { provider: fill(createTableProvider()) });
+    const client = await openRaw(stage.port);
+    client.write(`GET / HTTP/1.1\r\nHost: h\r\nOpenSandbox-Ingress-To: waits-${PORT}\r\n\r\n`);
+    await eventually(() => stage.proxy.server.inspection.waits().held === 1);
+    const { steps } = await explain(stage, { route: `waits-${PORT}` });
+    expect(steps.find(({ name }) => name === "ready")?.text).toContain(
+      "a request waits for up to 60 s before it is refused; requests that wait now: 1",
+    );
+    const { sandboxes } = await stage.read<SandboxPage>("/debug/sandboxes?q=waits");
+    expect(sandboxes).toMatchObject([{ id: "waits", open: 1, held: 1 }]);
+    const status = await stage.read<ReturnType<typeof describeStatus>>("/debug/status");
+    expect(status).toMatchObject({ traffic: { held: 1 }, sandboxes: { waking: 0 } });
+    const { requests } = await stage.read<ReturnType<typeof listRequests>>("/debug/requests");
+    expect(requests).toMatchObject([{ sandboxId: "waits", state: "held" }]);
+    client.destroy();
   });
 });

@@ -262,7 +262,7 @@ describe("AdminGate", () => {
   test("takes a new token without a restart, and keeps the old one while the file is bad", async () => {
     const next = "another-token-of-enough-bytes";
     writeFileSync(tokenFile, "short");
-    await eventually(() => lines.some((line) => line.includes("the admin token file is not usable")));
+    await eventually(() => lines.some((line) => line.includes("cannot use the admin token file")));
     expect((await ask({ from: OTHER_PEER, headers: bearer(TOKEN) })).status).toBe(200);
     writeFileSync(tokenFile, next);
     await eventually(() => lines.some((line) => line.includes("admin token read again")));

@@ -180,19 +180,48 @@ describe("Origin", () => {
 });
 
 describe("uri-prefix keep", () => {
+  test.each([
+    ["a=b; Path=/", "a=b; Path=PREFIX"],
+    ["a=b; path = /other/80/; Secure", "a=b; Path=PREFIX; Secure"],
+    ["a=b; Path=PREFIXx", "a=b; Path=PREFIX"],
+    ["a=b; Path=PREFIX/x; Path=/", "a=b; Path=PREFIX/x; Path=PREFIX"],
+    ["a=b; Path=PREFIX", "a=b; Path=PREFIX"],
+    ["a=b; Path=PREFIX/x/", "a=b; Path=PREFIX/x/"],
+    ["a=b; Path=x", "a=b; Path=x"],
+    ["a=b", "a=b"],
+    ["__Host-a=b; Path=/; Secure", "__Host-a=b; Path=/; Secure"],
+  ])("rewriteCookies keeps a cookie of one sandbox from the others: %s", async (said, expected) => {
+    const fill = (text: string): string => text.replaceAll("PREFIX", prefix);
+    setPolicy({ uriPrefix: "keep" });
+    answerLines = [`Set-Cookie: ${fill(said)}`];
+    expect(headerValues(await getByUri(`${prefix}/x`), "set-cookie")).toEqual([fill(expected)]);
+  });
+
   test("RequestHandler forwards the whole path without credential, tells no prefix, and rewrites no path", async () => {
     setPolicy({ uriPrefix: "keep" });
-    answerLines = ["Location: /login", `Content-Location: http://${own}/c`, "Set-Cookie: a=b; Path=/"];
+    answerLines = ["Location: /login", `Content-Location: http://${own}/c`];
     const answer = await getByUri(`${prefix}/a%20b?q`);
     expect([pathSeen(), seen("x-forwarded-prefix")]).toEqual([`${prefix}/a%20b?q`, undefined]);
     expect(headerValues(answer, "location")).toEqual(["/login"]);
     expect(headerValues(answer, "content-location")).toEqual(["http://in.test/c"]);
-    expect(headerValues(answer, "set-cookie")).toEqual(["a=b; Path=/"]);
     expect((await getByUri(`${signed}/a`)).status).toBe(200);
     expect(pathSeen()).toBe(`/locked/${upstream.port}/a`);
     await getByUri(`${prefix}/x`, ["X-Forwarded-Prefix: /out"], trusting);
     expect(seen("x-forwarded-prefix")).toBeUndefined();
   });
+});
+
+describe("uri-prefix keep: paths", () => {
+  test.each(["", "?q", "/", "/?q", "//", "//a", "/a/", "/a//b"])(
+    "RequestHandler forwards the path as it came: prefix%s",
+    async (rest) => {
+      setPolicy({ uriPrefix: "keep" });
+      await getByUri(prefix + rest);
+      expect(pathSeen()).toBe(prefix + rest);
+      await getByUri(signed + rest);
+      expect(pathSeen()).toBe(`/locked/${upstream.port}${rest}`);
+    },
+  );
 });
 
 /** Name of a header, what the sandbox says, what the client gets. `OWN`, `PREFIX`: the sandbox's host and prefix. */
@@ -232,7 +261,18 @@ const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
   ["Set-Cookie", "a=b; Domain=.TEST", "a=b"],
   ["Set-Cookie", "a=b; Domain=in.test", "a=b; Domain=in.test"],
   ["Set-Cookie", "a=b; Domain=other.test", "a=b; Domain=other.test"],
+  ["Set-Cookie", "a=b; Domain=test.", "a=b"],
+  ["Set-Cookie", "a=b; Domain=..test", "a=b"],
+  ["Set-Cookie", "a=b; DOMAIN\t=\tTest; Path=/", "a=b; Path=PREFIX/"],
+  [
+    "Set-Cookie",
+    "a=b; Domain=other.test; Domain=test; Path=/; path=/y",
+    "a=b; Domain=other.test; Path=PREFIX/; Path=PREFIX/y",
+  ],
   ["Set-Cookie", "__Host-a=b; Path=/; Secure", "__Host-a=b; Path=/; Secure"],
+  ["Set-Cookie", "__Host-a=b; Path=/; Secure; Domain=test", "__Host-a=b; Path=/; Secure"],
+  ["Set-Cookie", "__host-a=b; Domain=.test; Path=/", "__host-a=b; Path=/"],
+  ["Set-Cookie", "__Secure-a=b; Domain=test; Path=/; Secure", "__Secure-a=b; Path=PREFIX/; Secure"],
 ];
 
 describe("rewriteAnswerUrls", () => {
@@ -240,6 +280,28 @@ describe("rewriteAnswerUrls", () => {
     const fill = (text: string): string => text.replaceAll("OWN", own).replaceAll("PREFIX", prefix);
     answerLines = [`${name}: ${fill(said)}`];
     expect(headerValues(await getByUri(`${prefix}/x`), name)).toEqual([fill(expected)]);
+  });
+
+  test.each([
+    ["/", ["PREFIX/"], []],
+    ["/app/", ["PREFIX/app/"], []],
+    ["PREFIX/app/", ["PREFIX/app/"], ["PREFIX/app/"]],
+    ["/../../", ["PREFIX/"], []],
+    ["PREFIX/../../other/80/", ["PREFIX/other/80/"], []],
+    ["PREFIX/%2e%2E/..\\x/", ["PREFIX/x/"], []],
+    ["PREFIXx/", ["PREFIXPREFIXx/"], []],
+    ["../../../", ["PREFIX/"], []],
+    ["//in.test/", [], []],
+    ["http://in.test/", [], []],
+    ["http://[", [], []],
+  ])("rewriteWorkerScope lets no worker answer for other sandboxes: %s", async (said, strip, keep) => {
+    const fill = (text: string): string => text.replaceAll("PREFIX", prefix);
+    answerLines = [`Service-Worker-Allowed: ${fill(said)}`];
+    const allowed = async () => headerValues(await getByUri(`${prefix}/sw.js`), "service-worker-allowed");
+    expect(await allowed()).toEqual(strip.map(fill));
+    expect(headerValues(await getByHost(), "service-worker-allowed")).toEqual([fill(said)]);
+    setPolicy({ uriPrefix: "keep" });
+    expect(await allowed()).toEqual(keep.map(fill));
   });
 
   test("rewriteAnswerUrls in the host form names the client's origin, and leaves paths alone", async () => {

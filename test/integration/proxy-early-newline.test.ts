@@ -69,15 +69,26 @@ describe("--stream-early-newline", () => {
     expect((await stage.client.readAnswer()).body).toBe("\ndata: one\n\n");
   });
 
-  test("relayStream drops a byte order mark that comes alone, and goes on with what comes then", async () => {
+  test.each([
+    [["\xef\xbb\xbf", "data: one\n\n"], "data: one\n\n"],
+    [["\xef", "\xbb\xbfdata: one\n\n"], "data: one\n\n"],
+    [["\xef", "\xbb", "\xbf", "data: one\n\n"], "data: one\n\n"],
+    [["\xef\xbb", "\xbf"], ""],
+    [["\xef\xbb", "\xbf\xef\xbb\xbf"], "\xef\xbb\xbf"],
+    [["\xef", "\xbb", "\xbe"], "\xef\xbb\xbe"],
+    [["\xef\xbb"], "\xef\xbb"],
+    [["d", "\xef\xbb\xbf"], "d\xef\xbb\xbf"],
+  ])("relayStream drops nothing but one byte order mark, in whatever pieces: %j", async (pieces, expected) => {
     await using stage = await startSilent(head("Transfer-Encoding: chunked\r\n"));
     await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
-    for (const socket of stage.sandbox.open) socket.write("3\r\n\xef\xbb\xbf\r\n", "latin1");
-    // Another silent stream gets its line feed meanwhile.
-    await using witness = await startSilent(head());
-    await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
-    stage.say("b\r\ndata: one\n\n\r\n0\r\n\r\n");
-    expect((await stage.client.readAnswer()).body).toBe("\ndata: one\n\n");
+    for (const piece of pieces) {
+      for (const socket of stage.sandbox.open) socket.write(`${piece.length.toString(16)}\r\n${piece}\r\n`, "latin1");
+      // Another silent stream gets its line feed meanwhile, so that each piece is read by itself.
+      await using witness = await startSilent(head());
+      await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
+    }
+    stage.say("0\r\n\r\n");
+    expect((await stage.client.readAnswer()).body).toBe(`\n${expected}`);
   });
 
   test("relayStream adds nothing once a byte of the sandbox has come, however long it is silent then", async () => {

@@ -98,6 +98,9 @@ const NAMED = [
   "X-Real-IP",
   "CDN-Loop",
   "X-Request-Id",
+  "Sec-WebSocket-Key",
+  "Sec-WebSocket-Version",
+  "Sec-WebSocket-Extensions",
   "OpenSandbox-Ingress-To",
   "OPEN-SANDBOX-INGRESS",
   "OpenSandbox-Secure-Access",
@@ -226,6 +229,51 @@ describe("signed links", () => {
       }
     },
   );
+});
+
+describe("the origin of a signed link", () => {
+  const link = () => {
+    const expiresB36 = (Math.floor(Date.now() / 1000) + 3_600).toString(36);
+    const fields = { sandboxId: "closed", port: upstream.port, expiresB36 };
+    return `closed-${upstream.port}-${expiresB36}-${signRoute(parseAccessKeys(ACCESS_KEYS), "a", fields).signature}`;
+  };
+
+  test.each([
+    ["as in Host", "DOMAIN", "DOMAIN", undefined],
+    ["with https's port in Host", "DOMAIN", "DOMAIN:443", undefined],
+    ["with http's port in Host", "DOMAIN", "DOMAIN:80", undefined],
+    ["with a port in both", "DOMAIN:8443", "DOMAIN:8443", undefined],
+    ["as a trusted proxy tells it", "PUBLIC", "DOMAIN", "PUBLIC"],
+    ["as a trusted proxy tells it, with a port", "PUBLIC", "DOMAIN:8080", "PUBLIC:443"],
+    ["as the first of several proxies tells it", "PUBLIC", "DOMAIN", "PUBLIC, DOMAIN"],
+  ])(
+    "rewriteRequestHeaders takes the credential out of the client's own Origin: %s",
+    async (_name, origin, host, told) => {
+      const signed = link();
+      const fill = (text: string): string =>
+        text.replaceAll("DOMAIN", `${signed}.apps.test`).replaceAll("PUBLIC", `${signed}.public.test`);
+      const lines = [
+        `Origin: https://${fill(origin)}`,
+        ...(told === undefined ? [] : [`X-Forwarded-Host: ${fill(told)}`]),
+      ];
+      const { answer, seen } = await send({ trust: "127.0.0.1", host: fill(host), byHost: true, lines });
+      expect(answer.status).toBe(200);
+      expect(headerOf(seen, "origin")).toBe(`https://${fill(origin).replace(signed, `closed-${upstream.port}`)}`);
+    },
+  );
+
+  test("rewriteRequestHeaders leaves the Origin of another host, and what a peer tells that nobody trusts", async () => {
+    const signed = link();
+    const foreign = `https://${signed}.other.test`;
+    for (const told of [[], [`X-Forwarded-Host: ${signed}.other.test`]]) {
+      const { seen } = await send({
+        host: `${signed}.apps.test`,
+        byHost: true,
+        lines: [`Origin: ${foreign}`, ...told],
+      });
+      expect(headerOf(seen, "origin")).toBe(foreign);
+    }
+  });
 });
 
 describe("request ids", () => {

@@ -91,6 +91,26 @@ describe("routing", () => {
     expect(lastRequest()?.line).toBe("GET /x HTTP/1.1");
   });
 
+  test.each([
+    ["a Host", "HTTP/1.1\r\nHost: x"],
+    ["an empty Host", "HTTP/1.1\r\nHost:"],
+    ["no Host", "HTTP/1.0"],
+    ["a port that is none", "HTTP/1.1\r\nHost: x:99999"],
+    ["an address that is none", "HTTP/1.1\r\nHost: 1.2.3.4.5"],
+    ["an IPv6 address that is none", "HTTP/1.1\r\nHost: [:::]"],
+    ["an invalid punycode", "HTTP/1.1\r\nHost: xn--a"],
+  ])("handler routes by the path that it sends, or refuses: %s", async (_name, head) => {
+    proxy.provider.set({ name: "other" });
+    const seen = upstream.requests.length;
+    const target = `/sb/${upstream.port}/../../other/${upstream.port}/a/%2e%2e/b\\c?d=/../e`;
+    const { status } = await rawRequest(uriProxy.port, `GET ${target} ${head}\r\n\r\n`);
+    const requests = upstream.requests.slice(seen);
+    if (status === 400) return expect(requests).toEqual([]);
+    expect(status).toBe(200);
+    expect(requests.map(({ line }) => line)).toEqual(["GET /b/c?d=/../e HTTP/1.1"]);
+    expect(headerOf(requests[0], "x-forwarded-prefix")).toBe(`/other/${upstream.port}`);
+  });
+
   test("handler forwards the empty rest of a URI route as /", async () => {
     for (const rest of ["", "/"]) {
       await rawRequest(uriProxy.port, `GET /sb/${upstream.port}${rest} HTTP/1.1\r\nHost: x\r\n\r\n`);

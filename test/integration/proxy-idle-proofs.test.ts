@@ -194,9 +194,14 @@ describe("IdleProofs, servers that keep connections", () => {
     const { port } = upstream;
     await send(port, ["POST"], { pauseMs: 1, isDone: () => isJudged(port) });
     keeps = false;
-    const { posts } = await send(port, ["POST"], { pauseMs: 0, isDone: (count) => count >= 10 * POSTS });
-    expect(posts.filter((status) => status !== 200).length).toBeLessThanOrEqual(CLIENTS);
-    const after = await send(port, ["POST"], { pauseMs: 0, isDone: (count) => count >= POSTS });
-    expect(after.posts.filter((status) => status !== 200)).toEqual([]);
+    const sendAndCountLost = async (): Promise<number> => {
+      const { posts } = await send(port, ["POST"], { pauseMs: 0, isDone: (count) => count >= POSTS });
+      return posts.filter((status) => status !== 200).length;
+    };
+    // A request and a close meet by chance: the first loss, and those that are on the way with it, may come late.
+    let lost = 0;
+    for (let run = 0; lost === 0 && run < 10; run++) lost = await sendAndCountLost();
+    expect(lost).toBeLessThanOrEqual(CLIENTS);
+    if (lost > 0) expect(await sendAndCountLost()).toBe(0);
   }, 60_000);
 });

@@ -4,6 +4,7 @@ import { eventually } from "../../scripts/lib/eventually.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { openRawWebSocket, OPCODE, parseClose } from "../../scripts/lib/stage/raw-websocket.ts";
+import { parseAddressSet } from "../../src/address.ts";
 
 /** Addresses of two sandboxes, both of which answer with their own address, on one port. */
 const ADDRESSES = ["127.0.0.2", "127.0.0.3"] as const;
@@ -85,5 +86,24 @@ describe("others", () => {
     tunnel.send(OPCODE.ping, "x");
     expect((await tunnel.frames.next())?.opcode).toBe(OPCODE.pong);
     tunnel.socket.destroy();
+  });
+
+  test("a peer that is believed uses up nothing of a client whom it names, but of itself", async () => {
+    const trustedProxies = parseAddressSet("private");
+    await using believing = startProxy({ host: "::", maxRequests: 10, trustedProxies });
+    const from = "X-Forwarded-For: 203.0.113.9\r\n";
+    const held = [];
+    for (let at = 0; at < 6; at++) {
+      believing.provider.set({ name: `s${at}`, endpoint: ADDRESSES[0] });
+      const connection = await openRaw(believing.port, "127.0.0.1");
+      connection.write(head("GET", "/hang", `s${at}`, from));
+      held.push(connection);
+    }
+    await eventually(() => believing.server.inFlight() === 6);
+    believing.provider.set({ name: "b", endpoint: ADDRESSES[1] });
+    const ask = (host: string) => rawRequest(believing.port, head("GET", "/", "b", from), { host });
+    expect((await ask("127.0.0.1")).status).toBe(503);
+    expect((await ask("::1")).body).toBe(ADDRESSES[1]);
+    for (const connection of held) connection.destroy();
   });
 });

@@ -5,7 +5,7 @@ import type { Socket } from "node:net";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
-import { WHOLE_ANSWER_MAX_BYTES } from "../../src/proxy/http/answer-body.ts";
+import { WHOLE_ANSWER_MAX_BYTES } from "../../src/proxy/http/answer-length.ts";
 import { createHurriedClock } from "../support/hurried-clock.ts";
 import { type Answerer, startRawUpstream } from "../support/raw-upstream.ts";
 
@@ -185,6 +185,40 @@ describe("a sandbox that lies about its lengths", () => {
   });
 });
 
+describe("a transfer coding", () => {
+  const HANDSHAKE = [
+    "Upgrade: websocket",
+    "Connection: Upgrade",
+    "Sec-WebSocket-Version: 13",
+    "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==",
+  ].join("\r\n");
+
+  // Bun takes off what it knows, and gives the rest as if it were the content.
+  test.each([
+    ["chunked", 401],
+    ["Chunked", 401],
+    ["gzip, chunked", 502],
+    ["deflate,chunked", 502],
+    ["xchunked", 502],
+    ["chunked, chunked", 502],
+    ["chunked, gzip", 502],
+  ])("rewriteResponseHeaders: %s is %d, of an answer as of a refused handshake", async (coding, status) => {
+    const answer = `HTTP/1.1 401 No\r\nContent-Type: t/x\r\nTransfer-Encoding: ${coding}\r\n\r\n2\r\nok\r\n0\r\n\r\n`;
+    await using stage = await startStage((socket) => void socket.end(answer));
+    for (const request of [stage.head(), stage.head().replace("\r\n\r\n", `\r\n${HANDSHAKE}\r\n\r\n`)]) {
+      const told = await rawRequest(stage.proxy.port, request);
+      expect(told.status).toBe(status);
+      if (status === 401) expect(told.body).toBe("ok");
+    }
+    await eventually(() => stage.proxy.server.inFlight() === 0);
+  });
+
+  test("rewriteResponseHeaders takes identity beside a length for nothing", async () => {
+    await using stage = await startStage(`${LENGTH_HEAD}2\r\nTransfer-Encoding: identity\r\n\r\nok`);
+    expect((await rawRequest(stage.proxy.port, stage.head())).body).toBe("ok");
+  });
+});
+
 describe("an answer to HEAD", () => {
   test.each([0, 4, WHOLE_ANSWER_MAX_BYTES + 1, 10 ** 15])("relayAnswer keeps the length of %d", async (length) => {
     await using stage = await startStage(`${LENGTH_HEAD}${length}\r\n\r\n`);
@@ -199,5 +233,42 @@ describe("an answer to HEAD", () => {
     expect(client.received).toBe("");
     client.destroy();
     expect(stage.proxy.server.counters().heldBytes).toBe(0);
+  });
+
+  test.each([
+    [["7", "7"], 401],
+    [["7", "8"], 502],
+    [["+7"], 502],
+    [["-7"], 502],
+    [["0x7"], 502],
+    [["seven"], 502],
+    [["7 7"], 502],
+    [[""], 502],
+    [["18446744073709551623"], 502],
+  ] as const)("relayAnswer: a refused handshake with the lengths %p is %d", async (lengths, status) => {
+    const lines = lengths.map((length) => `Content-Length: ${length}\r\n`).join("");
+    const refusal = `HTTP/1.1 401 No\r\nContent-Type: t/x\r\n${lines}\r\nrefused!`;
+    await using stage = await startStage((socket) => void socket.end(refusal));
+    const upgrade = "Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Version: 13\r\n";
+    const handshake = `${upgrade}Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n`;
+    const answer = await rawRequest(stage.proxy.port, stage.head().replace("\r\n\r\n", `\r\n${handshake}\r\n`));
+    expect(answer.status).toBe(status);
+    if (status === 401) expect([answer.body, headerValues(answer, "content-length")]).toEqual(["refused", ["7"]]);
+    await eventually(() => stage.proxy.server.inFlight() === 0);
+  });
+
+  // A length that is said twice reaches us as a list, which Bun would send as 0.
+  test.each([
+    ["HEAD", "200 OK", ["7", "7"], "7"],
+    ["HEAD", "200 OK", ["7", "8"], undefined],
+    ["GET", "304 Not Modified", ["7", "7"], "7"],
+    ["GET", "304 Not Modified", ["8", "7"], undefined],
+  ] as const)("relayAnswer: %s, %s, two lengths: %p", async (method, status, lengths, expected) => {
+    const lines = lengths.map((length) => `Content-Length: ${length}\r\n`).join("");
+    await using stage = await startStage(`HTTP/1.1 ${status}\r\n${lines}\r\n`);
+    const answer = await rawRequest(stage.proxy.port, stage.head(method), { head: method === "HEAD" });
+    expect(answer.status).toBe(expected === undefined ? 502 : Number(status.slice(0, 3)));
+    if (expected !== undefined) expect(headerValues(answer, "content-length")).toEqual([expected]);
+    expect(stage.proxy.server.inFlight()).toBe(0);
   });
 });

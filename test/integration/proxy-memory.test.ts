@@ -130,7 +130,7 @@ describe.each([
       expect([answer.status, headerValues(answer, "retry-after")]).toEqual([503, ["1"]]);
       return answer;
     });
-    expect(refused.body).toBe("OpenSandbox Ingress: memory is short\n");
+    expect(refused.body).toBe("OpenSandbox Ingress: memory is low\n");
     expect(proxy.accessLog.at(-1)).toMatchObject({ code: "memory_short" });
     last.socket.resetAndDestroy();
     await eventually(async () => (await ask("s9")).status === 200);

@@ -10,12 +10,13 @@ import {
   UNREAD_BODY_MAX_BYTES,
   UNREAD_BODY_MAX_MS,
 } from "../../src/proxy/request/unread-body.ts";
+import { startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
 
 const SIZE = 2_000_000;
 /** More than the buffers of two sockets of loopback take. */
 const LARGE_SIZE = 20_000_000;
-const TIMES = 5;
+const TIMES = 3;
 
 const post = (length: number): string =>
   `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-1\r\nContent-Length: ${length}\r\n\r\n`;
@@ -58,10 +59,11 @@ const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly str
   ["curl with 20 MB", requirePart("curl", { get: "apt-get install curl" }), ["sh", "-c", CURL_CLIENT, "sh"]],
 ];
 
-/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away. */
+/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away or unknown. */
 const REFUSERS = [
   ["nobody", 404],
   ["away", 503],
+  ["unresolved", 503],
 ] as const;
 
 for (const [what, isPresent, command] of CLIENTS) {
@@ -69,8 +71,9 @@ for (const [what, isPresent, command] of CLIENTS) {
     `the client can read the refusal of its upload to %s: ${what}`,
     async (...at) => {
       const [name, status] = at;
-      await using proxy = startProxy();
+      await using proxy = startProxy({ connectTimeoutMs: 100 });
       if (name === "away") proxy.provider.set({ name: "nobody" });
+      if (name === "unresolved") proxy.provider.set({ name: "nobody", endpoint: "nobody.default.svc" });
       const client = Bun.spawn([...command, String(proxy.port)], { stderr: "pipe", timeout: 30_000 });
       const [errors, statuses] = await Promise.all([client.stderr.text(), client.stdout.text()]);
       expect([errors, statuses.trim().split("\n")]).toEqual(["", Array.from({ length: TIMES }, () => String(status))]);
@@ -96,6 +99,24 @@ test("UnreadBodies answers with a length where the upload ends soon", async () =
   const answer = await rawRequest(proxy.port, `${post(UNREAD_BODY_MAX_BYTES)}${"x".repeat(UNREAD_BODY_MAX_BYTES)}`);
   expect([answer.status, headerValues(answer, "transfer-encoding")]).toEqual([404, []]);
 });
+
+test.each(["GET", "HEAD"].flatMap((method) => ["/status.ok", "/x"].map((path) => [method, path] as const)))(
+  "the connection of a %s %s with a body is closed: Bun would read that for as long as it comes",
+  async (method, path) => {
+    await using proxy = startProxy();
+    for (const framing of [`Content-Length: ${SIZE}\r\n\r\nx`, "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"]) {
+      const client = await openRaw(proxy.port);
+      client.write(`${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: nobody-1\r\n${framing}`);
+      expect(await client.closed()).toMatch(path === "/x" ? /^HTTP\/1\.1 400 / : /^HTTP\/1\.1 200 /);
+    }
+    const client = await openRaw(proxy.port);
+    for (let round = 0; round < 2; round++) {
+      client.write(`${method} /status.ok HTTP/1.1\r\nHost: x\r\nContent-Length: 0\r\n\r\n`);
+      expect((await client.readAnswer({ head: method === "HEAD" })).status).toBe(200);
+    }
+    client.destroy();
+  },
+);
 
 describe("the limits of UnreadBodies", () => {
   /** On a clock that stands still, so that only a limit can end anything. */
@@ -187,4 +208,45 @@ describe("the limits of UnreadBodies", () => {
       });
     },
   );
+
+  test("a refused upload without end does not keep its connection, and a short one does", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    proxy.provider.set({ name: "nobody" });
+    const endless = await openRaw(proxy.port);
+    endless.write(post(1).replace("Content-Length: 1", "Transfer-Encoding: chunked"));
+    endless.write(`10000\r\n${"x".repeat(0x1_0000)}\r\n`);
+    expect(await endless.until((text) => text.includes("OpenSandbox Ingress: "))).toContain(" 503 ");
+    expect(endless.isClosed).toBe(false);
+    clock.advance(LINGER_MS);
+    expect(isWhole(await endless.closed())).toBe(true);
+
+    const short = await openRaw(proxy.port);
+    for (let round = 0; round < 2; round++) {
+      short.write(`${post(UNREAD_BODY_MAX_BYTES)}${"x".repeat(UNREAD_BODY_MAX_BYTES)}`);
+      const answer = await short.readAnswer();
+      expect([answer.status, headerValues(answer, "connection")]).toEqual([503, []]);
+    }
+    short.destroy();
+  });
+
+  test("an upload that goes on behind the answer of its sandbox does not keep its connection", async () => {
+    const { clock, proxy } = startStill();
+    await using _ = proxy;
+    const text = "HTTP/1.1 413 Too Large\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nno";
+    await using sandbox = await startRawUpstream(text, { early: true });
+    proxy.provider.set({ name: "sb" });
+    const client = await openRaw(proxy.port);
+    client.write(post(2 * LARGE_SIZE).replace("nobody-1", `sb-${sandbox.port}`));
+    client.write("x".repeat(LARGE_SIZE));
+    const received = await client.until((all) => all.includes("2\r\nno\r\n"));
+    expect(received).toStartWith("HTTP/1.1 413 ");
+    expect(client.isClosed).toBe(false);
+    // Set when the answer has ended.
+    await eventually(() => {
+      clock.advance(LINGER_MS);
+      return client.isClosed;
+    });
+    expect(isWhole(await client.closed())).toBe(true);
+  });
 });

@@ -41,6 +41,8 @@ const metrics: ProxyMetrics = {
   ...noProxyMetrics,
   requestStarted: () => mayThrow("requestStarted"),
   requestEnded: () => mayThrow("requestEnded"),
+  answered: () => mayThrow("answered"),
+  moved: () => mayThrow("moved"),
   refused(code) {
     refused.push(code);
     mayThrow("refused");
@@ -66,6 +68,10 @@ beforeEach(async () => {
         ends.push(socket);
       } else if (request.line.includes("/stream")) {
         socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n");
+        ends.push(socket);
+      } else if (request.line.includes("/later")) {
+        // The body comes once its head has been read: only then does a whole answer need a reader.
+        socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\n");
         ends.push(socket);
       } else if (request.line.includes("/upload")) {
         ends.push(socket);
@@ -129,8 +135,10 @@ describe("what is thrown for a request", () => {
     ["resolved", 502],
     ["resolve", 502],
     ["offer", 502],
+    ["answered", 502],
     // The answer is with the client already, or on its way.
     ["requestEnded", 200],
+    ["moved", 200],
   ] as const)("by %s makes it internal, answered with %d", async (name, status) => {
     broken = name;
     expect((await get()).status).toBe(status);
@@ -201,7 +209,7 @@ describe("what is thrown for bytes that move", () => {
 
 describe("what is thrown by a body's reader", () => {
   test.each([
-    ["GET /", "", "whole answer"],
+    ["GET /later", "", "whole answer"],
     ["GET /stream", "", "streamed answer"],
     ["POST /", "Transfer-Encoding: chunked\r\n", "upload"],
   ])("that cannot be made (%s): the request is internal", async (line, extra) => {

@@ -29,7 +29,7 @@ describe.skipIf(!hasRedis)("RedisPublisher with a real Redis", () => {
     const clock = { ...systemClock, now: () => Date.UTC(2026, 5, 15, 1, 2, 3, 123) };
     await using harness = await startPublisher(`redis://:${encoded}@127.0.0.1:${redis.port}/0`, {}, { clock });
     const record = sandboxRecord({ name: "sb-1", namespace: "ns" });
-    harness.publisher.offer({ record, port: 8080, path: "/x" });
+    harness.publisher.offer({ record, port: 8080, path: "/x", renews: true });
     await eventually(() => harness.publisher.stats().published === 1);
     expect(await redis.cli(["lrange", QUEUE_KEY, "0", "-1"], login)).toBe(
       '{"sandbox_id":"sb-1","observed_at":"2026-06-15T01:02:03.123Z","port":8080,"request_uri":"/x","namespace":"ns"}',

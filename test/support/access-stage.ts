@@ -13,16 +13,16 @@ import { type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.t
 import { agentSandbox, batchSandbox } from "../../scripts/lib/stage/sandbox-objects.ts";
 import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
-/** As `--secure-access-keys` has it. */
+/** In the format of `--secure-access-keys`. */
 export const ACCESS_KEYS = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
 /** The token of the secured sandboxes. */
 export const ACCESS_TOKEN = "secure-access-token-1";
 
-/** What the signature of a route can be. */
+/** Kinds of signature in a route. */
 export const SIGNATURE_KINDS = ["none", "valid", "expired", "unknown key", "mismatch"] as const;
 export type SignatureKind = (typeof SIGNATURE_KINDS)[number];
 
-/** What stands in `OpenSandbox-Secure-Access`; undefined: there is no such header. */
+/** The value of `OpenSandbox-Secure-Access`; undefined: no such header. */
 const PRESENTED = {
   absent: undefined,
   right: ACCESS_TOKEN,
@@ -35,42 +35,42 @@ export const PRESENTED_KINDS: readonly PresentedKind[] = ["absent", "right", "pa
 
 export type Transport = "http" | "websocket";
 
-/** One request to a proxy of the stage. What is not given: secured sandbox, no signature, no token, plain HTTP. */
+/** One request to a proxy of the stage. Default: secured sandbox, no signature, no token, plain HTTP. */
 export interface Shot {
   readonly proxy: ProxyHarness;
   readonly form: RouteForm;
   /** `secured` and `open` are ready; `pausing` is secured and not ready. */
   readonly sandbox?: "secured" | "open" | "pausing";
   readonly signature?: SignatureKind;
-  /** A signature that was shown before; goes before `signature`. */
+  /** A signature from an earlier request; overrides `signature`. */
   readonly link?: RouteSignature | undefined;
   readonly presented?: PresentedKind;
   readonly transport?: Transport;
-  /** Where it comes from: this machine's other loopback address is another peer. Default: 127.0.0.1. */
+  /** The source address: this machine's other loopback address is another peer. Default: 127.0.0.1. */
   readonly peer?: "127.0.0.1" | "::1";
-  /** Whom a proxy in front names as the client; by default one that nobody else is. */
+  /** The client that a proxy in front names; by default a new one. */
   readonly client?: string;
 }
 
-/** What came of a shot. */
+/** The result of a shot. */
 export interface Impact {
   readonly answer: RawAnswer;
-  /** Each request that the sandbox saw: its path, and the names of headers that it should not have seen. */
+  /** Each request that the sandbox got: its path, and the names of headers that it should not get. */
   readonly seen: readonly string[];
-  /** The path of the request with what looks signed in it. */
+  /** The path of the request, including the part that looks signed. */
   readonly plain: string;
   readonly signature: RouteSignature | undefined;
 }
 
 /** A sandbox that is known as secured, open and pausing, and proxies in front of it. */
 export interface AccessStage extends AsyncDisposable {
-  /** Starts a proxy that is stopped with the stage; without `accessKeys` it has none. */
+  /** Starts a proxy that stops with the stage. Without `accessKeys` it has no keys. */
   start(
     providerType: ProviderType,
     form: RouteForm,
     options?: { readonly accessKeys?: string; readonly accessClock?: Clock; readonly trustedProxies?: string },
   ): ProxyHarness;
-  /** Sends one request. Not to be called while another shot is on its way. */
+  /** Sends one request. Do not call it during another shot. */
   shoot(shot: Shot): Promise<Impact>;
 }
 
@@ -160,7 +160,7 @@ function createProvider(providerType: ProviderType): TableProvider {
   return provider;
 }
 
-/** The records of the resources as the API server gives them. */
+/** The records of the resources as from the API server. */
 function buildRecords(providerType: ProviderType): SandboxRecord[] {
   const { project } = sandboxKindOf(providerType);
   return (["secured", "open", "pausing"] as const).map((name) => {

@@ -5,8 +5,8 @@ const ROOT = join(import.meta.dir, "../..");
 const CACHE = join(ROOT, ".cache/test-binary");
 
 /**
- * The compiled ingress: INGRESS_BINARY, as `scripts/test` sets it, or one that is built now in the checkout's cache, so that
- * plain `bun test` needs no step before it. Throws with the builder's output when the build fails.
+ * The compiled ingress: INGRESS_BINARY, as `scripts/test` sets it, or one that is built now in the checkout's cache, so
+ * that plain `bun test` needs no earlier step. Throws with the builder's output if the build fails.
  */
 export async function buildBinary(): Promise<string> {
   const built = process.env["INGRESS_BINARY"];
@@ -19,7 +19,7 @@ export async function buildBinary(): Promise<string> {
   });
   const [exitCode, stderr] = await Promise.all([child.exited, child.stderr.text()]);
   if (exitCode !== 0) throw new Error(`Cannot build the ingress: ${stderr}`);
-  // Another run of tests may be using the one that is there; it keeps it.
+  // Another run of tests may use the existing file; it keeps it.
   const binary = join(CACHE, "ingress");
   renameSync(unfinished, binary);
   return binary;

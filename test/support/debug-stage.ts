@@ -27,6 +27,7 @@ export async function startDebugStage(
     providerType: "batchsandbox",
     clock,
     trafficOf: (record) => inspection.trafficOf(record),
+    waitsOf: (record) => inspection.waitsOf(record),
     syncedAtMs: () => startedAtMs,
   });
   const status = {
@@ -37,7 +38,11 @@ export async function startDebugStage(
     activity: () => metrics.activity(),
     inFlight: () => proxy.server.inFlight(),
     residentBytes: () => 1,
-    sources: { sandboxCounts: () => provider.counts(), providerStatus: () => provider.status() },
+    sources: {
+      sandboxCounts: () => provider.counts(),
+      providerStatus: () => provider.status(),
+      waits: () => inspection.waits(),
+    },
   };
   const token = createAdminToken({ file: parts.adminTokenFile, logger: silentLogger, clock });
   await token.start();

@@ -14,7 +14,7 @@ export interface DnsRecords {
 export interface DnsServer extends AsyncDisposable {
   /** `address:port`. */
   readonly address: string;
-  /** Changes while it runs. */
+  /** May be changed while the server runs. */
   readonly names: Map<string, DnsRecords>;
   /** `name/A` or `name/AAAA`, in the order of the questions. */
   readonly asked: readonly string[];

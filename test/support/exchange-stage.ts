@@ -16,6 +16,8 @@ export interface ExchangeOptions {
   readonly sandbox?: string;
   /** The client's address; default: one that many share. */
   readonly client?: string;
+  /** Who names the client; default: the client itself. */
+  readonly peer?: string;
   readonly grant?: AccessGrant;
 }
 
@@ -51,11 +53,12 @@ export function createExchangeStage(
   const cutWhileLeaving: Exchange[] = [];
   const observer: ExchangeObserver = {
     onActivity() {},
+    onHead() {},
     onEnd: (exchange, { error }) => void ends.push({ exchange, code: error?.code }),
     onCutWhileLeaving: (exchange) => void cutWhileLeaving.push(exchange),
     ...options.observer,
   };
-  const open = ({ sandbox = "sb", client, grant = { kind: "open" } }: ExchangeOptions = {}): Exchange => {
+  const open = ({ sandbox = "sb", client, peer, grant = { kind: "open" } }: ExchangeOptions = {}): Exchange => {
     const record = sandboxRecord({ namespace: "default", name: sandbox, uid: `uid-${sandbox}`, endpoint: "10.0.0.7" });
     const now = clock.monotonic();
     const path = "/";
@@ -88,6 +91,7 @@ export function createExchangeStage(
           keepsPrefix: false,
           keepsCookieDomain: false,
           cors: undefined,
+          varies: [],
         },
         clientAddress: client ?? "10.0.0.1",
         isUpgrade: false,
@@ -99,7 +103,7 @@ export function createExchangeStage(
       },
       {
         upstream: upstreams.acquire(record, now),
-        client: client === undefined ? undefined : register.shareOfClient(client),
+        client: client === undefined ? undefined : register.shareOfClient({ client, peer: peer ?? client }),
         register,
         observer,
       },

@@ -14,32 +14,32 @@ export interface FakeObject extends KubeObject {
   readonly spec: unknown;
 }
 
-/** One request, to be answered in whatever way. */
+/** One request, which the test answers. */
 export interface FakeExchange {
   /** `stream`: a watch that begins with all objects. */
   readonly kind: "list" | "watch" | "stream" | "other";
   readonly path: string;
   readonly query: URLSearchParams;
   readonly headers: ReadonlyMap<string, string>;
-  /** A whole answer with its length. */
+  /** A complete answer with its length. */
   respond(status: number, body: unknown, headers?: Readonly<Record<string, string>>): void;
-  /** The head of a chunked answer 200; the rest as the stream says. Nothing more: the answer hangs. */
+  /** The head of a chunked answer 200. The test writes the rest; without that, the answer hangs. */
   stream(): FakeStream;
 }
 
-/** A chunked body, byte by byte in the hands of the test. */
+/** A chunked body that the test writes byte by byte. */
 export interface FakeStream {
   write(data: string | Uint8Array): void;
-  /** The end in order. */
+  /** Ends it in order. */
   end(): void;
-  /** The end of the connection, whatever was promised. */
+  /** Ends the connection, even within the body. */
   cut(): void;
 }
 
-/** An API server in name only: it keeps objects, events and history of one resource, and misbehaves on request. */
+/** A fake API server: it keeps objects, events and history of one resource, and misbehaves on request. */
 export interface FakeKubeApi extends Disposable {
   readonly url: string;
-  /** A kubeconfig that leads here. */
+  /** A kubeconfig for this server. */
   readonly kubeconfig: string;
   /** `namespace/name` → object: the truth. */
   readonly objects: ReadonlyMap<string, FakeObject>;
@@ -47,22 +47,22 @@ export interface FakeKubeApi extends Disposable {
   readonly exchanges: readonly FakeExchange[];
   /** The watches that are open now. */
   readonly watches: ReadonlySet<FakeStream>;
-  /** Creates or changes an object and tells the watches. `silently`: not those that are open now (a lost event). */
+  /** Creates or changes an object and notifies the watches. `silently`: not the open ones (a lost event). */
   put(name: string, spec: unknown, options?: { readonly silently?: boolean }): FakeObject;
   remove(name: string): void;
   /** The resource version of the last change. */
   version(): number;
-  /** Forgets the watches that are open, without a word to them: connections that are dead and do not know it. */
+  /** Forgets the open watches without ending their connections, which are then dead without knowing it. */
   deafen(): void;
-  /** The history goes back to `version`, as after a restore of etcd; the objects stay what they are. */
+  /** Sets the history back to `version`, as after a restore of etcd. The objects stay. */
   rollBack(version: number): void;
-  /** Whether streams of objects are served; at first they are refused, as by an API server before 1.32. */
+  /** Whether streams of objects are supported. At first they are refused, as by an API server before 1.32. */
   streams: boolean;
-  /** Forgets history: watches from before now get 410. */
+  /** Drops history: watches from before now get 410. */
   compact(): void;
-  /** Answers the next request of the kind in the test's own way. Several are used up in order. */
+  /** Lets the test answer the next request of the kind. Several are used in order. */
   intercept(kind: FakeExchange["kind"], answer: (exchange: FakeExchange) => void): void;
-  /** Answers all requests of the kind so, until `stop` of what it gives is called. */
+  /** Lets the test answer all requests of the kind, until `stop` of the result is called. */
   interceptAll(kind: FakeExchange["kind"], answer: (exchange: FakeExchange) => void): { stop(): void };
 }
 
@@ -249,7 +249,7 @@ class LoopbackKubeApi implements FakeKubeApi {
     return query.get("resourceVersionMatch") === "NotOlderThan" && Number(query.get("resourceVersion")) > this.#version;
   }
 
-  /** What kube-apiserver 1.34 says. */
+  /** The message of kube-apiserver 1.34. */
   #tooLarge({ query }: FakeExchange): unknown {
     const message = `Timeout: Too large resource version: ${query.get("resourceVersion")}, current: ${this.#version}`;
     const causes = [{ reason: "ResourceVersionTooLarge", message: "Too large resource version" }];

@@ -3,13 +3,13 @@ import type { Socket } from "node:net";
 import { type RawUpstream, type SeenRequest, startRawUpstream } from "./raw-upstream.ts";
 import { acceptKey } from "../../scripts/lib/stage/raw-websocket.ts";
 
-/** What a broken or hostile sandbox does with a request. */
+/** A broken or hostile sandbox's reaction to a request. */
 export interface UpstreamFault {
   /** Completes "the sandbox …". */
   readonly name: string;
-  /** Which requests it goes wrong for. */
+  /** The requests that fail. */
   readonly for: "http" | "websocket";
-  /** Bytes as latin1, or a function that writes them. Whatever of the request can be repeated is. */
+  /** Bytes as latin1, or a function that writes them. Repeatable requests are repeated. */
   readonly answer: string | ((socket: Socket, request: SeenRequest) => void);
 }
 
@@ -36,7 +36,7 @@ const afterUpgrade = (name: string, bytes: readonly number[]): UpstreamFault =>
     socket.write(Buffer.from(bytes));
   });
 
-/** Faults of answers to plain requests: each ends the exchange, whatever the client does. */
+/** Faults of answers to plain requests. Each ends the exchange, for any client. */
 const HTTP_FAULTS: readonly UpstreamFault[] = [
   http("answers with garbage", "this is not an answer at all, not in the least\r\n\r\n"),
   http("repeats the request", (socket, request) =>
@@ -91,7 +91,7 @@ const HTTP_FAULTS: readonly UpstreamFault[] = [
   http("gives a version that does not exist", "HTTP/7.3 200 OK\r\nContent-Length: 0\r\n\r\n"),
 ];
 
-/** Faults of answers to handshakes, and of what comes right behind them. */
+/** Faults of answers to handshakes, and of the bytes right after them. */
 const WEBSOCKET_FAULTS: readonly UpstreamFault[] = [
   websocket("answers a handshake with garbage", "this is not an answer at all, not in the least\r\n\r\n"),
   websocket("repeats the handshake", (socket, request) =>
@@ -139,7 +139,7 @@ const WEBSOCKET_FAULTS: readonly UpstreamFault[] = [
 
 export const UPSTREAM_FAULTS: readonly UpstreamFault[] = [...HTTP_FAULTS, ...WEBSOCKET_FAULTS];
 
-/** A sandbox that has the fault. Plain requests are answered when they are whole. */
+/** A sandbox with the fault. Plain requests are answered when they are complete. */
 export function startFaultUpstream(fault: UpstreamFault): Promise<RawUpstream> {
   return startRawUpstream(fault.answer);
 }

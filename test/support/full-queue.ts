@@ -1,17 +1,17 @@
-/** A Python script that runs: Bun's and Node's listeners accept by themselves, so that their queues never fill. */
+/** A running Python script: listeners of Bun and Node accept by themselves, so their queues never fill. */
 export interface PythonScript extends AsyncDisposable {
-  /** The next line that it prints. Throws when it has ended. */
+  /** The next line that it prints. Throws if it has ended. */
   says(): Promise<string>;
 }
 
-/** Listens at `port` with the shortest queue that there is. */
+/** Listens at `port` with the shortest possible queue. */
 export const PYTHON_LISTEN = `
 import socket, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)
 port = s.getsockname()[1]
 `;
 
-/** Fills that queue: from now on SYNs are dropped, as those to an address that nobody has. */
+/** Fills that queue: from now on SYNs are dropped, as at an address without a host. */
 export const PYTHON_FILL_QUEUE = `
 held = []
 for _ in range(8):
@@ -21,7 +21,7 @@ for _ in range(8):
     held.append(h)
 `;
 
-/** Starts a script; it is killed when disposed of. */
+/** Starts a script. Disposal kills it. */
 export function startPython(script: string): PythonScript {
   const child = Bun.spawn(["python3", "-c", script], { stdout: "pipe", stderr: "inherit" });
   const reader = child.stdout.getReader();

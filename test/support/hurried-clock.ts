@@ -1,8 +1,8 @@
 import { systemClock, type Clock } from "../../src/clock.ts";
 
-/** The machine's clock in a hurry: what is to be waited for comes `factor` times sooner; what was asked for is kept. */
+/** The machine's clock, but timers fire `factor` times sooner. The requested delays are recorded. */
 export interface HurriedClock extends Clock {
-  /** The delays asked for so far, in milliseconds. */
+  /** The requested delays so far, in milliseconds. */
   readonly delays: readonly number[];
 }
 

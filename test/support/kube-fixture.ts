@@ -4,12 +4,14 @@ import { canHaveKubeBinaries, KUBE_BINARIES_HINT, KUBE_BUILD_MAX_MS } from "../.
 import { requirePart } from "./requires.ts";
 import { tempDir } from "./temp-dir.ts";
 
-/** Whether tests that need a real API server can run here; says why not. */
+/** Whether tests that need a real API server can run here; prints why not. */
 export function hasKubeApiServer(): boolean {
   return requirePart("kube-apiserver", { get: KUBE_BINARIES_HINT, isPresent: canHaveKubeBinaries });
 }
 
-/** One API server for all tests of a file, stopped after them. Call it at the top of the file; `get` within a test. */
+/**
+ * One API server for all tests of a file, stopped after them. Call it at the top of the file, and `get` within a test.
+ */
 export function useKubeApiServer(options: { readonly args?: readonly string[] } = {}): () => KubeApiServer {
   const dir = tempDir();
   let server: KubeApiServer | undefined;

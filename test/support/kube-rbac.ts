@@ -9,7 +9,7 @@ export interface GrantOptions {
   readonly verbs: readonly string[];
 }
 
-/** Creates a service account that may do `verbs` to one kind in its own namespace, and nothing else. */
+/** Creates a service account that may only do `verbs` to one kind in its own namespace. */
 export async function grantToNewAccount(server: KubeApiServer, kind: KubeKind, options: GrantOptions): Promise<void> {
   const { namespace, serviceAccount: name, verbs } = options;
   const metadata = { name, namespace };
@@ -24,7 +24,7 @@ export async function grantToNewAccount(server: KubeApiServer, kind: KubeKind, o
   });
 }
 
-/** Changes what the role of a service account permits. */
+/** Changes the permissions of a service account's role. */
 export async function changeGrant(server: KubeApiServer, kind: KubeKind, options: GrantOptions): Promise<void> {
   const path = `/apis/${RBAC}/v1/namespaces/${options.namespace}/roles/${options.serviceAccount}`;
   const rules = [{ apiGroups: [kind.group], resources: [kind.plural], verbs: options.verbs }];

@@ -4,7 +4,7 @@ import type { Json } from "../../scripts/lib/kube/kube-api-server.ts";
 
 const ROOT = join(import.meta.dir, "../..");
 
-/** The objects that a folder's kustomization.yaml describes, by kind. Throws when one kind comes twice. */
+/** The objects of a folder's kustomization.yaml, by kind. Throws if a kind occurs twice. */
 export async function renderKustomization(folder: string): Promise<ReadonlyMap<string, Json>> {
   const { kustomize } = await ensureKubeBinaries((line) => console.error(line));
   const child = Bun.spawn([...kustomize, folder], { cwd: ROOT, stdout: "pipe", stderr: "pipe" });

@@ -1,7 +1,7 @@
 import { createLogger, type LoggerOptions, type ProgramLogger } from "../../src/log/logger.ts";
 import { type AccessLogger, type AccessLogMode, createAccessLog } from "../../src/proxy/report/access-log.ts";
 
-/** The program's logger together with the access log that writes through it, as the program puts them together. */
+/** The program's logger together with the access log that writes through it, as in the program. */
 export function createLoggerWithAccess(
   options: LoggerOptions & { readonly accessLog: AccessLogMode },
 ): ProgramLogger & { readonly accessLog: AccessLogger } {

@@ -1,11 +1,11 @@
 import { startServerProcess } from "../../scripts/lib/server-process.ts";
 
-/** A sandbox of Node's strict parser (llhttp), in a process of its own, that answers with what it has read. */
+/** A sandbox with Node's strict parser (llhttp), in its own process. Its answers describe what it has read. */
 export interface NodeUpstream extends AsyncDisposable {
   readonly port: number;
 }
 
-/** What its answers say, as JSON; the body latin1. */
+/** The content of its answers, as JSON; the body latin1. */
 export interface NodeReading {
   readonly method: string;
   readonly url: string;
@@ -21,7 +21,7 @@ const SCRIPT = `
   server.listen(0, "127.0.0.1", () => console.log(server.address().port));
 `;
 
-/** Starts it; `node` must be there (requirePart). */
+/** Starts it. `node` must be installed (requirePart). */
 export async function startNodeUpstream(): Promise<NodeUpstream> {
   const server = await startServerProcess({
     name: "node",

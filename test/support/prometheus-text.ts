@@ -51,7 +51,7 @@ function parseSample(line: string): Sample {
   return { name, labels: pairs, value: value.endsWith("Inf") ? Number.POSITIVE_INFINITY : Number(value) };
 }
 
-/** The same for the same labels in any order. */
+/** The same key for the same labels in any order. */
 function keyOf(labels: Readonly<Record<string, string>>): string {
   return JSON.stringify(Object.entries(labels).toSorted(([one], [other]) => (one < other ? -1 : 1)));
 }

@@ -1,16 +1,16 @@
 import { createServer, type Socket } from "node:net";
 
-/** One request as it came over the wire, latin1. */
+/** One request as received, latin1. */
 export interface SeenRequest {
   /** The request line. */
   readonly line: string;
   /** Header lines as sent. */
   readonly headerLines: readonly string[];
-  /** Everything behind the head, unparsed: framing included. */
+  /** All bytes after the head, unparsed, including the framing. */
   readonly body: string;
 }
 
-/** A sandbox of a few lines that shows the bytes which it got and answers with bytes of the test's choice. */
+/** A small sandbox that shows the received bytes and answers with the test's bytes. */
 export interface RawUpstream extends AsyncDisposable {
   readonly port: number;
   readonly requests: readonly SeenRequest[];
@@ -20,12 +20,12 @@ export interface RawUpstream extends AsyncDisposable {
   readonly open: ReadonlySet<Socket>;
 }
 
-/** What a test does with one request: it writes to the socket as it likes. */
+/** The test's handling of one request: it writes to the socket. */
 export type Answerer = (socket: Socket, request: SeenRequest) => void;
 
 /**
- * Listens on a free port. `answer` is called when a request is whole: by Content-Length, by the last chunk, or, without
- * either, with its head. With `early` it is called with each head, before the body.
+ * Listens on a free port. `answer` is called when a request is complete: by Content-Length, by the last chunk, or,
+ * without either, after its head. With `early` it is called after each head, before the body.
  */
 export async function startRawUpstream(
   answer: string | Answerer,
@@ -90,7 +90,7 @@ export function headerOf(request: SeenRequest | undefined, name: string): string
   return line?.slice(prefix.length).trim();
 }
 
-/** The length of the body at the start of `text`, or undefined while it is not whole. */
+/** The length of the body at the start of `text`; undefined if it is incomplete. */
 function bodyLength(headerLines: readonly string[], text: string): number | undefined {
   const lower = headerLines.map((line) => line.toLowerCase());
   if (lower.some((line) => line.startsWith("transfer-encoding:") && line.includes("chunked"))) {

@@ -4,13 +4,13 @@ import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-har
 import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { type RecordingUpstream, startRecordingUpstream } from "./recording-upstream.ts";
 
-/** A proxy and, behind it, a sandbox `sb` that records what it gets. */
+/** A proxy with a sandbox `sb` behind it that records its requests. */
 export interface RecordingStage extends AsyncDisposable {
   readonly proxy: ProxyHarness;
   readonly upstream: RecordingUpstream;
   /** The header line that routes there, with its line end. */
   readonly route: string;
-  /** Sends a request of its own to `BARRIER_TARGET`: when it is answered, what was sent before it has been read. */
+  /** Sends its own request to `BARRIER_TARGET`: when it is answered, all earlier bytes have been read. */
   barrier(): Promise<void>;
 }
 

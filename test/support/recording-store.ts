@@ -1,11 +1,11 @@
 import type { ReflectorStore } from "../../src/kube/reflector-store.ts";
 import type { KubeObject } from "../../src/kube/resource.ts";
 
-/** A store that keeps whole objects, so that a test can compare them with the server's, one by one. */
+/** A store that keeps whole objects, so that a test can compare them with the server's. */
 export interface RecordingStore extends ReflectorStore {
   /** `namespace/name` → object. */
   readonly objects: ReadonlyMap<string, KubeObject>;
-  /** How often it was replaced as a whole. */
+  /** How often its whole content was replaced. */
   replacements(): number;
   /** Objects that were added to replacements. */
   added(): number;

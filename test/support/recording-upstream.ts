@@ -2,20 +2,20 @@ import { createServer, type Socket } from "node:net";
 
 import { parseStrictRequests, type StrictRequest } from "./strict-request-parser.ts";
 
-/** What has arrived: whole requests, and the starts of others whose connection was cut. */
+/** Received requests: complete ones, and beginnings of others whose connection was cut. */
 export interface Seen {
   readonly requests: readonly StrictRequest[];
   readonly cut: readonly string[];
 }
 
-/** A sandbox that reads with the strict parser, keeps what it saw, and answers every whole request with 200. */
+/** A sandbox with the strict parser. It keeps its requests and answers every complete one with 200. */
 export interface RecordingUpstream extends AsyncDisposable {
   readonly port: number;
-  /** Takes what was seen since the last call. Throws where the bytes were ambiguous. */
+  /** Returns the requests since the last call. Throws if the bytes were ambiguous. */
   take(): Seen;
 }
 
-/** What has come over one connection and is not yet a whole request, with whole ones before it. */
+/** The bytes of one connection. */
 interface Stream {
   bytes: string;
   /** Requests in `bytes` that have been answered. */

@@ -8,18 +8,18 @@ import { tempDir } from "./temp-dir.ts";
 /** Whether Debian's `redis-server` is installed. */
 export const hasRedis = requirePart("redis-server", { get: "apt-get install redis-server" });
 
-/** A real Redis in a folder of its own: a TCP port, a TLS port with a certificate of a fresh CA, and a socket. */
+/** A real Redis in its own folder: a TCP port, a TLS port with a certificate of a new CA, and a socket. */
 export interface RedisServer extends AsyncDisposable {
   readonly port: number;
   readonly tlsPort: number;
   readonly socketPath: string;
   /** The CA of the certificate, which is for `localhost` and not for 127.0.0.1. */
   readonly caFile: string;
-  /** Runs a command over the socket, as the given user, and returns what redis-cli prints. */
+  /** Runs a command over the socket as the given user, and returns the output of redis-cli. */
   cli(command: readonly string[], options?: { password?: string; database?: number }): Promise<string>;
   freeze(): void;
   thaw(): void;
-  /** SIGKILL; resolves when it is gone. */
+  /** Sends SIGKILL and resolves when it has ended. */
   kill(): Promise<void>;
   /** Starts it again on the same ports, without its data. */
   restart(): Promise<void>;
@@ -56,7 +56,7 @@ export async function startRedis(...directives: string[]): Promise<RedisServer> 
         writeFileSync(configFile, [configure(chosen), ...directives].join("\n"));
         return ["redis-server", configFile];
       },
-      // An answer is enough: it may be that a password is wanted.
+      // Any answer is enough: it may require a password.
       isReady: async () => /PONG|NOAUTH/.test(await cli(["ping"])),
     });
   let server = await start(2);

@@ -1,6 +1,7 @@
 import { createKubeClient } from "../../src/kube/client.ts";
 import type { ReflectorLimits } from "../../src/kube/reflector-limits.ts";
 import { Reflector } from "../../src/kube/reflector.ts";
+import { WatchCounts } from "../../src/kube/watch-counts.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { eventLine, startFakeKubeApi, statusBody, type FakeKubeApi } from "./fake-kube-api.ts";
 import { createHurriedClock, type HurriedClock } from "./hurried-clock.ts";
@@ -9,31 +10,32 @@ import { createRecordingStore, type RecordingStore } from "./recording-store.ts"
 import { createRandom } from "../../scripts/lib/stage/random.ts";
 import { tempDir } from "./temp-dir.ts";
 
-/** A reflector over a fake API server, and all that a test looks at. */
+/** A reflector with a fake API server, and everything that a test inspects. */
 export interface ReflectorBench extends AsyncDisposable {
   readonly fake: FakeKubeApi;
   readonly reflector: Reflector;
   readonly store: RecordingStore;
   readonly logger: RecordingLogger;
   readonly clock: HurriedClock;
+  readonly counts: WatchCounts;
   /** Starts the reflector and waits for the first list and watch. */
   begin(): Promise<void>;
   /**
-   * Lets the watch, after a bookmark of the version `at` (default: the fake's), end with a 410, as after compaction, and
-   * waits until the store has been filled anew.
+   * Ends the watch with a 410 after a bookmark of the version `at` (default: the fake's), as after compaction, and
+   * waits until the store has been filled again.
    */
   expire(at?: number): Promise<void>;
-  /** Waits until the store has exactly the fake's objects and one watch is open, as one should be. */
+  /** Waits until the store has exactly the fake's objects and one watch is open. */
   settle(): Promise<void>;
-  /** How often the version was asked for. */
+  /** How often the version was requested. */
   versionsAsked(): number;
   /** The requests of a kind so far. */
   requests(kind: "list" | "watch" | "stream"): FakeKubeApi["exchanges"];
 }
 
-/** A minute passes in 3 s; limits can be made shorter still. */
+/** A minute passes in 3 s. Tests can shorten limits further. */
 const HURRY = 20;
-/** So long that a new watch after silence cannot make up for what a test wants to see happen otherwise. */
+/** So long that a new watch after silence cannot hide what a test checks. */
 const NEVER_SILENT_MS = 1_200_000;
 
 export async function createReflectorBench(
@@ -46,6 +48,7 @@ export async function createReflectorBench(
   const logger = createRecordingLogger();
   const clock = createHurriedClock(HURRY);
   const random = createRandom(options.seed ?? 1);
+  const counts = new WatchCounts();
   let versionsAsked = 0;
   const reflector = new Reflector({
     client: createKubeClient({ kubeconfig: fake.kubeconfig, environment: {} }),
@@ -59,6 +62,7 @@ export async function createReflectorBench(
     onSynced() {},
     clock,
     random: () => random.integer(1000) / 1000,
+    counts,
     limits: { silenceMaxMs: NEVER_SILENT_MS, ...limits },
   });
   return {
@@ -67,6 +71,7 @@ export async function createReflectorBench(
     store,
     logger,
     clock,
+    counts,
     async begin() {
       reflector.start();
       await eventually(() => reflector.status().synced && fake.watches.size === 1);

@@ -13,17 +13,17 @@ export interface LogLine {
   readonly fields: LogFields;
 }
 
-/** A started publisher, what it logged, and a short way to offer. */
+/** A started publisher, its log, and a short way to offer. */
 export interface RenewHarness extends AsyncDisposable {
   readonly publisher: RedisPublisher;
   readonly lines: LogLine[];
-  /** The lines at info and above, as `warn refused`, `info`. */
+  /** The lines at info and above, such as `warn refused`, `info`. */
   states(): string[];
   /** Offers one use of the sandbox of that name. */
   use(name: string): void;
 }
 
-/** A publisher to a DSN, with no throttle unless `config` says otherwise. */
+/** A publisher to a DSN, without a throttle unless `config` sets one. */
 export async function startPublisher(
   redisDsn: string,
   config: Partial<RenewConfig> = {},
@@ -57,7 +57,8 @@ export async function startPublisher(
       lines
         .filter((line) => line.level !== "debug")
         .map(({ level, fields }) => (fields["reason"] === undefined ? level : `${level} ${fields["reason"]}`)),
-    use: (name) => publisher.offer({ record: sandboxRecord({ name, uid: `uid of ${name}` }), port: 8080, path: "/x" }),
+    use: (name) =>
+      publisher.offer({ record: sandboxRecord({ name, uid: `uid of ${name}` }), port: 8080, path: "/x", renews: true }),
     [Symbol.asyncDispose]: () => publisher.stop(0),
   };
 }

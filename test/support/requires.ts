@@ -1,18 +1,19 @@
 import { appendFileSync } from "node:fs";
 
-/** Names a file to which each missing part is appended, one JSON object a line; `scripts/test` sets and reads it. */
+/** Names a file to which each missing part is appended, one JSON object per line; `scripts/test` sets and reads it. */
 const SKIPS_FILE_VARIABLE = "INGRESS_TEST_SKIPS_FILE";
 
 export interface RequirePartOptions {
   /** How a person gets the part, as one command or sentence. */
   readonly get: string;
-  /** Whether it is there; by default, whether an executable of this name is on PATH. */
+  /** Whether it is installed; by default, whether an executable with this name is on PATH. */
   readonly isPresent?: () => boolean;
 }
 
 /**
- * Whether a part that the machine may lack (a program, a privilege) is there, for `test.skipIf(!hasRedis)`. When it is not,
- * the reason is printed and recorded for the summary of `scripts/test`; with CI=true, where nothing may be skipped, it throws.
+ * Whether a part that the machine may lack (a program, a privilege) is available, for `test.skipIf(!hasRedis)`. If not,
+ * the reason is printed and recorded for the summary of `scripts/test`. With CI=true nothing may be skipped, so it
+ * throws.
  */
 export function requirePart(name: string, options: RequirePartOptions): boolean {
   const isPresent = options.isPresent ?? (() => Bun.which(name) !== null);

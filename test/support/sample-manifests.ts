@@ -6,11 +6,11 @@ export interface SampleStage extends AsyncDisposable {
   readonly sandbox: SampleSandbox;
   /** A folder with a BatchSandbox and a Sandbox of the sandbox's name. */
   readonly manifests: string;
-  /** What the header and host forms call it: `<id>-<port>`. */
+  /** Its name in the header and host forms: `<id>-<port>`. */
   readonly route: string;
 }
 
-/** A sample sandbox on a loopback address and free port, and manifests of both kinds that lead to it. */
+/** A sample sandbox on a loopback address and free port, with manifests of both kinds. */
 export async function startSampleStage(): Promise<SampleStage> {
   const dir = tempDir();
   const sandbox = startSampleSandbox("sample", { address: "127.0.0.1", port: 0 });

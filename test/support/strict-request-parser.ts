@@ -1,4 +1,4 @@
-/** A request as the strict parser understands it. */
+/** A request as the strict parser reads it. */
 export interface StrictRequest {
   readonly method: string;
   readonly target: string;
@@ -7,7 +7,7 @@ export interface StrictRequest {
   readonly body: string;
 }
 
-/** What a stream of bytes holds: whole requests, and whether something unfinished stands behind them. */
+/** The content of a stream of bytes: complete requests, and whether an incomplete one follows them. */
 export interface StrictParse {
   readonly requests: readonly StrictRequest[];
   readonly isComplete: boolean;

@@ -2,7 +2,7 @@ import vectors from "../vectors/signatures.json" with { type: "json" };
 
 /** One row of the OSEP-0011 vectors. */
 export interface SignatureVector {
-  /** As `--secure-access-keys` takes it. */
+  /** In the format of `--secure-access-keys`. */
   readonly key: string;
   readonly sandboxId: string;
   readonly port: number;
@@ -12,5 +12,5 @@ export interface SignatureVector {
   readonly signature: string;
 }
 
-/** The vectors that the OpenSandbox server's signing code and an independent implementation agree on. */
+/** Vectors on which the OpenSandbox server's signing code and an independent implementation agree. */
 export const SIGNATURE_VECTORS: readonly SignatureVector[] = vectors.vectors;

@@ -10,7 +10,7 @@ export interface WebSocketSandbox extends AsyncDisposable {
   readonly ends: readonly Socket[];
 }
 
-/** Listens on a free port. Whatever asks for no WebSocket gets 200 and `ok`. */
+/** Listens on a free port. Requests without a WebSocket handshake get 200 and `ok`. */
 export async function startWebSocketSandbox(): Promise<WebSocketSandbox> {
   const ends: Socket[] = [];
   const upstream = await startRawUpstream((socket, { headerLines }) => {

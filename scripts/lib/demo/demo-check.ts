@@ -27,9 +27,11 @@ export async function runChecks(options: {
   sandboxes: Sandboxes;
   /** Flags that say where sandboxes come from. */
   providerFlags: readonly string[];
+  /** Pauses a sandbox; undefined: nothing does. */
+  pause: ((name: string) => Promise<void>) | undefined;
   findPort: () => number;
 }): Promise<boolean> {
-  const { sandboxes, providerFlags, findPort } = options;
+  const { sandboxes, providerFlags, pause, findPort } = options;
   mkdirSync(LOGS, { recursive: true });
   const start = (mode: "header" | "uri") =>
     runIngress({
@@ -46,7 +48,13 @@ export async function runChecks(options: {
   let byPath: RunningIngress | undefined;
   try {
     byPath = await start("uri");
-    for (const way of listWays(sandboxes, byHost.port, byPath.port)) await checkWay(rows, way);
+    const ways = listWays(sandboxes, byHost.port, byPath.port);
+    for (const way of ways) await checkWay(rows, way);
+    // Only the second sandbox may be woken.
+    const way = ways.find(({ sandbox }) => sandbox === sandboxes.two);
+    if (pause !== undefined && way !== undefined) {
+      await record(rows, way.form, "paused, woken", () => checkWake(way, pause));
+    }
     await checkRefusals(rows, byHost, byPath);
   } finally {
     const stopped = await Promise.all([byHost.stop(), byPath?.stop() ?? 0]);
@@ -121,6 +129,13 @@ async function record(rows: Row[], form: string, name: string, run: () => Promis
   } finally {
     clearTimeout(timer);
   }
+}
+
+async function checkWake(way: Way, pause: (name: string) => Promise<void>): Promise<string> {
+  await pause(way.sandbox.name);
+  const startedAt = performance.now();
+  await requestOk(way, "/echo");
+  return `200 after ${Math.round(performance.now() - startedAt)} ms`;
 }
 
 async function checkPage(way: Way): Promise<string> {

@@ -10,17 +10,20 @@ import {
   installCrd,
   patchStatus,
 } from "../kube/kube-resources.ts";
+import { type SandboxController, startSandboxController } from "../kube/sandbox-controller.ts";
 import { DemoError } from "./demo-stage.ts";
 
 /** The namespace of `deploy/samples`. */
 const NAMESPACE = "demo";
 const KINDS = [BATCH_SANDBOX, AGENT_SANDBOX] as const;
 
-/** A real API server with the sample sandboxes as objects. */
+/** A real API server that has the sample sandboxes as objects, with a small controller that pauses and resumes them. */
 export interface DemoCluster {
   readonly kubeconfig: string;
   /** The ingress's flags that lead to it. */
   readonly providerFlags: readonly string[];
+  /** Pauses a BatchSandbox, and waits until it is one. */
+  readonly pause: (name: string) => Promise<void>;
   stop(): Promise<void>;
 }
 
@@ -32,7 +35,9 @@ export async function startDemoCluster(manifests: string): Promise<DemoCluster> 
   const dir = join(import.meta.dir, "../../../.cache", `demo-kube-${process.pid}`);
   mkdirSync(dir, { recursive: true });
   let server: KubeApiServer | undefined;
+  const controllers: SandboxController[] = [];
   const stop = async () => {
+    await Promise.all(controllers.map((controller) => controller[Symbol.asyncDispose]()));
     await server?.stop();
     rmSync(dir, { recursive: true, force: true });
   };
@@ -41,13 +46,17 @@ export async function startDemoCluster(manifests: string): Promise<DemoCluster> 
     for (const kind of KINDS) await installCrd(server, kind);
     await createNamespace(server, NAMESPACE);
     for (const object of readManifests(manifests)) await createSandbox(server, object);
+    for (const kind of KINDS) {
+      controllers.push(startSandboxController(server, kind, { namespace: NAMESPACE, address: "127.0.0.1" }));
+    }
   } catch (error) {
     await stop();
     throw error;
   }
   const kubeconfig = server.writeKubeconfig("admin");
-  const providerFlags = [`--kubeconfig=${kubeconfig}`, `--namespace=${NAMESPACE}`, "--allow-loopback-endpoints"];
-  return { kubeconfig, providerFlags, stop };
+  const flags = [`--kubeconfig=${kubeconfig}`, `--namespace=${NAMESPACE}`, "--allow-loopback-endpoints"];
+  const pause = async (name: string): Promise<void> => controllers[0]?.pause(name);
+  return { kubeconfig, providerFlags: [...flags, "--wake-enabled"], pause, stop };
 }
 
 function readManifests(folder: string): readonly Json[] {

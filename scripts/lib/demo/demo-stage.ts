@@ -169,6 +169,7 @@ async function writeMapManifests(sandboxes: readonly SampleSandbox[]): Promise<s
         annotations: {
           "sandbox.opensandbox.io/endpoints": JSON.stringify({ [port]: `${address}:${port}` }),
           "ingress.opensandbox.io/origin-header": "upstream",
+          "ingress.opensandbox.io/wake-on-access": "true",
         },
       },
       spec: { replicas: 1 },

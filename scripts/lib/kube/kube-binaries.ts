@@ -1,5 +1,6 @@
-import { existsSync, mkdirSync, readFileSync, renameSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
+import { buildGoProgram, programCacheDir } from "./go-build.ts";
 
 /** The two programs of a test API server, and one that renders what is deployed to it. */
 export interface KubeBinaries {
@@ -45,59 +46,20 @@ export async function ensureKubeBinaries(progress: (line: string) => void): Prom
   mkdirSync(dir, { recursive: true });
   progress(`building kube-apiserver ${kubernetes} and etcd ${etcd}, about four minutes on two cores`);
   const ldflags = `-s -w -X k8s.io/component-base/version.gitVersion=${kubernetes}`;
-  await build("go.etcd.io/etcd/server/v3", { output: join(dir, "etcd"), ldflags: "-s -w", progress });
-  await build("k8s.io/kubernetes/cmd/kube-apiserver", { output: join(dir, "kube-apiserver"), ldflags, progress });
-  await build("sigs.k8s.io/kustomize/kustomize/v5", { output: join(dir, "kustomize"), ldflags: "-s -w", progress });
+  const common = { moduleDir: MODULE_DIR, ldflags: "-s -w", progress };
+  await buildGoProgram("go.etcd.io/etcd/server/v3", { ...common, output: join(dir, "etcd") });
+  const apiServer = { ...common, ldflags, output: join(dir, "kube-apiserver") };
+  await buildGoProgram("k8s.io/kubernetes/cmd/kube-apiserver", apiServer);
+  await buildGoProgram("sigs.k8s.io/kustomize/kustomize/v5", { ...common, output: join(dir, "kustomize") });
   const built = findKubeBinaries();
   if (built === undefined) throw new Error(`Cannot find what was built in ${dir}`);
   return built;
 }
 
-interface BuildOptions {
-  readonly output: string;
-  readonly ldflags: string;
-  readonly progress: (line: string) => void;
-}
-
-async function build(mainPackage: string, { output, ldflags, progress }: BuildOptions): Promise<void> {
-  const unfinished = `${output}.${process.pid}`;
-  // -v names each package as it is compiled, which is the only progress.
-  const args = ["build", "-v", "-trimpath", "-ldflags", ldflags, "-o", unfinished, mainPackage];
-  const go = Bun.spawn(["go", ...args], {
-    cwd: MODULE_DIR,
-    env: { ...process.env, CGO_ENABLED: "0" },
-    stdout: "ignore",
-    stderr: "pipe",
-  });
-  let tail: string[] = [];
-  let packages = 0;
-  let saidMs = performance.now();
-  const decoder = new TextDecoder();
-  for await (const chunk of go.stderr) {
-    const lines = decoder.decode(chunk, { stream: true }).split("\n");
-    packages += lines.length - 1;
-    tail = [...tail, ...lines].slice(-20);
-    if (performance.now() - saidMs < PROGRESS_INTERVAL_MS) continue;
-    saidMs = performance.now();
-    progress(`  ${mainPackage}: ${packages} packages`);
-  }
-  if ((await go.exited) !== 0) {
-    rmSync(unfinished, { force: true });
-    throw new Error(`Cannot build ${mainPackage}:\n${tail.join("\n")}`);
-  }
-  // A rename, so that another process never sees half a file.
-  renameSync(unfinished, output);
-  progress(`  ${mainPackage}: done`);
-}
-
-const PROGRESS_INTERVAL_MS = 10_000;
-
-/** Named by version, so that a newer go.mod causes a new build. `XDG_CACHE_HOME` lets several checkouts share one. */
+/** Named by version, so that a newer go.mod causes a new build. */
 function cacheDir(): string {
   const { kubernetes, etcd } = pinnedVersions();
-  const shared = process.env["XDG_CACHE_HOME"];
-  const base = shared === undefined || shared === "" ? join(ROOT, ".cache") : join(shared, "opensandbox-ingress");
-  return join(base, "kube", `${kubernetes}-etcd-${etcd}`);
+  return join(programCacheDir(ROOT), "kube", `${kubernetes}-etcd-${etcd}`);
 }
 
 function pinnedVersions(): { readonly kubernetes: string; readonly etcd: string } {

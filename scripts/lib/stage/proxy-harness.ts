@@ -8,6 +8,7 @@ import { silentLogger } from "../../../src/log/logger.ts";
 import type { AccessEntry } from "../../../src/proxy/report/access-log.ts";
 import { noProxyMetrics } from "../../../src/metrics/metrics.ts";
 import type { BrowserConfig } from "../../../src/proxy/browser/view.ts";
+import type { HoldConfig } from "../../../src/proxy/hold/hold-config.ts";
 import { createProxyServer, type ProxyParts, type ProxyServer } from "../../../src/proxy/server.ts";
 import type { ProxyConfig } from "../../../src/proxy/proxy-config.ts";
 import { noRenewPublisher } from "../../../src/renew/publisher.ts";
@@ -32,6 +33,21 @@ export const DEFAULT_BROWSER: BrowserConfig = {
   corsOrigins: [],
 };
 
+/** As no flag sets it otherwise. */
+export const DEFAULT_HOLD: HoldConfig = {
+  holdMs: 0,
+  holdMax: 1_024,
+  holdReleaseRate: 100,
+  wake: {
+    enabled: false,
+    parkBudgetMs: 60_000,
+    parkMax: 1_024,
+    scope: "annotated",
+    wakeMax: 32,
+    ignoredPaths: new Set(["/favicon.ico", "/robots.txt"]),
+  },
+};
+
 const DEFAULTS: ProxyConfig = {
   mode: "header",
   host: "127.0.0.1",
@@ -49,6 +65,15 @@ const DEFAULTS: ProxyConfig = {
   budgetBytes: 1024 * 1024 * 1024,
   websocketMaxMessageBytes: 64 * 1024 * 1024,
   websocketFrameRate: 4_000,
+  hold: DEFAULT_HOLD,
+  networkReadiness: {
+    windowMs: 60_000,
+    maxTargets: 1_024,
+    minAttempts: 20,
+    minTargets: 5,
+    minSignalTargets: 2,
+    failureRatio: 0.2,
+  },
 };
 
 /**

@@ -36,6 +36,7 @@ export function createTableProvider(options: { providerType?: ProviderType; sync
     counts: () => table.counts(),
     view: table,
     namesakes: () => table.namesakes(),
+    onChange: (listener) => table.onChange(listener),
     onGenerationEnd: (listener) => table.onGenerationEnd(listener),
   };
 }

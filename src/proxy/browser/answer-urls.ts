@@ -2,7 +2,9 @@ import type { HeaderSnapshot } from "../request/headers.ts";
 import { rewriteCookies } from "./cookies.ts";
 import { addCors, saysCors } from "./cors.ts";
 import { isBelow, isSandboxOrigin, splitUrl } from "./own-urls.ts";
+import { addVary } from "./vary.ts";
 import type { BrowserView } from "./view.ts";
+import { rewriteWorkerScope } from "./worker-scope.ts";
 
 /** Headers whose value is one URL. */
 const URL_HEADERS = ["location", "content-location"] as const;
@@ -10,7 +12,7 @@ const URL_HEADERS = ["location", "content-location"] as const;
 /**
  * Makes a sandbox's answer name the origin and the paths that its client sees, in place. Only headers that are there are
  * looked at: an answer without them costs nothing. Bodies are never rewritten. With `--cors-origins` it also says who may read the
- * answer, where the sandbox says nothing about CORS.
+ * answer, where the sandbox says nothing about CORS; and it tells caches by which headers the answer was chosen.
  * @param headers Rewritten already.
  * @param seen As the sandbox sent them.
  */
@@ -24,7 +26,9 @@ export function rewriteAnswerUrls(headers: Headers, seen: HeaderSnapshot, view: 
     rewriteField(headers, "access-control-allow-origin", (value) => toClientOrigin(value, view));
   }
   if (seen["set-cookie"] !== undefined) rewriteCookies(headers, view);
+  if (seen["service-worker-allowed"] !== undefined) rewriteWorkerScope(headers, view);
   if (view.cors !== undefined && !saysCors(seen)) addCors(headers, view.cors);
+  if (view.varies.length > 0) addVary(headers, view.varies);
 }
 
 /** Sets a field anew where its value changes. What `Connection` named is gone, and stays so. */

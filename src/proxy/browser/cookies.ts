@@ -5,7 +5,8 @@ import type { BrowserView } from "./view.ts";
  * Makes the cookies of an answer those of its sandbox as the client sees it, in place: in the URI form their paths get the
  * prefix, and a `Domain` that the client could not use or that holds siblings is dropped (RFC 6265 §5.1.3, §5.2).
  *
- * `__Host-` cookies pass as they are: they have no `Domain`, and browsers refuse them with another path than `/`.
+ * The path of a `__Host-` cookie stays: browsers refuse it with another one than `/`. Its `Domain` is dropped like any other,
+ * since programs and older browsers do not know the prefix, or only in this case of letters, and would obey it.
  */
 export function rewriteCookies(headers: Headers, view: BrowserView): void {
   const cookies = headers.getSetCookie();
@@ -16,7 +17,8 @@ export function rewriteCookies(headers: Headers, view: BrowserView): void {
 }
 
 function rewriteCookie(cookie: string, view: BrowserView): string {
-  if (/^\s*__Host-/i.test(cookie) || !cookie.includes(";")) return cookie;
+  if (!cookie.includes(";")) return cookie;
+  const keepsPath = /^\s*__Host-/i.test(cookie);
   const [pair = "", ...attributes] = cookie.split(";");
   const kept = [pair];
   for (const attribute of attributes) {
@@ -24,24 +26,36 @@ function rewriteCookie(cookie: string, view: BrowserView): string {
     const name = (equals < 0 ? attribute : attribute.slice(0, equals)).trim().toLowerCase();
     const value = equals < 0 ? "" : attribute.slice(equals + 1).trim();
     if (name === "domain" && !view.keepsCookieDomain && isForeignDomain(value, view)) continue;
-    kept.push(name === "path" ? rewritePath(attribute, value, view) : attribute);
+    kept.push(name === "path" && !keepsPath ? rewritePath(attribute, value, view) : attribute);
   }
   return kept.join(";");
 }
 
-/** The scope is the prefix without a credential, so that cookies outlive a signed link. */
+/**
+ * The scope is the prefix without a credential, so that cookies outlive a signed link. With `keep` the sandbox names the whole
+ * path; one outside of its prefix would be sent to its siblings, and becomes the prefix.
+ */
 function rewritePath(attribute: string, path: string, view: BrowserView): string {
-  const { plainPrefix } = view;
-  if (plainPrefix === "" || !path.startsWith("/") || isBelow(path, plainPrefix)) return attribute;
-  return ` Path=${plainPrefix}${path}`;
+  const { pagePrefix } = view;
+  if (pagePrefix === "" || !path.startsWith("/") || isBelow(path, pagePrefix)) return attribute;
+  return ` Path=${pagePrefix}${view.keepsPrefix ? "" : path}`;
 }
 
 /** Whether a domain names the sandbox's address, or is a parent of the client's host. */
 function isForeignDomain(domain: string, view: BrowserView): boolean {
-  const name = withoutPort(domain.startsWith(".") ? domain.slice(1) : domain);
+  const name = withoutPort(trimDots(domain));
   if (name === "") return false;
   if (name === withoutPort(view.hostHeader) && view.hostHeader !== view.requestHost) return true;
-  return name === withoutPort(view.hostPort) || withoutPort(view.clientHost).endsWith(`.${name}`);
+  return name === withoutPort(view.hostPort) || trimDots(withoutPort(view.clientHost)).endsWith(`.${name}`);
+}
+
+/** Clients differ in how many dots they overlook. */
+function trimDots(host: string): string {
+  let start = 0;
+  let end = host.length;
+  while (start < end && host.charAt(start) === ".") start++;
+  while (end > start && host.charAt(end - 1) === ".") end--;
+  return host.slice(start, end);
 }
 
 function withoutPort(host: string): string {

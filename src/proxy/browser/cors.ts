@@ -1,5 +1,6 @@
 import type { HeaderSnapshot } from "../request/headers.ts";
-import { hasToken, isListTooLong } from "../request/list-field.ts";
+import { isListTooLong } from "../request/list-field.ts";
+import { addVary } from "./vary.ts";
 
 /** `<scheme>://<host>[:<port>]` in lower case, as browsers write an origin (RFC 6454 §6.2). Every repetition is bounded. */
 const ORIGIN = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
@@ -72,9 +73,7 @@ export function saysCors(seen: HeaderSnapshot): boolean {
  */
 export function addCors(headers: Headers, grant: CorsGrant): void {
   if (grant.origin !== undefined) headers.set("Access-Control-Allow-Origin", grant.origin);
-  const vary = headers.get("vary") ?? undefined;
-  if (hasToken(vary, "origin") || hasToken(vary, "*")) return;
-  headers.set("Vary", vary === undefined || vary === "" ? "Origin" : `${vary}, Origin`);
+  addVary(headers, ["Origin"]);
 }
 
 /** Whether a request asks what may be sent, by the Fetch standard's "CORS-preflight request". */

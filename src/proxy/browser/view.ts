@@ -1,8 +1,10 @@
+import type { AccessGrant } from "../../access/request.ts";
 import type { Route } from "../../route/route.ts";
 import type { HostHeaderMode, OriginHeaderMode, SandboxPolicy, UriPrefixMode } from "../../sandbox/policy.ts";
 import { stripHostCredentials } from "../request/route-credentials.ts";
 import { type ClientSource, clientHostOf, outerPrefixOf, toldBy, uriCredentialOf } from "./client-side.ts";
 import type { CorsGrant } from "./cors.ts";
+import { variesBy } from "./vary.ts";
 
 /** What an operator sets for browsers; annotations of a sandbox go before the first three. */
 export interface BrowserConfig {
@@ -48,6 +50,8 @@ export interface BrowserView {
   readonly keepsCookieDomain: boolean;
   /** What answers say about CORS where the sandbox does not; undefined: nothing. */
   readonly cors: CorsGrant | undefined;
+  /** Names of request headers by which answers differ. */
+  readonly varies: readonly string[];
 }
 
 /** What a view is made from. */
@@ -57,6 +61,7 @@ export interface ViewSource extends ClientSource {
   readonly route: Route;
   /** Whether the signature in the path is a credential, and no part of the path. */
   readonly isSigned: boolean;
+  readonly grant: AccessGrant;
   readonly hostPort: string;
   /** Undefined: `--cors-origins` is off, or the request is a WebSocket's. */
   readonly cors: CorsGrant | undefined;
@@ -80,7 +85,18 @@ export function buildBrowserView(source: ViewSource): BrowserView {
     keepsPrefix,
     keepsCookieDomain: config.cookieDomain === "keep",
     cors: source.cors,
+    varies: variesBy(route, source.grant),
   };
+}
+
+/**
+ * The path that a sandbox sees which knows its prefix: that of the client, less a credential. A bare prefix stays bare:
+ * applications redirect the one with a slash to it, or the other way round.
+ * @param asked The path of the request.
+ * @param rest What of it lies behind the prefix and the credential; `/` where that is nothing.
+ */
+export function keepPath(prefix: string, asked: string, rest: string): string {
+  return rest === "/" && !asked.endsWith("/") ? prefix : prefix + rest;
 }
 
 function chooseHost(mode: HostHeaderMode, { host, hostPort, route }: ViewSource): string {

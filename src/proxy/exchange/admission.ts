@@ -3,7 +3,7 @@ import type { Departures } from "./departures.ts";
 import type { ExchangeRegister } from "./register.ts";
 import { type ExchangeShare, isFairRequest } from "./share.ts";
 
-/** The flags that bound how much is open at a time. Both count requests and WebSockets; 0 means no limit. */
+/** The flags that limit how much is open at a time. Both count requests and WebSockets; 0: no limit. */
 export interface AdmissionLimits {
   /** `--max-requests`. */
   readonly maxRequests: number;
@@ -33,12 +33,12 @@ export class Admission {
   }
 
   /**
-   * Throws `too_many_requests`, `too_many_requests_sandbox`, `too_many_requests_client` or `memory_short` when one more
-   * would exceed a limit or a fair share.
+   * Throws `too_many_requests`, `too_many_requests_sandbox`, `too_many_requests_client` or `memory_short` if one more
+   * exchange would exceed a limit or a fair share.
    */
   check(sandbox: ExchangeShare, client: ExchangeShare | undefined): void {
     if (this.#refusal(sandbox, client) === undefined) return;
-    // Some of those that are counted may have ended since the last look.
+    // Some counted exchanges may have ended since the last check.
     this.#departures.sweep();
     const refusal = this.#refusal(sandbox, client);
     if (refusal !== undefined) throw new IngressError(refusal);

@@ -1,21 +1,24 @@
-import { IngressError } from "../../errors.ts";
+import { toInternalError } from "../../errors.ts";
 import type { Exchange } from "./exchange.ts";
 
-/** What tells how far Bun is with its answers. */
+/** How to find out whether Bun has sent its answers. */
 export interface DepartureSeams {
-  /** Answers that Bun still has, those of refusals and probes included (`server.pendingRequests`). */
+  /** Answers that Bun has not finished sending, including refusals and probes (`server.pendingRequests`). */
   pendingRequests(): number;
-  /** Whether Bun is through with the answer to a request: its last byte is with the kernel, or its connection has ended. */
+  /**
+   * Whether Bun has finished with the answer to a request: the kernel has its last byte, or its connection has ended.
+   */
   hasLeft(request: Request): boolean;
   monotonic(): number;
-  /** Calls back when the event loop has written what it could. */
+  /** Calls back after the event loop has written what it could. */
   afterTurn(callback: () => void): void;
 }
 
 /**
- * Answers that are whole with Bun and leave as fast as their clients read. Each exchange ends when Bun is through with it.
+ * Answers that Bun has completely. They leave as fast as their clients read. Each exchange ends when Bun has finished
+ * with its answer.
  *
- * Nearly all are through at the end of the turn in which they were given to Bun: these are looked at together, once.
+ * Nearly all answers are finished at the end of the turn in which Bun got them. These are checked together, once.
  */
 export class Departures {
   readonly #seams: DepartureSeams;
@@ -27,7 +30,7 @@ export class Departures {
     this.#seams = seams;
   }
 
-  /** Answers whose clients did not read them at once. */
+  /** Answers that their clients did not read at once. */
   get slow(): readonly Exchange[] {
     return this.#slow;
   }
@@ -40,7 +43,10 @@ export class Departures {
     this.#seams.afterTurn(() => this.#lookAtFresh());
   }
 
-  /** Ends those that have left since the last look. Called now and then, and before a limit refuses somebody. */
+  /**
+   * Ends the exchanges whose answers have left since the last check. Called regularly, and before a limit refuses a
+   * request.
+   */
   sweep(): void {
     if (this.#slow.length === 0) return;
     this.#slow = this.#slow.filter((exchange) => !this.#endIfLeft(exchange));
@@ -50,7 +56,7 @@ export class Departures {
     this.#isLooking = false;
     const fresh = this.#fresh;
     this.#fresh = [];
-    // Bun has no answer left: so none of ours.
+    // If Bun has no answer left, all of these have left.
     const hasNone = this.#hasNone();
     for (const exchange of fresh) {
       if (hasNone) exchange.end(exchange.cutBy);
@@ -61,14 +67,14 @@ export class Departures {
   #addSlow(exchange: Exchange): void {
     this.#slow.push(exchange);
     exchange.guard(() => {
-      // From here on its client owes a read; what came before was the time to collect the answer.
+      // From now on the client must read. The time before was spent on collecting the answer.
       exchange.noteAlive(this.#seams.monotonic());
-      // Only a client that leaves in the midst tells the difference between read and lost.
+      // Only the signal of a client that leaves early tells whether the answer was read or lost.
       exchange.watchClient();
     });
   }
 
-  /** Where that cannot be told, each is looked at. */
+  /** Whether Bun has no answer left. False if that is unknown: then each exchange is checked. */
   #hasNone(): boolean {
     try {
       return this.#seams.pendingRequests() === 0;
@@ -83,7 +89,7 @@ export class Departures {
       if (!this.#seams.hasLeft(exchange.subject.request)) return false;
       exchange.end(exchange.cutBy);
     } catch (thrown) {
-      exchange.end(new IngressError("internal", undefined, { cause: thrown }));
+      exchange.end(toInternalError(thrown));
     }
     return true;
   }

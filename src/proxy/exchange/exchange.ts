@@ -1,65 +1,16 @@
-import type { AccessGrant } from "../../access/request.ts";
-import { IngressError } from "../../errors.ts";
-import type { SandboxUse } from "../../renew/publisher.ts";
-import type { Route } from "../../route/route.ts";
-import { BodyFlow } from "./body-flow.ts";
-import type { BrowserView } from "../browser/view.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
+import type { BodyFlow } from "./body-flow.ts";
+import type { ExchangeOutcome, ExchangeState, ExchangeSubject } from "./exchange-subject.ts";
 import type { ExchangeShare } from "./share.ts";
 import { STALLED_DOWNLOAD_BYTES, stalledBytesOf } from "./stalled-sizes.ts";
 import type { Upstream } from "../upstream/upstream.ts";
 
-/**
- * Where an exchange is in its life. It only moves downwards in this list:
- * - `receiving`: a small body of the request is read whole. The client is awaited.
- * - `connecting`: the request is handed on. It is unknown whether a connection to the sandbox stands.
- * - `waiting`: a connection stands. The sandbox has not begun its answer.
- * - `streaming`: the head of the answer is on its way to the client.
- * - `tunnel`: the client has been upgraded to a WebSocket.
- * - `leaving`: the whole answer is with Bun. Its last byte has not left yet, as far as Bun can tell.
- * - `ended`.
- */
-export type ExchangeState = "receiving" | "connecting" | "waiting" | "streaming" | "tunnel" | "leaving" | "ended";
-
-/** How an exchange ended: what was told to the client, and why. */
-export interface ExchangeOutcome {
-  readonly status: number;
-  /** The refusal or failure; undefined: the sandbox's answer was delivered whole. */
-  readonly error: IngressError | undefined;
-}
-
-/** What an exchange is about. */
-export interface ExchangeSubject {
-  readonly request: Request;
-  readonly route: Route;
-  /** The path that is forwarded, without the query. */
-  readonly path: string;
-  /** Empty, or begins with `?`. */
-  readonly query: string;
-  /** Bytes of the request's body; 0: it has no body; undefined: it is chunked. */
-  readonly bodyLength: number | undefined;
-  /** `host:port` of the sandbox, as its record names it. */
-  readonly hostPort: string;
-  /** How client and sandbox each see the application's address. */
-  readonly browser: BrowserView;
-  readonly clientAddress: string;
-  /** Whether the client asks for a WebSocket. */
-  readonly isUpgrade: boolean;
-  /** To the sandbox, to the client, and in the log. */
-  readonly requestId: string;
-  /** Whether the client sent `Connection: close`: the answer says so, too (RFC 9112 §9.6), and Bun closes. */
-  readonly isLast: boolean;
-  /** What is reported while it uses the sandbox (OSEP-0009); undefined: nothing is reported. */
-  readonly use: SandboxUse | undefined;
-  /** What admitted the request: looked at again while it is open. */
-  readonly grant: AccessGrant;
-  /** Monotonic milliseconds when the request came in. */
-  readonly startedAt: number;
-}
-
-/** What an exchange calls back. One object for all exchanges: no closures per request. */
+/** The callbacks of an exchange. All exchanges share one object, so that no request needs closures. */
 export interface ExchangeObserver {
-  /** Bytes moved in either direction. Called for each chunk, so it must be cheap. */
+  /** Bytes have moved in either direction. Called for each chunk, so it must be cheap. */
   onActivity(exchange: Exchange): void;
+  /** Called once, when the head of the sandbox's answer is here. */
+  onHead(exchange: Exchange, afterMs: number): void;
   /** Called exactly once, after the exchange has left the register and given back all that it held. Must not throw. */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
   /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
@@ -68,83 +19,113 @@ export interface ExchangeObserver {
 
 /** A resource that an exchange holds until it ends. */
 export interface Releasable {
-  /** @param error Why the exchange ended early; undefined: the sandbox's answer was read whole. */
+  /** @param error Why the exchange ended early; undefined: the sandbox's answer was read completely. */
   release(error?: IngressError): void;
 }
 
 /** The status of an upgrade (RFC 9110 §15.2.2). */
 const SWITCHING_PROTOCOLS = 101;
 
-/** Where exchanges are counted and hold memory: what an exchange knows of the register. */
+/** What an exchange knows about the register, which counts exchanges and the memory that they hold. */
 export interface ExchangeRegistry {
   add(exchange: Exchange): void;
   remove(exchange: Exchange): void;
-  /** Changes what it holds of the memory account. False, and unchanged, where the account refuses. */
+  /** From now on counts an exchange and what it holds for another upstream. */
+  move(exchange: Exchange, to: Upstream): void;
+  /**
+   * Changes how much an exchange holds in the memory account. Returns false, and changes nothing, if the account
+   * refuses.
+   */
   tryHold(exchange: Exchange, bytes: number): boolean;
-  /** Whether a stream may begin that may come to hold `bytes`. */
+  /** Whether a stream may begin that may hold up to `bytes`. */
   hasRoomFor(exchange: Exchange, bytes: number): boolean;
-  /** Says how much an exchange holds because a receiver owes a read. */
+  /** Sets how much an exchange holds because a receiver does not read. */
   setStalled(exchange: Exchange, bytes: number): void;
 }
 
-/** What an exchange works with, beside its subject. */
+/** How long an exchange may wait for its sandbox. */
+export interface Patience {
+  /** Monotonic ms at which the wait ends. */
+  untilMs: number;
+  /** What the client is told when the wait ends. */
+  error: IngressError;
+  /** How many connections were refused so far. */
+  refusals: number;
+  /** Whether a person waits in front of a browser. */
+  readonly isNavigation: boolean;
+  /** Monotonic ms at which the wait began. */
+  readonly sinceMs: number;
+  /** The request's body, if it was read completely and may be sent again. The memory account counts it. */
+  body: Uint8Array | undefined;
+  /** Prepares a streamed body to be sent again. Returns false if part of the body was read and is lost. */
+  rewind: (() => boolean) | undefined;
+}
+
+/** The parts that an exchange uses besides its subject. */
 export interface ExchangeParts {
   readonly upstream: Upstream;
   readonly register: ExchangeRegistry;
-  /** The client's share; undefined: the address is that of a proxy or of a private network, which many share. */
+  /**
+   * The client's share; undefined: many clients share the address, since it belongs to a proxy or a private network.
+   */
   readonly client: ExchangeShare | undefined;
   readonly observer: ExchangeObserver;
 }
 
 /**
- * One request between client and sandbox, from its admission to the last byte. The only owner of its state.
+ * One request between client and sandbox, from its admission to the last byte. It alone changes its state.
  *
- * Whoever takes a resource for an exchange registers its tear-down at that place, with `hold`.
+ * Code that takes a resource for an exchange registers the release right there, with `hold`.
  */
 export class Exchange {
-  readonly subject: ExchangeSubject;
-  readonly upstream: Upstream;
   readonly client: ExchangeShare | undefined;
-  /** The request's body, where it is streamed. */
+  /** The request's body, if it is streamed. */
   upload: BodyFlow | undefined;
-  /** The answer's body, where it is streamed. */
+  /** The answer's body, if it is streamed. */
   download: BodyFlow | undefined;
   /** Bytes of bodies and messages that came from the client. */
   bytesIn = 0;
   /** Bytes of bodies and messages that went to the client. */
   bytesOut = 0;
-  /** Monotonic ms when the answer's head arrived; undefined: it has not. */
+  /** Monotonic ms when the answer's head arrived; undefined: it has not arrived. */
   headAt: number | undefined;
-  /** Monotonic ms when the request was handed on, or a byte of its body last was; the beginning before that. */
+  /**
+   * Monotonic ms when the request was handed on, or when the last byte of its body was. Before that, the start of the
+   * exchange.
+   */
   sentAt: number;
   /** Monotonic ms of the last sign of life in either direction. */
   activeAt: number;
-  /** Monotonic ms when the client connection's idle timer was last wound up. */
+  /** Monotonic ms when the idle timer of the client's connection was last reset. */
   rearmedAt: number;
-  /** `address:port` that is dialled; undefined: not yet. A name stands here only where nobody resolved it. */
+  /** `address:port` that is dialled; undefined: not yet dialled. It holds a name only if nothing resolved the name. */
   dialled: string | undefined;
   /** How the tunnel was closed (RFC 6455 §7.1.5). */
   closeCode: number | undefined;
-  /** Places in the register: its own business. */
+  /** How long the exchange may wait for its sandbox; undefined: it does not wait. */
+  patience: Patience | undefined;
+  /** Places in the register. Only the register uses them. */
   registerSlot = 0;
   upstreamSlot = 0;
-  /** Bytes in the memory account: the account's own business. */
+  /** Bytes in the memory account. Only the account changes them. */
   accountedBytes = 0;
-  /** Bytes among them that wait for a read: the account's own business. */
+  /** How many of these bytes wait for a receiver to read. Only the account changes them. */
   stalledBytes = 0;
   readonly #register: ExchangeRegistry;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
+  #subject: ExchangeSubject;
+  #upstream: Upstream;
   #held: Releasable[] | undefined;
   #state: ExchangeState = "receiving";
   #cutBy: IngressError | undefined;
   #status: number | undefined;
   #isClientWatched = false;
 
-  /** Enters the register: from here on `end` must follow. */
+  /** Enters the register. `end` must follow. */
   constructor(subject: ExchangeSubject, parts: ExchangeParts) {
-    this.subject = subject;
-    this.upstream = parts.upstream;
+    this.#subject = subject;
+    this.#upstream = parts.upstream;
     this.client = parts.client;
     this.#register = parts.register;
     this.#observer = parts.observer;
@@ -152,6 +133,16 @@ export class Exchange {
     this.sentAt = subject.startedAt;
     this.rearmedAt = subject.startedAt;
     this.#register.add(this);
+  }
+
+  /** Changes only when a wait is over. */
+  get subject(): ExchangeSubject {
+    return this.#subject;
+  }
+
+  /** Changes only while it is held. */
+  get upstream(): Upstream {
+    return this.#upstream;
   }
 
   get state(): ExchangeState {
@@ -163,34 +154,67 @@ export class Exchange {
     return this.#controller.signal;
   }
 
-  /** Why the exchange was cut, if it was. What failed because of that is no fault of its own. */
+  /**
+   * Why the exchange was cut; undefined: it was not. Failures that follow from the cut are not reported as their own.
+   */
   get cutBy(): IngressError | undefined {
     return this.#cutBy;
   }
 
-  /** Whether the client reads the sandbox's answer already: a refusal is too late. */
+  /** Whether the client has begun to get the sandbox's answer, so that it is too late for a refusal. */
   get hasBegun(): boolean {
     return this.#status !== undefined;
   }
 
-  /** The small body is here, or there is none or a streamed one: the request is about to be handed on. */
+  /**
+   * The exchange waits for its sandbox. From now on a client that leaves cuts it at once, but the end of a generation
+   * does not.
+   */
+  park(): void {
+    this.checkOpen();
+    this.#advance("held");
+    this.watchClient();
+    this.noteTurn();
+  }
+
+  /** The exchange belongs to another generation of its sandbox from now on. */
+  moveTo(upstream: Upstream): void {
+    if (upstream === this.#upstream) return;
+    if (this.#state !== "ended") this.#register.move(this, upstream);
+    this.#upstream = upstream;
+  }
+
+  /** The wait is over: the request goes to what its sandbox is now. */
+  settle(subject: ExchangeSubject, { upstream, nowMs }: { readonly upstream: Upstream; readonly nowMs: number }): void {
+    this.checkOpen();
+    this.moveTo(upstream);
+    this.#subject = subject;
+    // Whatever has a time limit begins now.
+    this.sentAt = nowMs;
+    this.activeAt = nowMs;
+    this.#advance("receiving");
+    this.noteTurn();
+  }
+
+  /** A small body has been read, or the body is streamed or missing. The request is about to be handed on. */
   connect(nowMs: number): void {
     this.checkOpen();
     this.#advance("connecting");
     this.sentAt = nowMs;
   }
 
-  /** A connection to the sandbox is known to stand. */
+  /** A connection to the sandbox is known to be open. */
   connected(): void {
     if (this.#state === "connecting") this.#advance("waiting");
   }
 
-  /** The head of the sandbox's answer is here. It is not with the client yet. */
+  /** The head of the sandbox's answer has arrived. The client does not have it yet. */
   answered(nowMs: number): void {
     this.checkOpen();
     this.connected();
     this.headAt = nowMs;
     this.activeAt = nowMs;
+    this.#observer.onHead(this, nowMs - this.subject.startedAt);
   }
 
   /** The head of the sandbox's answer is on its way to the client. */
@@ -205,16 +229,17 @@ export class Exchange {
     this.#advance("tunnel");
   }
 
-  /** The whole answer is with Bun, which tells later when its last byte has left. */
+  /** Bun has the whole answer. It tells later when the last byte has left. */
   leave(): void {
     if (this.#state === "streaming") this.#advance("leaving");
   }
 
   /**
-   * From now on a client that leaves cuts the exchange; one that has left already cuts it at once.
+   * From now on a client that leaves cuts the exchange. If the client has left already, cuts it at once.
    *
-   * Not from the beginning: to ask Bun for a request's signal costs more than most of what a short request needs, and
-   * the signal still tells when it is asked later. Called for whatever lives long enough to meet the watchdog.
+   * This is not done at the beginning, because asking Bun for a request's signal costs more than most of what a short
+   * request needs. The signal still reports an earlier event when it is asked later. Called for every exchange that
+   * lives long enough to meet the watchdog.
    */
   watchClient(): void {
     if (this.#isClientWatched) return;
@@ -224,39 +249,54 @@ export class Exchange {
     else signal.addEventListener("abort", () => this.#clientLeft(), { once: true });
   }
 
-  /** A WebSocket has a close of its own; Bun aborts the request's signal for an orderly one, too. */
+  /**
+   * A tunnel is not cut here: it handles its own close, and Bun aborts the request's signal even for an orderly close.
+   */
   #clientLeft(): void {
     const error = this.#cutBy ?? new IngressError("client_closed");
     if (this.#state === "leaving") this.end(error);
     else if (this.#state !== "tunnel") this.cut(error);
   }
 
-  /** Throws the reason when the exchange has been cut. */
+  /** Throws the reason if the exchange has been cut. */
   checkOpen(): void {
     if (this.#cutBy !== undefined) throw this.#cutBy;
   }
 
-  /** Runs the callback of an event. What it throws ends the exchange as `internal`, and nothing else. */
+  /** Runs the callback of an event. If it throws, only this exchange ends, as `internal`. */
   guard(callback: () => void): void {
     try {
       callback();
     } catch (thrown) {
-      this.cut(toInternal(thrown));
+      this.cut(toInternalError(thrown));
     }
   }
 
-  /** Registers what must be given back when the exchange ends; at once where it has ended. */
+  /**
+   * Registers a resource that must be released when the exchange ends. Releases it at once if the exchange has ended.
+   */
   hold(resource: Releasable): void {
     if (this.#state === "ended") resource.release(this.#cutBy);
     else (this.#held ??= []).push(resource);
   }
 
-  /** Ends it early: with `error` as the answer where none has begun, else visibly cut. */
+  /** Releases a registered resource now. */
+  giveBack(resource: Releasable, error: IngressError): void {
+    const index = this.#held?.indexOf(resource) ?? -1;
+    if (index < 0) return;
+    this.#held?.splice(index, 1);
+    resource.release(error);
+  }
+
+  /**
+   * Ends the exchange early. The client gets `error` as the answer if no answer has begun; else the answer is visibly
+   * cut.
+   */
   cut(error: IngressError): void {
     if (this.#state === "ended" || this.#cutBy !== undefined) return;
     this.#cutBy = error;
     this.#controller.abort(error);
-    // Once the head is sent, an unread stream does not report the abort, so it ends here.
+    // Once the head is sent, an unread stream does not report the abort, so the exchange ends here.
     if (this.#state !== "leaving") {
       if (this.hasBegun) this.end(error);
       return;
@@ -264,7 +304,7 @@ export class Exchange {
     try {
       this.#observer.onCutWhileLeaving(this);
     } catch (thrown) {
-      this.end(toInternal(thrown));
+      this.end(toInternalError(thrown));
     }
   }
 
@@ -279,31 +319,42 @@ export class Exchange {
     this.#touch(nowMs);
   }
 
-  /** A sign of life that is no use of the sandbox, such as a ping: it keeps a tunnel open, and renews nothing. */
+  /**
+   * Notes a sign of life that does not count as use of the sandbox, such as a ping. It keeps a tunnel open and renews
+   * nothing.
+   */
   noteAlive(nowMs: number): void {
     this.activeAt = nowMs;
   }
 
-  /** Changes what it holds of the memory account to `bytes` in all. False, and unchanged, where the account refuses. */
+  /**
+   * Changes what the exchange holds in the memory account to `bytes` in total. Returns false, and changes nothing, if
+   * the account refuses.
+   */
   tryHold(bytes: number): boolean {
     if (this.#state === "ended") return bytes === 0;
     return this.#register.tryHold(this, bytes);
   }
 
-  /** Throws `memory_short` where no further answer may be streamed: each may come to hold `STALLED_DOWNLOAD_BYTES`. */
-  checkRoom(): void {
-    if (!this.#register.hasRoomFor(this, STALLED_DOWNLOAD_BYTES)) throw new IngressError("memory_short");
+  /**
+   * Throws `memory_short` if nothing may begin that may hold `bytes`. Default: the bytes of one more streamed answer.
+   */
+  checkRoom(bytes = STALLED_DOWNLOAD_BYTES): void {
+    if (!this.#register.hasRoomFor(this, bytes)) throw new IngressError("memory_short");
   }
 
-  /** The turn of one of its streamed bodies has changed: what waits for a read is in the account. */
+  /** The turn of one of its streamed bodies has changed. Updates the account of what waits for a receiver to read. */
   noteTurn(): void {
-    // What was cut is on its way out: its share of the account is free for others.
+    // An exchange that was cut is about to end. Its share of the account is free for others.
     if (this.#state === "ended" || this.#cutBy !== undefined) return;
     const bytes = stalledBytesOf(this);
     if (bytes !== this.stalledBytes) this.#register.setStalled(this, bytes);
   }
 
-  /** Ends it: after the last byte, or with what went wrong. Later calls do nothing. What a resource throws makes it `internal`. */
+  /**
+   * Ends the exchange after the last byte, or with the error. Later calls do nothing. If a resource throws, the
+   * exchange ends as `internal`.
+   */
   end(error?: IngressError): void {
     if (this.#state === "ended") return;
     this.#state = "ended";
@@ -312,7 +363,7 @@ export class Exchange {
       try {
         resource.release(outcome);
       } catch (thrown) {
-        outcome = toInternal(thrown);
+        outcome = toInternalError(thrown);
       }
     }
     this.#register.remove(this);
@@ -324,15 +375,11 @@ export class Exchange {
     try {
       this.#observer.onActivity(this);
     } catch (thrown) {
-      this.cut(toInternal(thrown));
+      this.cut(toInternalError(thrown));
     }
   }
 
   #advance(to: ExchangeState): void {
     if (this.#state !== "ended") this.#state = to;
   }
-}
-
-function toInternal(thrown: unknown): IngressError {
-  return new IngressError("internal", undefined, { cause: thrown });
 }

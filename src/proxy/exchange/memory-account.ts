@@ -2,18 +2,20 @@ import type { Exchange } from "./exchange.ts";
 import { isFairShare } from "./share.ts";
 
 /**
- * Part of the budget above which new requests are refused: what is left is for those that are open, so that they are
- * not ended by what comes later.
+ * Part of the budget above which new requests are refused. The rest is for open requests, so that later ones do not end
+ * them.
  */
 const NEARLY_FULL = 7 / 8;
 
 /**
- * The one account of memory that exchanges hold: whole bodies, what waits in tunnels, stalled readers and answers that
- * wait to be read. What moves quickly is not in it.
+ * The one account of the memory that exchanges hold: whole bodies, frames that wait in tunnels, data for slow readers,
+ * and answers that wait to be read. Data that moves quickly is not counted.
  */
 export class MemoryAccount {
   readonly budgetBytes: number;
-  /** Whether the process uses nearly all that it may, whatever the account says: the guard's to say. */
+  /**
+   * Whether the process uses nearly all the memory that it may, whatever the account says. The memory guard sets it.
+   */
   isResidentShort = false;
   #heldBytes = 0;
 
@@ -30,14 +32,14 @@ export class MemoryAccount {
     return Math.max(0, this.budgetBytes - this.#heldBytes);
   }
 
-  /** Whether new requests are to be refused. */
+  /** Whether new requests must be refused. */
   get isShort(): boolean {
     return this.isResidentShort || this.#heldBytes > this.budgetBytes * NEARLY_FULL;
   }
 
   /**
-   * Changes what an exchange holds to `bytes`. Returns false, and changes nothing, where more would exceed the budget, or the
-   * fair share of its sandbox or its client.
+   * Changes what an exchange holds to `bytes`. Returns false, and changes nothing, if more would exceed the budget or
+   * the fair share of its sandbox or its client.
    */
   tryHold(exchange: Exchange, bytes: number): boolean {
     const more = bytes - (exchange.accountedBytes - exchange.stalledBytes);
@@ -50,7 +52,10 @@ export class MemoryAccount {
     return true;
   }
 
-  /** Whether a stream may begin that may come to hold `bytes`: within the budget, and the fair shares of sandbox and client. */
+  /**
+   * Whether a stream may begin that may hold up to `bytes`, within the budget and the fair shares of sandbox and
+   * client.
+   */
   hasRoomFor(exchange: Exchange, bytes: number): boolean {
     const free = this.freeBytes;
     const { share } = exchange.upstream;
@@ -59,15 +64,15 @@ export class MemoryAccount {
   }
 
   /**
-   * Says how much memory of Bun's an exchange holds because a receiver owes a read; 0: everything has been taken. May exceed the
-   * budget: then something has to end.
+   * Sets how much of Bun's memory an exchange holds because a receiver does not read; 0: the receiver has taken
+   * everything. The sum may exceed the budget; then something must end.
    */
   setStalled(exchange: Exchange, bytes: number): void {
     this.#add(exchange, bytes - exchange.stalledBytes);
     exchange.stalledBytes = bytes;
   }
 
-  /** Takes everything back: the exchange has ended. */
+  /** Removes an exchange from the account, since it has ended. */
   release(exchange: Exchange): void {
     this.#add(exchange, -exchange.accountedBytes);
     exchange.stalledBytes = 0;

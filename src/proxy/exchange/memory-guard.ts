@@ -3,37 +3,47 @@ import type { Exchange } from "./exchange.ts";
 import type { ExchangeRegister } from "./register.ts";
 import type { ExchangeShare } from "./share.ts";
 
-/** How long a body must wait for its receiver before it counts as stalled, in milliseconds: quick ones wait for less. */
+/**
+ * How long a body must wait for its receiver before it counts as stalled, in milliseconds. Quick receivers need less.
+ */
 const STALL_AFTER_MS = 250;
 
-/** Part of the memory limit at which new requests are refused: what comes in between two looks must still fit. */
+/** Part of the memory limit at which new requests are refused. The rest must hold what arrives between two checks. */
 const RESIDENT_SHORT = 0.75;
 
-/** Part of the memory limit at which something has to end. */
+/** Part of the memory limit at which something must end. */
 const RESIDENT_OVER = 0.85;
 
-/** Part of what could end that is ended in one look; the next look sees how much memory that gave back. */
+/** Part of the candidates that end in one check. The next check sees how much memory that freed. */
 const ENDED_PER_LOOK = 1 / 8;
 
-/** Least time between two looks, in milliseconds: one costs about 20 µs, and a gigabyte a second brings 25 MB meanwhile. */
+/**
+ * Shortest time between two checks, in milliseconds. One check costs about 20 µs, and at 1 GB/s 25 MB arrive in
+ * between.
+ */
 const BURST_LOOK_MS = 25;
 
-/** Ms between two collections of garbage that the guard asks for: one stops the loop for tens of milliseconds. */
+/**
+ * Shortest time between two garbage collections that the guard asks for, in milliseconds. One stops the event loop for
+ * tens of milliseconds.
+ */
 const COLLECT_INTERVAL_MS = 5_000;
 
 export interface MemoryGuardOptions {
-  /** Memory that the process may use in all, in bytes; 0: unknown, only the account counts. */
+  /** Memory that the process may use in total, in bytes; 0: unknown, so that only the account counts. */
   readonly limitBytes: number;
-  /** Resident memory of the process in bytes, now; undefined: it cannot be read, for lack of a descriptor say. */
+  /**
+   * Resident memory of the process in bytes; undefined: it cannot be read now, for example because descriptors ran out.
+   */
   residentBytes(): number | undefined;
   /** Collects garbage and gives memory back to the system. */
   collect(): void;
 }
 
 /**
- * Keeps the process within its memory. Stalled bodies are charged to the account; whoever stalls beyond a fair share, or beyond
- * the budget, ends: the greediest first, and of these the one that stalls longest. What Bun does not show (unfinished WebSocket
- * messages, half heads, the kernel's buffers of others) is bounded by resident memory.
+ * Keeps the process within its memory. The account counts stalled bodies. Exchanges that stall beyond a fair share or
+ * beyond the budget end: those of the greediest sandbox first, and among them the one that has stalled longest.
+ * Resident memory limits what Bun does not show: unfinished WebSocket messages, half heads, and socket buffers.
  */
 export class MemoryGuard {
   readonly #register: ExchangeRegister;
@@ -48,7 +58,8 @@ export class MemoryGuard {
   }
 
   /**
-   * Looks, unless that was done a moment ago. Called for each request, since in a burst of them the timer comes late.
+   * Checks memory, unless that was done a moment ago. Called for each request, since the timer is late in a burst of
+   * them.
    * @param nowMs Monotonic.
    */
   lookSoon(nowMs: number): void {
@@ -57,17 +68,17 @@ export class MemoryGuard {
     if (this.isTense) this.look(nowMs);
   }
 
-  /** Whether new requests are to be refused. */
+  /** Whether new requests must be refused. */
   isShort(): boolean {
     return this.#register.memory.isShort;
   }
 
-  /** Resident memory in bytes, as it was last looked at. */
+  /** Resident memory in bytes at the last check. */
   get residentBytes(): number {
     return this.#resident;
   }
 
-  /** Whether memory should be looked at more often than usual. */
+  /** Whether memory should be checked more often than usual. */
   get isTense(): boolean {
     return this.#isResidentAbove(RESIDENT_SHORT / 2);
   }
@@ -96,11 +107,11 @@ export class MemoryGuard {
     return limitBytes > 0 && this.#resident > limitBytes * part;
   }
 
-  /** Gives those that stall, the greediest sandbox's first, and of these the one that stalls longest. */
+  /** Lists stalled exchanges: those of the greediest sandbox first, and among them the one that has stalled longest. */
   #listStalled(nowMs: number): Exchange[] {
     const stalled: Exchange[] = [];
     for (const exchange of this.#register) {
-      // An answer that was not read at once is in the account from the first look on.
+      // The account counts an answer that was not read at once from the first check on.
       if (exchange.state === "leaving") exchange.noteTurn();
       if (exchange.cutBy === undefined && isStalled(exchange, nowMs)) stalled.push(exchange);
     }
@@ -119,7 +130,7 @@ export class MemoryGuard {
     }
   }
 
-  /** Resident memory is nearly all: what is known to hold some ends first, then tunnels, whose unfinished messages Bun hides. */
+  /** Resident memory is nearly used up. Ends exchanges that are known to hold memory first, then the others. */
   #endForResident(stalled: readonly Exchange[]): void {
     const open = stalled.filter((exchange) => exchange.state !== "ended" && exchange.cutBy === undefined);
     const waiting = open.length > 0 ? open : [...this.#register].filter(({ stalledBytes }) => stalledBytes > 0);
@@ -129,8 +140,8 @@ export class MemoryGuard {
   }
 
   /**
-   * Those whose memory only Bun knows: tunnels with unfinished messages, and answers that arrive before they are read. Those of
-   * the sandbox with most of them first, and of these the one that moved least lately.
+   * Exchanges whose memory only Bun knows: tunnels with unfinished messages, and answers that arrive before they are
+   * read. Those of the sandbox with the most exchanges come first, and among them the one that has been quiet longest.
    */
   #quiet(): Exchange[] {
     return [...this.#register]
@@ -140,7 +151,7 @@ export class MemoryGuard {
 
   #end(exchange: Exchange): void {
     exchange.cut(new IngressError("memory_exceeded"));
-    // From now on it is not charged for what it stalls: its share of the account is free for others.
+    // From now on the account does not count its stalled bodies. Its share is free for others.
     if (exchange.state !== "ended") this.#register.memory.setStalled(exchange, 0);
   }
 }
@@ -149,7 +160,7 @@ function isStalled(exchange: Exchange, nowMs: number): boolean {
   return nowMs - stalledSince(exchange) >= STALL_AFTER_MS;
 }
 
-/** Monotonic ms since which a receiver owes a read; infinity where none does. */
+/** Monotonic ms since which a receiver does not read; infinity: no receiver is late. */
 function stalledSince(exchange: Exchange): number {
   const { state, activeAt, upload, download } = exchange;
   return Math.min(

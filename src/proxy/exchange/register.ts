@@ -1,10 +1,12 @@
 import { clientNetworkOf } from "../../address.ts";
+import type { ByteCounts, ProxyType } from "../../metrics/metrics.ts";
 import type { Exchange, ExchangeRegistry } from "./exchange.ts";
 import { ExchangeShare } from "./share.ts";
 import type { MemoryAccount } from "./memory-account.ts";
 import { Slots } from "./slot-list.ts";
+import type { Upstream } from "../upstream/upstream.ts";
 
-/** What the register counts, for tests and the soak: each is zero when nothing is open. */
+/** The counters of the register, for tests and the soak. All are zero when nothing is open. */
 export interface RegisterCounters {
   readonly exchanges: number;
   /** Clients that have open exchanges. */
@@ -14,13 +16,13 @@ export interface RegisterCounters {
 }
 
 /**
- * All open exchanges: the one place where they are counted, in total, for each sandbox generation and for each client.
- * The watchdog, the limits, the drain and the end of a generation work on it.
+ * All open exchanges. It is the one place that counts them: in total, for each sandbox generation and for each client.
+ * The watchdog, the limits, the drain and the end of a generation use it.
  */
 export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   readonly memory: MemoryAccount;
   readonly #exchanges = new Slots<Exchange>();
-  /** Clients with open exchanges, by their network; so there are never more than exchanges. */
+  /** Clients with open exchanges, by their network. There are never more of them than exchanges. */
   readonly #clients = new Map<string, ExchangeShare>();
 
   constructor(memory: MemoryAccount) {
@@ -34,12 +36,14 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
 
   /**
    * The share of a client; a new one where it has nothing open. All addresses of an IPv6 /64 are one client: whoever has one of
-   * them has them all.
-   * @param address Canonical.
+   * them has them all. A client that a peer names has a share for each such peer: otherwise a pod that is believed could use up
+   * what somebody else may have open.
+   * @param address Canonical; the peer is the client where nobody is believed.
    */
-  shareOfClient(address: string): ExchangeShare {
-    const { network } = clientNetworkOf(address);
-    return this.#clients.get(network) ?? new ExchangeShare(network);
+  shareOfClient({ client, peer }: { readonly client: string; readonly peer: string }): ExchangeShare {
+    const { network } = clientNetworkOf(client);
+    const key = peer === client ? network : `${peer} ${network}`;
+    return this.#clients.get(key) ?? new ExchangeShare(key);
   }
 
   /** Called by the exchange when it begins. */
@@ -65,6 +69,16 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     if (--client.requests === 0) this.#clients.delete(client.key);
   }
 
+  move(exchange: Exchange, to: Upstream): void {
+    const { share } = exchange.upstream;
+    share.exchanges.remove(exchange.upstreamSlot);
+    share.requests--;
+    share.heldBytes -= exchange.accountedBytes;
+    exchange.upstreamSlot = to.share.exchanges.add(exchange);
+    to.share.requests++;
+    to.share.heldBytes += exchange.accountedBytes;
+  }
+
   tryHold(exchange: Exchange, bytes: number): boolean {
     return this.memory.tryHold(exchange, bytes);
   }
@@ -79,6 +93,17 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
 
   counters(): RegisterCounters {
     return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
+  }
+
+  /** Bytes that what is open has moved so far. */
+  bytes(): Readonly<Record<ProxyType, ByteCounts>> {
+    const sums = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
+    for (const exchange of this.#exchanges) {
+      const sum = exchange.subject.isUpgrade ? sums.websocket : sums.http;
+      sum.in += exchange.bytesIn;
+      sum.out += exchange.bytesOut;
+    }
+    return sums;
   }
 
   [Symbol.iterator](): Iterator<Exchange> {

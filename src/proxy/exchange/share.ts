@@ -1,7 +1,7 @@
 import type { IngressError } from "../../errors.ts";
 import { Slots } from "./slot-list.ts";
 
-/** What a generation knows of an exchange of its own. */
+/** What a generation knows about one of its exchanges. */
 export interface SharingExchange {
   readonly state: string;
   readonly subject: { readonly route: { readonly port: number } };
@@ -9,11 +9,11 @@ export interface SharingExchange {
   cut(error: IngressError): void;
 }
 
-/** What one sandbox generation, or one client, has of what belongs to all. */
+/** What one sandbox generation or one client uses of the shared resources. */
 export class ExchangeShare {
-  /** Whose share it is: the network of a client. Empty for a generation, which its upstream knows. */
+  /** The network of a client. Empty for a generation, since its upstream identifies it. */
   readonly key: string;
-  /** The open exchanges of a generation. A client's are only counted. */
+  /** The open exchanges of a generation. For a client this stays empty, since its exchanges are only counted. */
   readonly exchanges = new Slots<SharingExchange>();
   /** Open exchanges. */
   requests = 0;
@@ -26,14 +26,14 @@ export class ExchangeShare {
 }
 
 /**
- * Whether one that has `held` may take one more of a total of which `free` is left: while it has no more than what is free.
- * So a greedy one gets half, two get a third each, and what is left is always as much as any of them has.
+ * Whether a user that holds `held` may take one more while `free` are left: it may as long as it holds at most as many
+ * as are free. So one greedy user gets half, two get a third each, and as much stays free as each of them has.
  */
 export function isFairRequest(held: number, free: number): boolean {
   return held <= free;
 }
 
-/** The same for `bytes` more: afterwards it must not have more than what is free then. */
+/** The same for `bytes` more: afterwards the user must hold at most as much as is free then. */
 export function isFairShare(held: number, bytes: number, free: number): boolean {
   return held + bytes <= free - bytes;
 }

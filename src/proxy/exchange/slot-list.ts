@@ -1,8 +1,9 @@
 /**
- * A collection of what comes and goes with every request.
+ * A collection whose items come and go with every request.
  *
- * Not a `Set`: JavaScriptCore's keeps what was deleted reachable in the tables that it outgrew, until the old generation is
- * collected. Under load that was every request of the last tenth of a second, and a tenth of all processor time to mark them.
+ * It is not a `Set`: the one of JavaScriptCore keeps deleted items reachable in tables that it has outgrown, until the
+ * old generation is collected. Under load that kept every request of the last tenth of a second alive, and marking them
+ * took a tenth of all processor time.
  */
 export class Slots<T> implements Iterable<T> {
   readonly #items: (T | undefined)[] = [];
@@ -13,20 +14,20 @@ export class Slots<T> implements Iterable<T> {
     return this.#items.length - this.#free.length;
   }
 
-  /** Adds an item, any number of times; gives the slot to `remove` it by. */
+  /** Adds an item, even if it is there already. Returns the slot for `remove`. */
   add(item: T): number {
     const slot = this.#free.pop() ?? this.#items.length;
     this.#items[slot] = item;
     return slot;
   }
 
-  /** Frees a slot, which the next `add` may give again: so only once for each `add`. */
+  /** Frees a slot. The next `add` may use it again, so call this only once for each `add`. */
   remove(slot: number): void {
     this.#items[slot] = undefined;
     this.#free.push(slot);
   }
 
-  /** In no order. What is removed meanwhile is left out; what is added meanwhile may be. */
+  /** Iterates in no order. Items that are removed meanwhile are left out; items that are added meanwhile may appear. */
   *[Symbol.iterator](): Iterator<T> {
     for (const item of this.#items) if (item !== undefined) yield item;
   }

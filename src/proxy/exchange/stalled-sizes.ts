@@ -2,24 +2,37 @@ import type { BodyFlow } from "./body-flow.ts";
 
 const MIB = 1024 * 1024;
 
-/** What Bun and the allocator hold of an answer that its client does not read, in bytes: 2.1 to 2.4 MiB were measured. */
+/**
+ * Memory that Bun and the allocator hold for an answer that its client does not read, in bytes. Measured: 2.1 to 2.4
+ * MiB.
+ */
 export const STALLED_DOWNLOAD_BYTES = 2.5 * MIB;
 
-/** What they hold of a request's body that the sandbox does not read, in bytes: 3.3 to 5 MiB were measured. */
+/** The same for a request's body that the sandbox does not read, in bytes. Measured: 3.3 to 5 MiB. */
 export const STALLED_UPLOAD_BYTES = 5 * MIB;
 
-/** What tells how much memory of Bun's an exchange holds. */
+/** The fields of an exchange that tell how much of Bun's memory it holds. */
 export interface StallingBodies {
   readonly state: string;
   readonly upload: BodyFlow | undefined;
   readonly download: BodyFlow | undefined;
   readonly bytesOut: number;
+  readonly subject: { readonly bodyLength: number | undefined };
 }
 
-/** Bytes that Bun holds because a receiver owes a read. An answer that was given to Bun whole is held whole, a stream is not. */
-export function stalledBytesOf({ state, upload, download, bytesOut }: StallingBodies): number {
+/**
+ * Bytes that Bun holds because a receiver does not read. Bun holds an answer that it got at once completely, but only a
+ * part of a stream.
+ */
+export function stalledBytesOf({ state, upload, download, bytesOut, subject }: StallingBodies): number {
+  if (state === "held") return unreadBytesOf(subject.bodyLength);
   let bytes = upload?.turn === "sink" ? STALLED_UPLOAD_BYTES : 0;
   if (state === "leaving") bytes += download === undefined ? bytesOut : Math.min(bytesOut, STALLED_DOWNLOAD_BYTES);
   else if (download?.turn === "sink") bytes += STALLED_DOWNLOAD_BYTES;
   return bytes;
+}
+
+/** The most bytes that Bun holds of an unread body of this length; undefined: the length is unknown. */
+export function unreadBytesOf(bodyLength: number | undefined): number {
+  return Math.min(bodyLength ?? STALLED_UPLOAD_BYTES, STALLED_UPLOAD_BYTES);
 }

@@ -1,23 +1,23 @@
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ExchangeRegister } from "./register.ts";
 
 /**
- * How often everything open is looked at, in milliseconds: how late a time limit may strike, and how late a client is missed
- * that leaves. One timer for all exchanges.
+ * How often all open exchanges are checked, in milliseconds. A time limit strikes at most this late, and a client that
+ * leaves is noticed at most this late. One timer serves all exchanges.
  */
 const SWEEP_INTERVAL_MS = 250;
 
 /**
- * Seconds after which Bun closes a quiet client connection. More than the longest that known pools keep idle ones
- * (Go, 90 s) plus `REARM_INTERVAL_MS`, so that it is always the client who closes first; at most 255 for Bun.
+ * Seconds after which Bun closes a quiet client connection; Bun allows at most 255. It is more than the longest time
+ * that known pools keep idle connections (Go: 90 s) plus `REARM_INTERVAL_MS`, so that the client always closes first.
  */
 export const CLIENT_IDLE_SECONDS = 150;
 
 /**
- * How often the idle timer of a client connection is wound up while the sandbox is awaited, in milliseconds: so a
- * quiet stream lives, and the connection still has an idle timer when the stream is over.
+ * How often the idle timer of a client connection is reset while the ingress waits for the sandbox, in milliseconds. So
+ * a quiet stream stays open, and the connection still has an idle timer when the stream is over.
  */
 const REARM_INTERVAL_MS = 30_000;
 
@@ -25,36 +25,39 @@ const REARM_INTERVAL_MS = 30_000;
 export interface TimeLimits {
   /** `--connect-timeout`. */
   readonly connectTimeoutMs: number;
-  /** `--response-timeout`; 0: none. */
+  /** `--response-timeout`; 0: no limit. */
   readonly responseTimeoutMs: number;
-  /** `--stream-idle-timeout`; 0: none. */
+  /** `--stream-idle-timeout`; 0: no limit. */
   readonly streamIdleTimeoutMs: number;
-  /** `--client-idle-timeout`; 0: none. */
+  /** `--client-idle-timeout`; 0: no limit. */
   readonly clientIdleTimeoutMs: number;
 }
 
 /**
- * What the kernel says of the connections to an address and port of a sandbox: one stands at least, all wait for the other side,
- * there are none, or it does not tell.
+ * What the kernel reports about the connections to an address and port of a sandbox:
+ * - `established`: at least one is open.
+ * - `connecting`: all of them wait for the other side.
+ * - `none`: there is no connection.
+ * - `unknown`: the kernel does not tell.
  */
 export type ConnectionState = "established" | "connecting" | "none" | "unknown";
 
 export interface WatchdogSeams {
   readonly clock: Clock;
-  /** Winds up the idle timer of the client connection that `request` came over. */
+  /** Resets the idle timer of the client connection that `request` came through. */
   rearm(request: Request): void;
-  /** What the kernel says of connections to an address (without brackets) and port. Never rejects. */
+  /** The state of connections to an address (without brackets) and port. Never rejects. */
   connectionState(address: string, port: number): Promise<ConnectionState>;
-  /** Called at the end of each sweep with the monotonic time, for others who need a slow clock. */
+  /** Called at the end of each sweep with the monotonic time, for other parts that need a slow clock. */
   onSweep(nowMs: number): void;
 }
 
-/** Watches over everything open: one sweep instead of a timer for each request. */
+/** Checks all open exchanges in one sweep, instead of one timer for each request. */
 export class Watchdog {
   readonly #register: ExchangeRegister;
   readonly #limits: TimeLimits;
   readonly #seams: WatchdogSeams;
-  /** Exchanges about which the kernel is being asked. */
+  /** Exchanges for which a question to the kernel is open. */
   readonly #asked = new Set<Exchange>();
   #timer: Timer | undefined;
 
@@ -88,26 +91,30 @@ export class Watchdog {
     exchange.watchClient();
     const error = this.#overdue(exchange, now);
     if (error !== undefined) return exchange.cut(error);
-    // While the client is awaited Bun's idle timer runs down: it ends clients that neither send nor read.
+    // While the ingress waits for the client, Bun's idle timer runs. It ends clients that neither send nor read.
     if (now - exchange.rearmedAt < REARM_INTERVAL_MS || !isSandboxAwaited(exchange)) return;
     exchange.rearmedAt = now;
     this.#seams.rearm(exchange.subject.request);
   }
 
-  /** The limits of each state: why an exchange must end now, or undefined. */
+  /** The limits of each state. Returns why an exchange must end now, or undefined. */
   #overdue(exchange: Exchange, now: number): IngressError | undefined {
     const { responseTimeoutMs, streamIdleTimeoutMs, clientIdleTimeoutMs } = this.#limits;
     const isOver = (limitMs: number, since: number): boolean => limitMs > 0 && now - since >= limitMs;
     switch (exchange.state) {
+      case "held": {
+        const { patience } = exchange;
+        return patience !== undefined && now >= patience.untilMs ? patience.error : undefined;
+      }
       case "receiving":
-        return isOver(clientIdleTimeoutMs, exchange.subject.startedAt) ? new IngressError("client_timeout") : undefined;
+        return isOver(clientIdleTimeoutMs, exchange.sentAt) ? new IngressError("client_timeout") : undefined;
       case "connecting":
       case "waiting": {
         const { upload } = exchange;
         if (upload !== undefined && upload.turn === "source" && isOver(clientIdleTimeoutMs, upload.since)) {
           return new IngressError("client_timeout");
         }
-        if (exchange.headAt !== undefined) return undefined; // The answer is being collected, which has its own limit.
+        if (exchange.headAt !== undefined) return undefined; // Collecting the answer has its own limit.
         if (isOver(responseTimeoutMs, exchange.sentAt)) return new IngressError("upstream_timeout");
         const isUploading = upload !== undefined && upload.turn !== "through";
         if (isUploading && isOver(streamIdleTimeoutMs, exchange.activeAt)) {
@@ -126,12 +133,12 @@ export class Watchdog {
   }
 
   /**
-   * `fetch` does not tell connecting from waiting, so the kernel is asked. A request is only cut where no connection to its
-   * address and port stands: one that stands may be its own, and a busy server may take long to answer.
+   * `fetch` does not tell whether it connects or waits, so the kernel is asked. A request is cut only if no connection
+   * to its address and port is open: an open one may be its own, and a busy server may need long to answer.
    */
   #lookAtConnection(exchange: Exchange, now: number): void {
     const { dialled } = exchange;
-    // A name that does not resolve has a limit of its own.
+    // Name resolution has its own limit.
     if (dialled === undefined || this.#asked.has(exchange)) return;
     if (now - exchange.sentAt < this.#limits.connectTimeoutMs) return;
     void this.#askKernel(exchange, dialled);
@@ -145,7 +152,7 @@ export class Watchdog {
       const state = await this.#seams.connectionState(address, Number(dialled.slice(split + 1)));
       this.#judgeConnection(exchange, state);
     } catch (thrown) {
-      exchange.cut(new IngressError("internal", undefined, { cause: thrown }));
+      exchange.cut(toInternalError(thrown));
     } finally {
       this.#asked.delete(exchange);
     }
@@ -164,9 +171,11 @@ export class Watchdog {
   }
 }
 
-/** Whether the sandbox's next byte, or its next read, is what the exchange waits for. */
+/** Whether the exchange waits for the sandbox to send or to read. */
 function isSandboxAwaited(exchange: Exchange): boolean {
   switch (exchange.state) {
+    case "held":
+      return true;
     case "connecting":
     case "waiting":
       return exchange.upload?.turn !== "source";

@@ -8,7 +8,9 @@ import { createPacer } from "../../sandbox/pacer.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
 import type { Admission } from "../exchange/admission.ts";
 import { ExchangeShare } from "../exchange/share.ts";
-import { checkMethod, isReading, STATUS_PATH } from "../handler.ts";
+import { checkMethod, isReading, READINESS_PATH, STATUS_PATH } from "../handler.ts";
+import { notReadyError } from "../hold/hold-room.ts";
+import type { Holds } from "../hold/holds.ts";
 import type { ClientAddress, ResolveClientAddress } from "../request/client-address.ts";
 import { checkRequestFraming } from "../request/framing.ts";
 import { checkConnectionOptions, type HeaderSnapshot } from "../request/headers.ts";
@@ -21,6 +23,8 @@ import { type ExplainStep, Steps } from "./steps.ts";
 
 /** Milliseconds after which the search for near names makes room for requests. */
 const SEARCH_SLICE_MS = 2;
+
+const MS_PER_SECOND = 1_000;
 
 /** What an explanation looks at: the handler's own parts. */
 export interface ExplainContext {
@@ -46,6 +50,7 @@ export interface ExplainLimits {
   readonly open: () => number;
   readonly maxRequests: number;
   readonly maxRequestsPerSandbox: number;
+  readonly holds: Holds;
 }
 
 /** What would become of a request. */
@@ -95,8 +100,9 @@ class Explainer {
   async explain(asked: AskedRequest, peer: string): Promise<Explanation> {
     const seen: HeaderSnapshot = asked.headers.toJSON();
     const path = await this.#checkRequest(asked, seen);
-    if (path === STATUS_PATH && isReading(asked.method) && this.#steps.refusal === undefined) {
-      this.#steps.unknown("form", `the ingress answers ${STATUS_PATH} itself, whatever sandbox is named`);
+    const isOwn = path === STATUS_PATH || path === READINESS_PATH;
+    if (isOwn && isReading(asked.method) && this.#steps.refusal === undefined) {
+      this.#steps.unknown("form", `the ingress answers ${path} itself, whatever sandbox is named`);
       return this.#conclude({ status: 200 });
     }
     await this.#checkForm(asked, seen, path);
@@ -223,16 +229,29 @@ class Explainer {
     const isKnown = sinceMs !== undefined && this.#context.limits !== undefined;
     const since = !isKnown ? "" : `, seen so since ${new Date(sinceMs).toISOString()}`;
     if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
-    else this.#steps.refuse("ready", notReady(record), `${notReady(record).message}${since}`);
+    else this.#steps.refuse("ready", notReadyError(record), this.#describeWait(record, since));
     const hostPort = endpointFor(record, route.port);
     if (hostPort === undefined) {
       const ports = record.ports === undefined ? "" : `; it names ports ${[...record.ports.keys()].join(", ")}`;
-      return this.#steps.refuse("address", notReady(record), `no address is known for port ${route.port}${ports}`);
+      return this.#steps.refuse("address", notReadyError(record), `no address is known for port ${route.port}${ports}`);
     }
     await this.#steps.try("address", async () => {
       const address = await this.#context.locate(hostPort);
       this.#steps.ok("address", address === hostPort ? address : `${hostPort} is ${address}`);
     });
+  }
+
+  /** Why a sandbox is not ready, and what requests for it do meanwhile. */
+  #describeWait(record: SandboxRecord, since: string): string {
+    const told = [`${notReadyError(record).message}${since}`];
+    const { holds } = this.#context.limits ?? {};
+    if (holds === undefined) return told.join("");
+    const { held, isWaking } = holds.countersOf(record);
+    const holdMs = holds.holdMsFor(record);
+    if (holdMs > 0) told.push(`a request waits for up to ${holdMs / MS_PER_SECOND} s before it is refused`);
+    if (held > 0) told.push(`requests that wait now: ${held}`);
+    if (isWaking) told.push("the sandbox is being woken");
+    return told.join("; ");
   }
 
   async #checkLimits(): Promise<void> {
@@ -275,11 +294,6 @@ function describeGrant({ grant }: AccessAdmission): string {
     case "signature":
       return `the signature is right: key ${grant.keyId}, until ${describeExpiry(grant.expiresB36)}`;
   }
-}
-
-/** As the handler throws it. */
-function notReady({ notReady: reason }: SandboxRecord): IngressError {
-  return new IngressError("sandbox_not_ready", reason === "" ? undefined : reason);
 }
 
 function describeRoute({ form, sandboxId, port, signature }: Route): ExplainedRoute {

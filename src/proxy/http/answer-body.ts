@@ -1,40 +1,40 @@
-import { IngressError, toIngressError } from "../../errors.ts";
+import { IngressError, toIngressError, toInternalError } from "../../errors.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Departures } from "../exchange/departures.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { isWhole } from "./arrived.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
-import { allowsEarlyNewline, EARLY_NEWLINE_AFTER_MS, lineFeed, withoutByteOrderMark } from "./early-newline.ts";
+import { knownLength, settleLength } from "./answer-length.ts";
+import { allowsEarlyNewline, ByteOrderMarkDropper, EARLY_NEWLINE_AFTER_MS, lineFeed } from "./early-newline.ts";
 
 /**
- * An answer of known length up to this many bytes is read whole before it is passed on, while it comes quickly: the only way
- * in which it keeps its Content-Length (oven-sh/bun#10507). Clients that cannot do without a length download less than this.
- */
-export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
-
-/**
- * How long an answer may take to become whole, in milliseconds, measured by its rate so far. Nothing is held back for longer.
+ * How long an answer may take to arrive completely, in milliseconds, at its rate so far. No answer is held back for
+ * longer.
  */
 export const WHOLE_ANSWER_MAX_MS = 1_000;
 
-/** How often the rate of an answer is looked at, in milliseconds, and how long after its first byte at the earliest. */
+/** How often the rate of an answer is checked, in milliseconds. The first check is this long after its first byte. */
 const RATE_MIN_MS = 50;
 
-/** What passing an answer on needs from the program. */
+/** What passing on an answer needs from the program. */
 export interface AnswerBodyContext {
   readonly monotonic: () => number;
   readonly departures: Departures;
-  /** Looks how much memory is used, unless that was done a moment ago. */
+  /** Checks how much memory is used, unless that was done a moment ago. */
   readonly lookAtMemory: () => void;
-  /** Calls back once, after so many ms. */
+  /** Calls back once, after `delayMs`. */
   readonly after: (delayMs: number, fire: () => void) => { cancel(): void };
-  /** `--stream-early-newline`: an event stream that is silent at first begins with a line feed, and so its client has the head. */
+  /**
+   * `--stream-early-newline`: an event stream that is silent at first begins with a line feed, so that its client gets
+   * the head.
+   */
   readonly streamEarlyNewline: boolean;
 }
 
 /**
- * The answer for the client, whose headers have been rewritten for it: whole where its length is known and it comes
- * quickly, else a stream that counts and reads only when the client does. The exchange ends when its last byte has left.
+ * Returns the answer for the client. Its headers have been rewritten already. The answer is passed on whole if its
+ * length is known and it arrives quickly. Otherwise it is a stream that counts, and reads only when the client does.
+ * The exchange ends when the last byte has left.
  */
 export function relayAnswer(
   answer: Response,
@@ -42,12 +42,13 @@ export function relayAnswer(
   context: AnswerBodyContext,
 ): Response | Promise<Response> {
   const { status, headers } = answer;
+  settleLength(headers);
   // RFC 9110 §6.4.1.
   if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
     return finishWithoutBody(answer, exchange, context);
   }
   const length = knownLength(headers);
-  // Bun adds a Content-Type to a body of bytes that has none; a stream is left as it is.
+  // Bun adds a Content-Type to a body of bytes that has none, but leaves a stream as it is.
   const mayBeWhole = length !== undefined && length > 0 && headers.has("content-type") && exchange.tryHold(length);
   if (mayBeWhole && isWhole(answer, length)) return passAsItIs(answer, { exchange, context, length });
   const { body } = answer;
@@ -62,25 +63,25 @@ interface ManyRead {
   readonly value: readonly Uint8Array[];
 }
 
-/** Bun's reader, which also gives all that is here without a wait. */
+/** Bun's reader, which also returns everything that has arrived, without waiting. */
 interface BodyReader {
   read(): Promise<{ readonly done: boolean; readonly value?: Uint8Array | undefined }>;
   readMany(): ManyRead | Promise<ManyRead>;
   cancel(reason: unknown): Promise<void>;
 }
 
-/** The types of the web do not know `readMany`. */
+/** The standard types do not contain `readMany`. */
 function readerOf(body: ReadableStream<Uint8Array>): BodyReader {
   const reader: object = body.getReader();
   if (isBodyReader(reader)) return reader;
-  throw new IngressError("internal", undefined, { cause: "this Bun has no readMany" });
+  throw toInternalError("this Bun has no readMany");
 }
 
 function isBodyReader(reader: object): reader is BodyReader {
   return "readMany" in reader;
 }
 
-/** An errored stream throws at once. */
+/** A failed stream throws at once, so both ways to fail become the same error. */
 function readMany(reader: BodyReader): ManyRead | Promise<ManyRead> {
   try {
     return reader.readMany();
@@ -96,7 +97,7 @@ interface WholeOptions {
 }
 
 function relayWhole(answer: Response, reader: BodyReader, options: WholeOptions): Response | Promise<Response> {
-  // Mostly the body came with the head, and is here without a wait.
+  // Most bodies arrive with the head and need no wait.
   const first = readMany(reader);
   if (!(first instanceof Promise) && sizeOf(first) === options.length) return passWhole(answer, first.value, options);
   return collect(answer, reader, { ...options, first });
@@ -106,14 +107,16 @@ interface CollectOptions extends WholeOptions {
   readonly first: ManyRead | Promise<ManyRead>;
 }
 
-/** Its own `size` counts chunks here and bytes there. */
+/** The `size` of Bun's result sometimes counts chunks and sometimes bytes, so it is not used. */
 function sizeOf(read: ManyRead): number {
   let bytes = 0;
   for (const chunk of read.value) bytes += chunk.byteLength;
   return bytes;
 }
 
-/** Collects the body until it is whole, or is too slow for that: then what came goes on as a stream, and the rest behind it. */
+/**
+ * Collects the body until it is whole. If it is too slow, what has arrived goes on as a stream, and the rest follows.
+ */
 async function collect(answer: Response, reader: BodyReader, options: CollectOptions): Promise<Response> {
   const { exchange, context, length } = options;
   const pace = new Pace(length, context.monotonic());
@@ -133,10 +136,10 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
     chunks.push(...read.value);
     pace.add(sizeOf(read), context.monotonic());
     if (pace.size >= length) return passWhole(answer, chunks, options);
-    // fetch rejects an answer that is shorter than promised, so this is only a guard.
+    // fetch rejects an answer that is shorter than announced, so this is only a guard.
     if (read.done) throw new IngressError("upstream_reset");
     read = readMany(reader);
-    // Also where each read comes quickly, since a sandbox may drip.
+    // Checked even if each read is quick, since a sandbox may send byte by byte.
     if (pace.isLate(context.monotonic())) {
       exchange.tryHold(0);
       return relayStream(answer, reader, { exchange, context, head: chunks, pending: Promise.resolve(read) });
@@ -144,7 +147,7 @@ async function collect(answer: Response, reader: BodyReader, options: CollectOpt
   }
 }
 
-/** How quickly a body of known length comes. */
+/** How fast a body of known length arrives. */
 class Pace {
   size = 0;
   readonly #length: number;
@@ -161,7 +164,10 @@ class Pace {
     if (bytes > 0) this.#firstAt ??= nowMs;
   }
 
-  /** Whether, at its rate so far, it is not whole within `WHOLE_ANSWER_MAX_MS`. Bun holds the head until the first byte anyway. */
+  /**
+   * Whether the body, at its rate so far, will not be whole within `WHOLE_ANSWER_MAX_MS`. Waiting for the first byte
+   * costs nothing, since Bun holds the head until then anyway.
+   */
   isLate(nowMs: number): boolean {
     if (this.#firstAt === undefined) return nowMs - this.#startedAt >= WHOLE_ANSWER_MAX_MS;
     const spentMs = nowMs - this.#firstAt;
@@ -170,7 +176,10 @@ class Pace {
   }
 }
 
-/** What `pending` gives, or undefined after so many ms. A `pending` that fails later is nobody's unhandled rejection. */
+/**
+ * Resolves to what `pending` resolves to, or to undefined after `delayMs`. If `pending` fails later, that is not an
+ * unhandled rejection.
+ */
 async function raceTimer(
   pending: Promise<ManyRead>,
   delayMs: number,
@@ -187,7 +196,7 @@ async function raceTimer(
   }
 }
 
-/** Bun sends it with its length, as it came. */
+/** Bun sends this answer with its length, as it came. */
 function passAsItIs(answer: Response, options: WholeOptions): Response {
   finishWhole(answer, options);
   return answer;
@@ -209,7 +218,7 @@ function passWhole(answer: Response, chunks: readonly Uint8Array[], options: Who
 
 function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
   const { status, headers } = answer;
-  // Without either header Bun would tell the client of a HEAD request that the body of a GET is empty.
+  // Without a length or this header, Bun would tell the client of a HEAD request that the body of a GET is empty.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
   if (isHead && !headers.has("content-length")) {
     headers.set("transfer-encoding", "chunked");
@@ -219,18 +228,10 @@ function finishWithoutBody(answer: Response, exchange: Exchange, context: Answer
   return new Response(null, { status, headers });
 }
 
-/** The length of an answer that may be kept whole; undefined where it is unknown, too large or not a number. */
-function knownLength(headers: Headers): number | undefined {
-  const text = headers.get("content-length");
-  if (text === null || !/^\d{1,8}$/.test(text)) return undefined;
-  const length = Number(text);
-  return length <= WHOLE_ANSWER_MAX_BYTES ? length : undefined;
-}
-
 interface StreamOptions {
   readonly exchange: Exchange;
   readonly context: AnswerBodyContext;
-  /** What came of the body already. */
+  /** The part of the body that has arrived already. */
   readonly head: Uint8Array[];
   /** A read that is under way. */
   readonly pending?: Promise<ManyRead>;
@@ -240,7 +241,7 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   const { exchange, context, head } = options;
   const { monotonic, departures } = context;
   const { status, headers } = answer;
-  // Where the answer is torn before its client reads, nobody waits for the read any more.
+  // If the answer is torn down before its client reads, nobody waits for this read any more.
   options.pending?.catch(ignoreTornStream);
   context.lookAtMemory();
   exchange.checkRoom();
@@ -249,6 +250,8 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.stream(status);
   let pending = options.pending;
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
+  /** There once a line feed was sent. */
+  let mark: ByteOrderMarkDropper | undefined;
   /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {
     mayComeEarly = false;
@@ -256,16 +259,12 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
     pending = Promise.resolve(read);
     if (!(read instanceof Promise)) return undefined;
     if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
-    const first = pending.then(({ done, value: [chunk, ...rest] }) => ({
-      done,
-      value: chunk === undefined ? rest : [withoutByteOrderMark(chunk), ...rest],
-    }));
     // Where the client leaves nobody waits for it any more.
-    first.catch(ignoreTornStream);
-    pending = first;
+    pending.catch(ignoreTornStream);
+    mark = new ByteOrderMarkDropper();
     return lineFeed();
   };
-  const next = async (): Promise<Uint8Array | undefined> => {
+  const readNext = async (): Promise<Uint8Array | undefined> => {
     for (;;) {
       const chunk = head.shift();
       if (chunk !== undefined) return chunk;
@@ -281,6 +280,15 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
       head.push(...read.value);
     }
   };
+  const next = async (): Promise<Uint8Array | undefined> => {
+    for (;;) {
+      const chunk = await readNext();
+      if (mark === undefined) return chunk;
+      const passed = chunk === undefined ? mark.end() : mark.take(chunk);
+      if (passed.byteLength > 0) return passed;
+      if (chunk === undefined) return undefined;
+    }
+  };
   const stream = new ReadableStream<Uint8Array>(
     {
       async pull(controller) {
@@ -289,7 +297,7 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
           exchange.noteTurn();
           const early = mayComeEarly ? await earlyNewline() : undefined;
           if (early !== undefined) {
-            // No sign of life of the sandbox, and no use of it.
+            // This is neither a sign of life of the sandbox nor use of it.
             flow.push(monotonic());
             exchange.noteTurn();
             exchange.bytesOut += early.byteLength;
@@ -311,7 +319,7 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
           const error = exchange.cutBy ?? toIngressError(thrown);
           exchange.cut(error);
           exchange.end(error);
-          // An error, not an end: the client must see that the answer is not whole (RFC 9112 §8).
+          // The stream must fail, not end, so that the client sees that the answer is not whole (RFC 9112 §8).
           throw error;
         }
       },
@@ -325,5 +333,5 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   return new Response(stream, { status, headers });
 }
 
-/** Cancelling a stream that has been torn reports the tear once more; it is known already. */
+/** Cancelling a stream that was torn down reports the known error once more. */
 function ignoreTornStream(): void {}

@@ -1,14 +1,15 @@
 import { estimateShallowMemoryUsageOf } from "bun:jsc";
 
-/** What the estimate says of an answer that has nothing: no body, no URL, no reason. */
+/** The estimate for an answer without body, URL and reason phrase. */
 const EMPTY_ANSWER_BYTES = estimateShallowMemoryUsageOf(new Response(""));
 
 /**
- * Whether the body of an answer had come whole when `fetch` gave the answer: most small ones come with their head.
+ * Whether the body of an answer was whole when `fetch` returned the answer. Most small bodies arrive with their head.
  *
- * Bun tells it nowhere else without a reader, which costs a short request a tenth of its time. Its estimate is exact
- * here: an answer itself, its URL, its reason phrase, and the bytes of a body that is whole, but none of one that still
- * comes. False where the reason is not ASCII, whose bytes are not its characters.
+ * Bun has no other way to find out without a reader, which costs a short request a tenth of its time. Its estimate is
+ * exact here: the answer itself, its URL, its reason phrase, and the bytes of a body that is whole. Of a body that is
+ * still arriving it counts nothing. Returns false if the reason phrase is not ASCII, since its size then differs from
+ * its length.
  * @param length Bytes of the whole body, above zero.
  */
 export function isWhole(answer: Response, length: number): boolean {

@@ -6,10 +6,12 @@ import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
 import type { EndpointLocator } from "../upstream/locator.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import { rewriteResponseHeaders } from "../request/headers.ts";
+import { UNREAD_BODY_MAX_BYTES, type UnreadBodies } from "../request/unread-body.ts";
 import { buildRefusal } from "../report/refusal.ts";
 import { readRequestBody, type RequestBody, type RequestBodyContext } from "./request-body.ts";
-import type { Repeatability } from "../upstream/upstream.ts";
+import type { Lease, Repeatability } from "../upstream/upstream.ts";
 import { toUpstreamError } from "../upstream/errors.ts";
+import { mayTryAgain } from "../hold/try-again.ts";
 
 /** What forwarding needs from the program. */
 export interface ForwardContext {
@@ -17,21 +19,23 @@ export interface ForwardContext {
   readonly answerBody: AnswerBodyContext;
   readonly clock: Clock;
   readonly locator: EndpointLocator;
-  /** Whether an answer is to be the last of its connection, whatever its client asked for. */
+  readonly unreadBodies: UnreadBodies;
+  /** Whether every answer must close its connection, whatever its client asked for. */
   readonly closesConnections: () => boolean;
 }
 
 /**
- * Forwards one plain request and gives the answer for the client. Headers have been rewritten already.
+ * Forwards one plain request and returns the answer for the client. Its headers have been rewritten already.
  *
- * Nothing is sent twice here. Bun itself repeats an idempotent request whose reused connection turns out to be closed
+ * Nothing is sent twice here. Bun itself repeats an idempotent request if its reused connection turns out to be closed
  * (RFC 9110 §9.2.2).
  *
- * Never rejects: a failed upstream, an invalid request body and what cut the exchange are answers, too.
+ * A failed upstream, an invalid request body and the reason of a cut become answers too. Rejects only if `mayTryAgain`
+ * says that the exchange may wait and then start again.
  */
 export async function forwardRequest(exchange: Exchange, context: ForwardContext): Promise<Response> {
   try {
-    // Most requests have no body, and most sandboxes an address: not even a promise for them.
+    // Most requests have no body, and most sandboxes have an address. They do not need a promise.
     const located = context.locator.locate(exchange);
     const dialled = typeof located === "string" ? located : await located;
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
@@ -39,23 +43,50 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     exchange.dialled = dialled;
     const answer = await send(exchange, buildFetchInit(exchange, body));
     exchange.answered(context.clock.monotonic());
+    dropKeptBody(exchange);
     exchange.upstream.noteConnected(exchange.subject.route.port);
     checkAnswerStatus(answer.status);
-    const seen = rewriteResponseHeaders(answer.headers, answerOptions(exchange, context));
+    const options = answerOptions(exchange, context);
+    const goesOn = isUploadLong(exchange);
+    const closeConnection = options.closeConnection || goesOn;
+    const seen = rewriteResponseHeaders(answer.headers, { ...options, closeConnection });
     rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
-    return relayed instanceof Response ? relayed : await relayed;
+    const forClient = relayed instanceof Response ? relayed : await relayed;
+    return goesOn ? context.unreadBodies.lingerBehind(forClient, () => !isUploadLong(exchange)) : forClient;
   } catch (thrown) {
-    // A client that left in the midst of its body fails the fetch, too; that is no fault of the sandbox.
+    // A client that left during its upload makes the fetch fail too. That is not a fault of the sandbox.
     exchange.watchClient();
     const error = exchange.cutBy ?? toIngressError(thrown);
-    // An answer that is not passed on is torn.
+    if (mayTryAgain(exchange, error, context.clock.monotonic())) throw error;
+    // Tear down an answer that is not passed on.
     exchange.cut(error);
     exchange.end(error);
     const { request, route, browser } = exchange.subject;
-    const { cors } = browser;
-    return buildRefusal(request, error, { ...answerOptions(exchange, context), route, cors, countsAsUse: true });
+    const options = { ...answerOptions(exchange, context), route, cors: browser.cors, countsAsUse: true };
+    const goesOn = isUploadLong(exchange);
+    const refusal = buildRefusal(request, error, { ...options, closeConnection: options.closeConnection || goesOn });
+    if (context.unreadBodies.wants(request)) return context.unreadBodies.answer(request, refusal);
+    return goesOn ? context.unreadBodies.linger(refusal) : refusal;
   }
+}
+
+/**
+ * Whether much of an upload, or an unknown part, is still missing. Bun would read it as long as it comes, outside every
+ * limit.
+ */
+function isUploadLong({ upload, subject, bytesIn }: Exchange): boolean {
+  if (upload === undefined) return false;
+  // Bun can end the stream of an upload early. So the end of the stream counts only if the length is unknown.
+  if (subject.bodyLength === undefined) return !upload.isWhole;
+  return subject.bodyLength - bytesIn > UNREAD_BODY_MAX_BYTES;
+}
+
+/** Drops the kept body: the sandbox has it, so it is not sent again. */
+function dropKeptBody(exchange: Exchange): void {
+  if (exchange.patience?.body === undefined) return;
+  exchange.patience.body = undefined;
+  exchange.tryHold(0);
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
@@ -65,13 +96,14 @@ function answerOptions(exchange: Exchange, context: ForwardContext): { closeConn
 
 interface PreparedFetch {
   readonly init: BunFetchRequestInit;
-  /** Whether a reset of the connection tells how the server treats idle ones. */
+  readonly lease: Lease;
+  /** Whether a reset of the connection shows that the server closes idle connections. */
   readonly isLossTelling: boolean;
 }
 
 function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
   const { request, route, browser } = exchange.subject;
-  // The sandbox knows itself by the name that its resource has, whatever address that stands for.
+  // The sandbox expects the name from its resource, not the address that the name resolves to.
   if (exchange.dialled !== browser.hostHeader) request.headers.set("host", browser.hostHeader);
   const repeatability = repeatabilityOf(request.method, body);
   const nowMs = exchange.sentAt;
@@ -89,21 +121,22 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
     signal: exchange.signal,
   };
   if (body !== undefined) init.body = body;
-  return { init, isLossTelling: repeatability === "once" && lease.mayBeUsed };
+  return { init, lease, isLossTelling: repeatability === "once" && lease.mayBeUsed };
 }
 
-async function send(exchange: Exchange, { init, isLossTelling }: PreparedFetch): Promise<Response> {
+async function send(exchange: Exchange, { init, lease, isLossTelling }: PreparedFetch): Promise<Response> {
   const { path, query, route } = exchange.subject;
   try {
     return await fetch(`http://${exchange.dialled}${path}${query}`, init);
   } catch (thrown) {
     const error = toUpstreamError(thrown);
+    exchange.giveBack(lease.held, error);
     if (error.code === "upstream_reset" && isLossTelling) exchange.upstream.noteClosedWhileIdle(route.port);
     throw error;
   }
 }
 
-/** RFC 9110 §9.2.2: POST and PATCH are the methods in use whose effect may differ when they are sent twice. */
+/** Of the common methods, only POST and PATCH may have another effect when they are sent twice (RFC 9110 §9.2.2). */
 function repeatabilityOf(method: string, body: RequestBody): Repeatability {
   if (body instanceof ReadableStream) return "streamed";
   return IDEMPOTENT_METHODS.has(method) ? "repeatable" : "once";

@@ -7,48 +7,49 @@ import { RefusalSums } from "./refusal-sums.ts";
 /** `--access-log`. */
 export type AccessLogMode = "off" | "errors" | "all";
 
-/** One request, when it is over. Never a path, a query string, a header value or a body. */
+/** One request that is over. It never holds a path, a query string, a header value or a body. */
 export interface AccessEntry {
   readonly method: string;
   readonly form: RouteFormLabel;
-  /** As the route names it; undefined: there is no route. */
+  /** As the route names it; undefined: the request has no route. */
   readonly sandboxId?: string | undefined;
   readonly port?: number | undefined;
   readonly status: number;
-  /** The ingress refused, or could not forward. */
+  /** Why the ingress refused or could not forward; undefined: neither happened. */
   readonly code?: IngressErrorCode | undefined;
-  /** Body bytes from and to the client, where they are known. */
+  /** Body bytes from and to the client; undefined: unknown. */
   readonly bytesIn?: number | undefined;
   readonly bytesOut?: number | undefined;
   /** From the request's head to the end of the answer (of the tunnel, for an upgrade). */
   readonly durationMs: number;
-  /** Until the sandbox's answer began. */
+  /** Time until the sandbox's answer began. */
   readonly upstreamMs?: number | undefined;
   readonly requestId: string;
   readonly clientAddress: string;
-  /** Why, for the operator; never shown to a client. */
+  /** The cause, for the operator. A client never sees it. */
   readonly cause?: string | undefined;
-  /** The request was a WebSocket's, and how that was closed. */
+  /** Whether the request was for a WebSocket, and the close code. */
   readonly tunnel?: boolean | undefined;
   readonly closeCode?: number | undefined;
 }
 
-/** Where requests are logged, whatever `--log-level` says. Never blocks and never throws. */
+/** Logs requests, whatever `--log-level` says. Never blocks and never throws. */
 export interface AccessLogger {
   /**
-   * Whether `log` would write an entry with this outcome, for callers that would have to gather it first. Mode `errors`
-   * wants every status from 500 on and every refusal of the ingress itself, but not clients that leave early: they are
-   * daily business (499).
+   * Whether `log` would write an entry with this outcome. Callers ask before they collect an entry. Mode `errors` logs
+   * every status of 500 or more and every refusal by the ingress, but not clients that leave early (499), which is
+   * normal.
    */
   wants(status: number, code: IngressErrorCode | undefined): boolean;
   /**
-   * Writes one line, if the mode wants it. Mode `errors` writes the first entry of a code (a status, where there is no code) and
-   * a sandbox at once, and those that follow as one line a second, the last of them with their number in the field `repeated`.
+   * Writes one line, if the mode wants it. Mode `errors` writes the first entry of each pair of code (or status, if
+   * there is no code) and sandbox at once. Later equal entries become one line per second: the last of them, with their
+   * number in the field `repeated`.
    */
   log(entry: AccessEntry): void;
 }
 
-/** Whether a request failed for somebody to look at: clients that leave early are daily business (499). */
+/** Whether a request failed in a way that an operator should see. Clients that leave early (499) are normal. */
 export function isFailure(status: number, code: IngressErrorCode | undefined): boolean {
   return (status >= 500 || code !== undefined) && code !== "client_closed";
 }
@@ -56,13 +57,13 @@ export function isFailure(status: number, code: IngressErrorCode | undefined): b
 /** For tests. */
 export const silentAccessLogger: AccessLogger = { wants: () => false, log() {} };
 
-/** What the access log needs of the program's logger. */
+/** What the access log needs from the program's logger. */
 export interface AccessLogSink {
   always(message: string, fields?: LogFields): void;
   onFlush(listener: () => void): void;
 }
 
-/** @param logger Where the lines go. */
+/** @param logger Receives the lines. */
 export function createAccessLog(
   mode: AccessLogMode,
   { logger, clock }: { readonly logger: AccessLogSink; readonly clock: Clock },
@@ -107,7 +108,7 @@ function toFields(entry: AccessEntry): LogFields {
   };
 }
 
-/** Microseconds are the last digits that mean something. */
+/** Finer digits than microseconds mean nothing. */
 function roundMs(ms: number): number {
   return Math.round(ms * 1000) / 1000;
 }

@@ -2,8 +2,8 @@ import type { IngressError } from "../../errors.ts";
 import { listPlaces, nameFault } from "../../process/fault.ts";
 
 /**
- * What Bun's WebSocket client says where it gives no code. Nothing else of a message is repeated: these are the only ones that
- * are known to hold nothing of the request.
+ * Messages of Bun's WebSocket client for errors without a code. They are known to contain nothing of the request. No
+ * other message is logged.
  */
 const KNOWN_TEXTS: ReadonlySet<string> = new Set([
   "Invalid Upgrade header",
@@ -15,13 +15,14 @@ const KNOWN_TEXTS: ReadonlySet<string> = new Set([
   "Server sent a Sec-WebSocket-Extensions header but no extension was requested",
 ]);
 
-/** Enough to find a bug by; a line of the log stays one. */
+/** Places in the program that are logged for a bug. A log line stays readable with this many. */
 const PLACES_MAX = 4;
 
 /**
- * The cause of a refusal in one line, for the log. Bun puts the whole URL into most of its messages, and a sandbox can provoke these
- * at will: so of an error only its code or name is told, and the text where it is a known one. Of a bug (`internal`) the places
- * in the program come along. A cause that is a text is our own, and told as it is.
+ * The cause of a refusal in one line, for the log. Bun puts the whole URL into most of its messages, and a sandbox can
+ * provoke such errors at will. So only the code or name of an error is logged, and its text if it is a known one. For a
+ * bug (`internal`) the places in the program are added. A cause that is a string is the ingress's own and is logged as
+ * it is.
  */
 export function describeCause(error: IngressError | undefined): string | undefined {
   const cause = error?.cause;

@@ -2,12 +2,12 @@ import type { Clock } from "../../clock.ts";
 import type { AccessEntry } from "./access-log.ts";
 
 /**
- * Failures that are kept: what an operator reads. Usually some 50 KB; at the worst 7 MB, since an id is a part of the request's
- * target, which it keeps in memory, and that has at most `--max-header-size`.
+ * How many failures are kept: as many as an operator reads. They usually take about 50 KB, and at most 7 MB: an id is a
+ * part of the request's target and keeps all of it in memory, and the target is limited by `--max-header-size`.
  */
 export const FAILURES_MAX = 100;
 
-/** A request that failed, as the access log has it: without path, query, header or credential. */
+/** A request that failed, as in the access log: without path, query, header or credential. */
 export interface Failure extends AccessEntry {
   /** Wall-clock milliseconds of its end. */
   readonly timeMs: number;
@@ -28,7 +28,7 @@ export class FailureList {
     this.#next = (this.#next + 1) % FAILURES_MAX;
   }
 
-  /** The newest first. */
+  /** The newest failure first. */
   list(): readonly Failure[] {
     const older = this.#failures.slice(this.#next);
     return [...older, ...this.#failures.slice(0, this.#next)].toReversed();

@@ -1,10 +1,10 @@
-/** How a refusal is written: plain text (docs/contract.md §5), problem details (RFC 9457), or a page for people. */
+/** The form of a refusal: plain text (docs/contract.md §5), problem details (RFC 9457), or a page for people. */
 export type RefusalForm = "text" | "problem" | "page";
 
 /** Request headers that decide the form, for `Vary` (RFC 9110 §12.5.5). */
 export const FORM_HEADERS = "Accept, Sec-Fetch-Mode";
 
-/** Media ranges of `Accept` that are read. Browsers send eight at most; what comes after these does not count. */
+/** How many media ranges of `Accept` are read. Browsers send at most eight. */
 const RANGES_MAX = 32;
 
 const PROBLEM = "application/problem+json";
@@ -18,12 +18,13 @@ interface MediaRange {
 }
 
 /**
- * Chooses the form by what the client asks for:
- * - `page` for a browser's navigation by GET (`Sec-Fetch-Mode: navigate`; without that header, `text/html` first in `Accept`);
- * - `problem` where `Accept` names `application/problem+json` and likes plain text no better, or names `application/json` and
- *   takes no plain text;
- * - `text` for everybody else.
- * HEAD is answered as GET is (RFC 9110 §9.3.2).
+ * Chooses the form that the client asks for:
+ * - `page` for a browser's navigation with GET (`Sec-Fetch-Mode: navigate`; without that header, `text/html` first in
+ *   `Accept`);
+ * - `problem` if `Accept` names `application/problem+json` and does not prefer plain text, or names `application/json`
+ *   and does not accept plain text;
+ * - `text` for all other clients.
+ * HEAD gets the same form as GET (RFC 9110 §9.3.2).
  */
 export function chooseForm(request: Pick<Request, "method" | "headers">): RefusalForm {
   const { headers, method } = request;

@@ -4,12 +4,14 @@ import { answerSpecOf, type IngressError } from "../../errors.ts";
 import type { Route } from "../../route/route.ts";
 import { fillPort, publicCodeOf, titleOf } from "./refusal-text.ts";
 
-/** Seconds after which a page loads itself again: soon enough for who waits, rare enough for who forgot the tab. */
+/**
+ * Seconds after which a page reloads itself: soon enough for a person who waits, and rarely enough for a forgotten tab.
+ */
 const RELOAD_SECONDS = 5;
 
 /**
- * Characters of a text from outside that the page shows. It holds three (detail, sandbox id, request id), and one character
- * becomes six at most, so that the page stays under 8 KB.
+ * At most this many characters of a text from outside are shown. The page has three such texts (detail, sandbox id,
+ * request id), and one character becomes at most six. So the page stays under 8 KB.
  */
 const SHOWN_MAX_CHARS = 256;
 
@@ -33,20 +35,22 @@ dd{margin:0}
 const STYLE_HASH = createHash("sha256").update(STYLE).digest("base64");
 
 /**
- * Only the page's own style: no script, no picture, no form, nothing from elsewhere (CSP Level 3). Framing stays allowed, since
- * platforms show sandboxes in frames and the page has nothing to click.
+ * The page may only use its own style: no script, no image, no form, nothing from other hosts (CSP Level 3). Framing
+ * stays allowed, since platforms show sandboxes in frames, and the page has nothing to click.
  */
 export const PAGE_POLICY = `default-src 'none'; style-src 'sha256-${STYLE_HASH}'; base-uri 'none'; form-action 'none'`;
 
-/** What the page is about. */
+/** What the page shows besides the error. */
 export interface RefusalPageOptions {
   readonly route: Route | undefined;
   readonly requestId: string;
-  /** As `RefusalOptions` has it. */
+  /** As in `RefusalOptions`. */
   readonly countsAsUse: boolean;
 }
 
-/** The page that tells a person what happened and what to do. Everything from outside is escaped and shortened. */
+/**
+ * Renders the page that tells a person what happened and what to do. All texts from outside are escaped and shortened.
+ */
 export function renderRefusalPage(error: IngressError, { route, requestId, countsAsUse }: RefusalPageOptions): string {
   const { status, cause, remedy, reloads, message } = answerSpecOf(error.code);
   const title = escapeHtml(titleOf(error.code, route?.port));

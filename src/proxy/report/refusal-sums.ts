@@ -1,14 +1,18 @@
 import type { Clock } from "../../clock.ts";
 
-/** How long equal refusals are summed, in milliseconds: about one line a second for each kind. */
+/**
+ * How long equal refusals are counted before a line is written, in milliseconds: about one line per second for each
+ * kind.
+ */
 const SUM_MS = 1_000;
 /**
- * Kinds that are told apart at a time. Clients choose the ids that they ask for, so the number of kinds is theirs to choose, too;
- * what comes beyond is counted by its outcome alone. At most so many lines come at once, and so many more each second.
+ * How many kinds are counted separately at a time. Clients choose the ids that they ask for, so they could make any
+ * number of kinds. Further kinds are counted by their outcome alone. At most this many lines come at once, and this
+ * many more each second.
  */
 export const REFUSAL_KINDS_MAX = 100;
 
-/** What makes two refusals equal. */
+/** Refusals with equal fields are equal. */
 export interface RefusalKind {
   readonly status: number;
   readonly code?: string | undefined;
@@ -17,9 +21,9 @@ export interface RefusalKind {
 
 export interface RefusalSumsOptions<Entry extends RefusalKind> {
   readonly clock: Clock;
-  /** Writes a refusal. `times`: it stands for so many, and is the last of them. */
+  /** Writes a refusal. `times`: how many refusals the line stands for; `entry` is the last of them. */
   readonly write: (entry: Entry, times: number) => void;
-  /** Writes how many refusals with one outcome came from sandboxes beyond the limit. */
+  /** Writes how many refusals with this outcome came from sandboxes beyond the limit. */
   readonly writeOthers: (kind: RefusalKind, times: number) => void;
 }
 
@@ -30,13 +34,13 @@ interface Sum<Entry> {
 }
 
 /**
- * Writes the first refusal of its kind at once, and those that follow as one line a second with their number, until a second has
- * passed without any. So nobody fills the log by asking again and again.
+ * Writes the first refusal of its kind at once. Further ones become one line per second with their number, until a
+ * second passes without any. So nobody fills the log by asking again and again.
  */
 export class RefusalSums<Entry extends RefusalKind> {
   readonly #options: RefusalSumsOptions<Entry>;
   readonly #sums = new Map<string, Sum<Entry>>();
-  /** By outcome: there are as many as there are codes, and statuses from 500 to 599. */
+  /** By outcome. There are at most as many outcomes as codes plus statuses from 500 to 599. */
   readonly #others = new Map<string, Sum<RefusalKind>>();
   #isCounting = false;
 
@@ -63,7 +67,7 @@ export class RefusalSums<Entry extends RefusalKind> {
     if (!this.#isCounting) this.#beginSecond();
   }
 
-  /** Writes what has not been written yet. */
+  /** Writes what is not written yet. */
   flush(): void {
     for (const sum of this.#sums.values()) {
       if (sum.times > 0) this.#options.write(sum.last, sum.times);

@@ -2,6 +2,7 @@ import { answerSpecOf, type IngressError } from "../../errors.ts";
 import type { Route } from "../../route/route.ts";
 import { addCors, type CorsGrant } from "../browser/cors.ts";
 import { PROJECT_URL } from "../../version.ts";
+import { announcesBody } from "../request/framing.ts";
 import { REQUEST_ID_HEADER } from "../request/request-id.ts";
 import { chooseForm, FORM_HEADERS, type RefusalForm } from "./refusal-form.ts";
 import { PAGE_POLICY, renderRefusalPage } from "./refusal-page.ts";
@@ -16,26 +17,26 @@ const CONTENT_TYPES: Readonly<Record<RefusalForm, string>> = {
   page: "text/html; charset=utf-8",
 };
 
-/** What every answer of our own is told of its request. */
+/** What every answer of the ingress itself needs to know about its request. */
 export interface OwnAnswerOptions {
-  /** Whether the answer is to say that it is the connection's last (RFC 9112 §9.6). */
+  /** Whether the answer says that it is the connection's last (RFC 9112 §9.6). */
   readonly closeConnection: boolean;
   readonly requestId: string;
 }
 
-/** What a refusal tells of its request. */
+/** What a refusal needs to know about its request. */
 export interface RefusalOptions extends OwnAnswerOptions {
-  /** Undefined: the request has none. */
+  /** Undefined: the request has no route. */
   readonly route: Route | undefined;
-  /** Whether the request counted as use of the sandbox (OSEP-0009): then no page repeats it by itself. */
+  /** Whether the request counted as use of the sandbox (OSEP-0009). If so, the page does not reload itself. */
   readonly countsAsUse: boolean;
-  /** Who may read it; undefined: it says nothing about that. */
+  /** Which origin may read it; undefined: the answer says nothing about CORS. */
   readonly cors?: CorsGrant | undefined;
 }
 
 /**
- * The answer to a request that could not be served, whose end has been reported already. The one place where a failure
- * becomes an answer, in the form that the client asks for.
+ * Builds the answer to a request that could not be served and whose end has been reported. It is the one place where a
+ * failure becomes an answer, in the form that the client asks for.
  */
 export function buildRefusal(request: Request, error: IngressError, options: RefusalOptions): Response {
   const form = chooseForm(request);
@@ -45,11 +46,11 @@ export function buildRefusal(request: Request, error: IngressError, options: Ref
   return completeOwnAnswer(answer, request, options);
 }
 
-/** Adds what every answer of our own has, in place. */
+/** Adds what every answer of the ingress itself has, in place. */
 export function completeOwnAnswer(answer: Response, request: Request, options: OwnAnswerOptions): Response {
   answer.headers.set(REQUEST_ID_HEADER, options.requestId);
-  // What is left of a body would have to be read for nothing before the connection can be used again.
-  const hasBody = request.body !== null && !request.bodyUsed;
+  // Otherwise the rest of a body would have to be read before the connection can be used again.
+  const hasBody = request.body === null ? announcesBody(request.headers) : !request.bodyUsed;
   if (options.closeConnection || hasBody) answer.headers.set("Connection", "close");
   return answer;
 }
@@ -69,7 +70,7 @@ function buildHeaders(error: IngressError, form: RefusalForm): Headers {
     headers.set("Referrer-Policy", "no-referrer");
   }
   if (retryAfterSeconds !== undefined) headers.set("Retry-After", String(retryAfterSeconds));
-  // RFC 6455 §4.4: the answer to a wrong version names the versions that would do.
+  // RFC 6455 §4.4: the answer to a wrong version names the supported one.
   if (error.code === "websocket_version") headers.set("Sec-WebSocket-Version", "13");
   if (error.code === "method_not_allowed") {
     headers.set("Allow", "GET, HEAD, POST, PUT, PATCH, DELETE, OPTIONS"); // RFC 9110 §15.5.6
@@ -87,7 +88,7 @@ function renderBody(
   return `OpenSandbox Ingress: ${error.message}\n`;
 }
 
-/** RFC 9457 §3. What is undefined is left out. */
+/** RFC 9457 §3. Undefined fields are left out. */
 function renderProblem(error: IngressError, { route, requestId }: RefusalOptions): string {
   const code = publicCodeOf(error.code);
   const problem = {

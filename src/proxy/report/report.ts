@@ -1,17 +1,21 @@
 import type { Clock } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { type IngressError, toInternalError } from "../../errors.ts";
 import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts";
 import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
 import { describeCause } from "./describe-cause.ts";
-import type { Exchange, ExchangeObserver, ExchangeOutcome } from "../exchange/exchange.ts";
+import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
+import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
+import type { NetworkReadiness } from "../upstream/network-readiness.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
-/** Told of a request that the ingress answered itself. Requests that became an exchange are told by its observer. */
+/**
+ * Is told about requests that the ingress answered itself. For requests that became an exchange, its observer is told.
+ */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
-  /** The answer is no refusal: a redirect, or what a preflight asks for. */
+  /** The answer is not a refusal: it is a redirect or the answer to a preflight. */
   onAnswered(request: Request, answer: OwnAnswer): void;
 }
 
@@ -39,15 +43,16 @@ export interface ReportContext {
   readonly metrics: ProxyMetrics;
   readonly accessLog: AccessLogger;
   readonly failures: FailureList;
+  readonly networkReadiness: NetworkReadiness | undefined;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
-  /** Called when an exchange is cut whose answer waits in Bun's buffers. */
+  /** Called when an exchange is cut while its answer waits in Bun's buffers. */
   onCutWhileLeaving(exchange: Exchange): void;
 }
 
 /**
- * Tells log and metrics how requests end: both those that were forwarded and those that were refused. What either throws makes
- * that request `internal`, and nothing else.
+ * Reports to log and metrics how requests end, both forwarded and refused ones. If either throws, only that request
+ * becomes `internal`.
  */
 export function createReport(context: ReportContext): ExchangeObserver & RequestReport {
   const { clock, metrics, accessLog } = context;
@@ -56,35 +61,27 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onActivity: (exchange) => context.onActivity(exchange),
     onCutWhileLeaving: (exchange) => context.onCutWhileLeaving(exchange),
 
+    onHead: (exchange, afterMs) => metrics.answered(exchange.subject.isUpgrade ? "websocket" : "http", afterMs),
+
     onEnd(exchange, outcome) {
       const { request, route, startedAt } = exchange.subject;
       const isTunnel = exchange.subject.isUpgrade;
       const now = clock.monotonic();
       const durationMs = now - startedAt;
       const { status } = outcome;
-      const fault = attempt(() => {
-        exchange.upstream.tally.note(now, isFailure(status, outcome.error?.code) ? 1 : 0);
-        metrics.requestEnded(request.method, status, route.form, isTunnel ? "websocket" : "http", durationMs);
+      let { error } = outcome;
+      try {
+        exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
+        const type = isTunnel ? "websocket" : "http";
+        metrics.requestEnded(request.method, status, route.form, type, durationMs);
+        metrics.moved(type, { in: exchange.bytesIn, out: exchange.bytesOut });
         countFailure(exchange, outcome);
-      });
-      const error = fault ?? outcome.error;
-      tell(status, error, () => ({
-        method: request.method,
-        form: route.form,
-        sandboxId: route.sandboxId,
-        port: route.port,
-        status,
-        code: error?.code,
-        bytesIn: exchange.bytesIn,
-        bytesOut: exchange.bytesOut,
-        durationMs,
-        upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
-        requestId: exchange.subject.requestId,
-        clientAddress: exchange.subject.clientAddress,
-        cause: describeCause(error),
-        tunnel: isTunnel ? true : undefined,
-        closeCode: exchange.closeCode,
-      }));
+        const isReached = exchange.headAt !== undefined;
+        context.networkReadiness?.note(exchange.upstream.uid, { isReached, code: error?.code });
+      } catch (thrown) {
+        error = toInternalError(thrown);
+      }
+      tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
 
     onRefused(request, refusal) {
@@ -94,28 +91,39 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
   };
 
-  /** Writes the line of a request. Where that throws, only the metric can tell. */
+  /** Writes the line of a request. If that throws, the metric still counts it. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
-    const isFailed = isFailure(status, error?.code);
-    const fault = attempt(() => {
+    try {
+      const isFailed = isFailure(status, error?.code);
       if (!isFailed && !accessLog.wants(status, error?.code)) return;
       const entry = gather();
       if (isFailed) context.failures.add(entry);
       accessLog.log(entry);
-    });
-    if (fault !== undefined) attempt(() => metrics.refused(fault.code));
+    } catch {
+      countInternal();
+    }
+  }
+
+  function countInternal(): void {
+    try {
+      metrics.refused("internal");
+    } catch {
+      // Neither the log nor the metrics can tell.
+    }
   }
 
   function tellUnforwarded(request: Request, ended: Unforwarded, { status, error }: ExchangeOutcome): void {
     const { route, clientAddress, requestId } = ended;
     const durationMs = clock.monotonic() - ended.startedAt;
     const proxyType = ended.isUpgrade ? "websocket" : "http";
-    const fault = attempt(() => {
+    let told = error;
+    try {
       metrics.requestStarted();
       metrics.requestEnded(request.method, status, route?.form ?? "none", proxyType, durationMs);
       if (error !== undefined) metrics.refused(error.code);
-    });
-    const told = fault ?? error;
+    } catch (thrown) {
+      told = toInternalError(thrown);
+    }
     tell(status, told, () => ({
       method: request.method,
       form: route?.form ?? "none",
@@ -134,19 +142,31 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     if (error === undefined) return;
     metrics.refused(error.code);
     if (error.code === "memory_exceeded") metrics.endedForMemory();
-    // A tunnel's dial is counted where it happens; fetch shows only the connects that failed.
+    // The dial of a tunnel is counted elsewhere. fetch only reveals connections that failed.
     const result = connectResultOf(error.code);
     if (result === undefined || exchange.headAt !== undefined || exchange.subject.isUpgrade) return;
     metrics.connected(result, "http", clock.monotonic() - exchange.subject.startedAt);
   }
 }
 
-/** Gives what was thrown as `internal`. */
-function attempt(run: () => void): IngressError | undefined {
-  try {
-    run();
-    return undefined;
-  } catch (thrown) {
-    return new IngressError("internal", undefined, { cause: thrown });
-  }
+function describeExchange(exchange: Exchange, end: ExchangeOutcome & { readonly durationMs: number }): AccessEntry {
+  const { request, route, startedAt, requestId, clientAddress, isUpgrade } = exchange.subject;
+  const { status, error, durationMs } = end;
+  return {
+    method: request.method,
+    form: route.form,
+    sandboxId: route.sandboxId,
+    port: route.port,
+    status,
+    code: error?.code,
+    bytesIn: exchange.bytesIn,
+    bytesOut: exchange.bytesOut,
+    durationMs,
+    upstreamMs: exchange.headAt === undefined ? undefined : exchange.headAt - startedAt,
+    requestId,
+    clientAddress,
+    cause: describeCause(error),
+    tunnel: isUpgrade ? true : undefined,
+    closeCode: exchange.closeCode,
+  };
 }

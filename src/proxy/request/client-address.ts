@@ -1,36 +1,37 @@
 import { type AddressSet, classifyAddress, parseAddress } from "../../address.ts";
 
-/** Where a request came from, as far as trusted proxies can be believed. */
+/** Where a request came from, as far as trusted proxies tell. */
 export interface ClientAddress {
   /** The peer of the TCP connection, canonical. */
   readonly peer: string;
-  /** Whether the peer is one of `--trusted-proxies`, so that what it says of the client counts. */
+  /** Whether the peer is one of `--trusted-proxies`. Only then its forwarding headers count. */
   readonly peerTrusted: boolean;
-  /** The last hop that is not trusted: for limits and logs. The peer where all hops are trusted or there are none. */
+  /** The last hop that is not trusted, for limits and logs. If all hops are trusted or there are none, the peer. */
   readonly client: string;
   /**
-   * Whether others may stand behind the client's address: it is private and no trusted proxy told it. A gateway or a node in
-   * front makes everybody look like itself.
+   * Whether many clients may share the client's address: it is private, and no trusted proxy named it. A gateway or a
+   * node in front makes all clients look like itself.
    */
   readonly isShared: boolean;
 }
 
 /**
- * Hops of `X-Forwarded-For` that are looked at, from the right; what a hostile client puts further left costs nothing.
- * More proxies than this between client and ingress do not occur.
+ * Hops of `X-Forwarded-For` that are read, from the right. So a hostile client cannot make the list expensive. Real
+ * paths from client to ingress have fewer proxies.
  */
 const MAX_HOPS = 32;
 
 /**
- * Peers that are remembered: few send most requests. Begun anew when full. Peers only, for hops are of the client's making.
+ * Peers that are remembered, since few peers send most requests. When it is full, it starts anew. Hops are not
+ * remembered, since clients can invent them.
  */
 const PEERS_MAX = 1_024;
 
 /**
- * Tells who the client is (design, "One request", step 6).
+ * Finds the address of the client.
  *
- * @param peer What the socket says; an IPv4-mapped address counts as the IPv4 address.
- * @param forwardedFor The value of `X-Forwarded-For`; undefined: there is none.
+ * @param peer The peer of the socket. An IPv4-mapped address counts as the IPv4 address.
+ * @param forwardedFor The value of `X-Forwarded-For`; undefined: the header is missing.
  */
 export type ResolveClientAddress = (peer: string, forwardedFor: string | undefined) => ClientAddress;
 
@@ -57,7 +58,7 @@ function describePeer(peer: string, trusted: AddressSet): ClientAddress {
   return { peer: canonical, peerTrusted, client: canonical, isShared: peerTrusted || !isPublic };
 }
 
-/** The rightmost address that is not trusted; undefined where there is none before something that is no address. */
+/** The rightmost address that is not trusted; undefined: an invalid hop comes first, or all hops are trusted. */
 function lastUntrusted(forwardedFor: string, trusted: AddressSet): string | undefined {
   let end = forwardedFor.length;
   for (let hop = 0; hop < MAX_HOPS && end > 0; hop++) {
@@ -70,7 +71,7 @@ function lastUntrusted(forwardedFor: string, trusted: AddressSet): string | unde
   return undefined;
 }
 
-/** Some proxies write `address:port`, some put IPv6 in brackets. */
+/** Some proxies write `address:port`, and some put IPv6 addresses in brackets. */
 function parseHop(text: string): string | undefined {
   const address = parseAddress(text);
   if (address !== undefined) return address;

@@ -2,10 +2,11 @@ import { IngressError } from "../../errors.ts";
 import type { HeaderSnapshot } from "./headers.ts";
 
 /**
- * Checks how the body is framed, without reading it. Returns its length, undefined for chunked, 0 for none.
+ * Checks how the body is framed, without reading it. Returns its length; undefined: chunked; 0: no body.
  *
- * Throws `body_not_allowed` for a body on GET or HEAD, which Bun would swallow (RFC 9110 §9.3.1 gives it no meaning);
- * `body_too_large`; `request_invalid` for a Content-Length that is not a number (two equal ones reach us as `3, 3`).
+ * Throws `body_not_allowed` for a body with GET or HEAD, which Bun would drop (RFC 9110 §9.3.1 gives it no meaning).
+ * Throws `body_too_large`. Throws `request_invalid` for a Content-Length that is not a number. Two equal ones arrive as
+ * `3, 3`.
  */
 export function checkRequestFraming(method: string, seen: HeaderSnapshot, maxBodyBytes: number): number | undefined {
   const text = seen["content-length"];
@@ -22,4 +23,12 @@ export function parseContentLength(text: string): number {
   const length = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;
   if (!Number.isSafeInteger(length)) throw new IngressError("request_invalid", "invalid Content-Length");
   return length;
+}
+
+/**
+ * Whether the headers of a request announce a body. Bun hides the body of GET and HEAD, and reads it as long as it
+ * comes.
+ */
+export function announcesBody(headers: Headers): boolean {
+  return (headers.get("content-length") ?? "0") !== "0" || headers.has("transfer-encoding");
 }

@@ -5,7 +5,7 @@ import { addPass, LOOP_HEADER } from "./loop-guard.ts";
 import { REQUEST_ID_HEADER } from "./request-id.ts";
 import { stripForwardedCredentials, stripHostCredentials, stripUrlCredentials } from "./route-credentials.ts";
 
-/** Meant for the ingress: removed before the sandbox sees the request (docs/contract.md §2). */
+/** Headers for the ingress itself. The sandbox must not see them (docs/contract.md §2). */
 export const PRIVATE_REQUEST_HEADERS = [
   "opensandbox-ingress-to",
   "open-sandbox-ingress",
@@ -18,15 +18,23 @@ const HOP_BY_HOP_HEADERS = ["connection", "keep-alive", "proxy-connection", "te"
 
 /**
  * Meant for the first proxy that asks for it, never for the sandbox (RFC 9110 §11.7.2).
- * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection.
+ * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection. `Proxy` means nothing in
+ * HTTP, but CGI hands it to programs as `HTTP_PROXY`, and those send their requests there (CVE-2016-5385 and its kind).
  */
-const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding"] as const;
+const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding", "proxy"] as const;
 
 const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP_HEADERS,
   ...REPLACED_REQUEST_HEADERS,
   ...PRIVATE_REQUEST_HEADERS,
 ]);
+
+/**
+ * Orders to the server in front of one's own: deliver this file or that internal location in place of the answer. nginx obeys
+ * the first by default, others where it is turned on (Apache and lighttpd, h2o). A sandbox has no such server: ours, or that
+ * of whoever runs the ingress, would give it what only the server may read.
+ */
+const DELIVERY_HEADERS = ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"] as const;
 
 /**
  * A sandbox is no proxy of the client's: its `Proxy-Authenticate` would make a browser ask for a password in the name of
@@ -37,54 +45,62 @@ const REMOVED_ANSWER_HEADERS = [
   "transfer-encoding",
   "proxy-authenticate",
   "proxy-authentication-info",
+  ...DELIVERY_HEADERS,
 ] as const;
 
 /**
- * Headers of a policy gateway, which speaks to the sandbox in its own name: a client's never pass
+ * Headers of a policy gateway, which speaks to the sandbox for itself. A client must not send them to a sandbox
  * (docs/contract.md §9).
  */
 const POLICY_PREFIX = "x-osb-";
 
-/** With `Forwarded` and `X-Real-IP` all that tells where a request comes from. */
+/** Headers with this prefix, `Forwarded` and `X-Real-IP` tell where a request comes from. */
 const FORWARDED_PREFIX = "x-forwarded-";
 
 /**
  * What a `Connection` header must not be able to remove: framing belongs to `fetch`, and a request without its
- * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end.
+ * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end; without
+ * its key Bun could not finish a handshake that the sandbox has accepted.
  */
 const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   "content-length",
   "transfer-encoding",
   "host",
+  "sec-websocket-key",
+  "sec-websocket-version",
   LOOP_HEADER,
 ]);
 
-/** The header that each proxied answer carries exactly once (docs/contract.md §5). */
+/** Every proxied answer carries this header exactly once (docs/contract.md §5). */
 const POWERED_BY = "Reverse-Proxy-Server-PowerBy";
 const POWERED_BY_VALUE = "OpenSandbox-ingress";
 
 /**
- * Names, values and separators of a sandbox's answer, in bytes. Bun takes about 1 MiB, which costs a hundred times an
- * ordinary head; servers in use stop at 8 to 32 KiB, and the default of a request's head is the same 64 KiB.
+ * The largest head of a sandbox's answer: names, values and separators, in bytes. Bun takes about 1 MiB, which costs a
+ * hundred times as much as an ordinary head. Common servers stop at 8 to 32 KiB. The default limit for a request's head
+ * is the same.
  */
 export const ANSWER_HEAD_MAX_BYTES = 65_536;
 
 /** `: ` and the line end. */
 const FIELD_SEPARATORS_BYTES = 4;
 
-/** What goes into a request besides its own headers. */
+/** What a request gets besides its own headers. */
 export interface ForwardedContext {
   readonly address: ClientAddress;
-  /** The Host as the client sent it; empty: there is none. */
+  /** The Host as the client sent it; empty: missing. */
   readonly host: string;
-  /** `/<id>/<port>` in the URI form, else empty; undefined: the path keeps it, and no prefix is told. */
+  /**
+   * `/<id>/<port>` in the URI form, else empty; undefined: the path keeps its prefix, and the sandbox gets no header
+   * with it.
+   */
   readonly prefix: string | undefined;
   readonly requestId: string;
 }
 
 /**
- * All headers of a message as a plain object: taken once, it costs as much as one look into `Headers`, and looking into it
- * costs next to nothing. Names are lower-case.
+ * All headers of a message as a plain object, with names in lower case. Making it costs as much as one look into
+ * `Headers`; reading it costs next to nothing.
  */
 export type HeaderSnapshot = Readonly<Record<string, string | undefined>>;
 
@@ -97,9 +113,9 @@ export function checkConnectionOptions(seen: HeaderSnapshot): void {
 }
 
 /**
- * Turns the client's headers into the sandbox's, in place: a copy costs a third of the throughput. First everything that
- * does not pass is removed, then what the ingress itself says is set, from what is left.
- * @param seen The headers as they are; `checkConnectionOptions` has passed them.
+ * Turns the client's headers into the sandbox's, in place, since a copy costs a third of the throughput. It first
+ * removes everything that must not pass. Then it sets the ingress's own headers from what is left.
+ * @param seen The headers as they are. `checkConnectionOptions` has accepted them.
  */
 export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, context: ForwardedContext): void {
   const { peerTrusted } = context.address;
@@ -113,17 +129,20 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
   setForwarded(headers, peerTrusted ? left : nothing, context);
   headers.set(LOOP_HEADER, addPass(seen[LOOP_HEADER]));
   headers.set(REQUEST_ID_HEADER, context.requestId);
-  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), host: context.host });
+  const toldHost = peerTrusted ? left("x-forwarded-host") : undefined;
+  stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), hosts: [context.host, toldHost] });
   // fetch would put the name of Bun where this is missing; empty is the closest that it can do to none.
   if (left("user-agent") === undefined) headers.set("user-agent", "");
-  // Said outright, it means the same as none (RFC 9110 §12.5.1); an empty one would mean that nothing is acceptable.
+  // A missing `Accept` means the same as `*/*` (RFC 9110 §12.5.1), but fetch would add its own. An empty one would mean
+  // that nothing is acceptable.
   if (left("accept") === undefined) headers.set("accept", "*/*");
 }
 
 /**
  * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
  * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
- * `LIST_ELEMENTS_MAX` connection options. The caller must tear the answer then.
+ * `LIST_ELEMENTS_MAX` connection options; and for a transfer coding that nobody has taken off, so that its bytes would be
+ * taken for the content (RFC 9112 §7). The caller must tear the answer then.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
@@ -137,6 +156,10 @@ export function rewriteResponseHeaders(
   if (connection !== undefined && isListTooLong(connection)) {
     throw new IngressError("upstream_protocol", undefined, { cause: "the answer has too many connection options" });
   }
+  const coding = seen["transfer-encoding"];
+  if (coding !== undefined && !KNOWN_CODING.test(coding)) {
+    throw new IngressError("upstream_protocol", undefined, { cause: "the answer has an unknown transfer coding" });
+  }
   const named = readConnectionOptions(connection);
   if (named !== undefined) for (const name of named) if (seen[name] !== undefined) headers.delete(name);
   for (const name of REMOVED_ANSWER_HEADERS) if (seen[name] !== undefined) headers.delete(name);
@@ -148,12 +171,23 @@ export function rewriteResponseHeaders(
   return seen;
 }
 
-/** The bytes of a head, without its first line. */
+/**
+ * Restores the client's headers after they were rewritten, in place.
+ * @param seen The headers before they were rewritten.
+ */
+export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
+  for (const name in headers.toJSON()) if (seen[name] === undefined) headers.delete(name);
+  for (const [name, value] of Object.entries(seen)) if (value !== undefined) headers.set(name, value);
+}
+/** `identity` was a name for none (RFC 2616 §3.6). */
+const KNOWN_CODING = /^(?:chunked|identity)$/i;
+
+/** The size of a head in bytes, without its first line. */
 function measureHead(seen: HeaderSnapshot): number {
   let bytes = 0;
   for (const name in seen) {
     const overhead = name.length + FIELD_SEPARATORS_BYTES;
-    // Bun gives the cookies as a list, whatever its types say.
+    // Bun returns cookies as a list, although its types say otherwise.
     const value: unknown = seen[name];
     if (typeof value === "string") bytes += overhead + value.length;
     else if (Array.isArray(value)) for (const line of value) bytes += overhead + String(line).length;
@@ -161,7 +195,7 @@ function measureHead(seen: HeaderSnapshot): number {
   return bytes;
 }
 
-/** The headers that `Connection` removes (RFC 9110 §7.6.1), in lower case; undefined: none. */
+/** The headers that `Connection` removes (RFC 9110 §7.6.1), in lower case; undefined: it removes nothing. */
 function readConnectionOptions(connection: string | undefined): ReadonlySet<string> | undefined {
   if (connection === undefined || connection === "keep-alive" || connection === "close") return undefined;
   const options = new Set<string>();
@@ -179,27 +213,30 @@ function isRemoved(name: string, peerTrusted: boolean): boolean {
 }
 
 /**
- * One list for what tells of the client's side. Nothing of vendors (`CF-Connecting-IP`, `X-Original-URL`): those contradict
- * nothing that we say, pass as any other end-to-end header (docs/contract.md §2), and are believed only where somebody
- * asked for it.
+ * The one list of headers that describe the client's side. Headers of vendors (`CF-Connecting-IP`, `X-Original-URL`)
+ * are not in it. They contradict nothing that the ingress sends, so they pass like any other end-to-end header
+ * (docs/contract.md §2). An application believes them only if its operator configured that.
  */
 function isForwardingHeader(name: string): boolean {
   return name.startsWith(FORWARDED_PREFIX) || name === "forwarded" || name === "x-real-ip";
 }
 
 /**
- * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we would remove
- * does not pass under the other spelling either. No proxy writes it so, trusted or not.
+ * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we remove or say ourselves
+ * does not pass under the other spelling either. No proxy writes it so, trusted or not. To a server that takes
+ * `Content_Length` for the length, a body would end elsewhere than we know, within the next request of the connection.
  */
 function isDisguised(hyphenated: string): boolean {
   return (
     isForwardingHeader(hyphenated) ||
     hyphenated.startsWith(POLICY_PREFIX) ||
-    (PRIVATE_REQUEST_HEADERS as readonly string[]).includes(hyphenated)
+    hyphenated === REQUEST_ID_HEADER ||
+    REMOVED_REQUEST_HEADERS.has(hyphenated) ||
+    NOT_CONNECTION_OPTIONS.has(hyphenated)
   );
 }
 
-/** @param told What the peer says, by name, where it is believed. */
+/** @param told Returns the peer's value for a header, if the peer is trusted. */
 function setForwarded(headers: Headers, told: (name: string) => string | undefined, context: ForwardedContext): void {
   const previous = told("x-forwarded-for") ?? "";
   const { peer } = context.address;
@@ -214,33 +251,45 @@ function setForwarded(headers: Headers, told: (name: string) => string | undefin
   if (prefix !== "") headers.set("x-forwarded-prefix", prefix);
 }
 
-/** A trusted proxy that removed a prefix of its own stands before ours: the client's path began with both. */
+/**
+ * A trusted proxy that removed its own prefix is in front of this ingress. So the client's path began with both
+ * prefixes.
+ */
 function joinPrefix(outer: string, own: string): string {
   return outer.endsWith("/") ? outer.slice(0, -1) + own : outer + own;
 }
 
 /**
- * `Referer` loses the credentials of signed routes. So does an `Origin` that is the request's own host: applications
- * compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its CORS headers.
+ * `Referer` loses the credentials of signed routes. So does an `Origin` that is the client's own, as Host or a trusted proxy
+ * names it: applications compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its
+ * CORS headers.
  */
 function stripOwnUrls(
   headers: Headers,
-  urls: { readonly referer: string | undefined; readonly origin: string | undefined; readonly host: string },
+  urls: {
+    readonly referer: string | undefined;
+    readonly origin: string | undefined;
+    readonly hosts: readonly (string | undefined)[];
+  },
 ): void {
-  const { referer, origin, host } = urls;
+  const { referer, origin, hosts } = urls;
   if (referer !== undefined) stripField(headers, "referer", { value: referer, strip: stripUrlCredentials });
-  if (origin !== undefined && isOriginOf(origin, host)) {
+  if (origin !== undefined && hosts.some((host) => host !== undefined && isOriginOf(origin, host))) {
     stripField(headers, "origin", { value: origin, strip: stripUrlCredentials });
   }
 }
 
-/** Whether `origin` is `<scheme>://<host>`; hosts have no case. */
+/** Whether `origin` is `<scheme>://<host>`; hosts have no case, and an origin has no default port. Of a list the first counts. */
 function isOriginOf(origin: string, host: string): boolean {
   const scheme = origin.indexOf("://");
-  return scheme > 0 && origin.slice(scheme + "://".length).toLowerCase() === host.toLowerCase();
+  if (scheme <= 0) return false;
+  const [first = ""] = host.split(",", 1);
+  const own = first.trim().toLowerCase();
+  const named = origin.slice(scheme + "://".length).toLowerCase();
+  return named === own || named === own.replace(/:(?:80|443)$/, "");
 }
 
-/** Sets a field anew where its value carries a credential: mostly none does. */
+/** Sets a field again if its value carries a credential. Most values do not. */
 function stripField(
   headers: Headers,
   name: string,

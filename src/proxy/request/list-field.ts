@@ -1,12 +1,12 @@
 /**
- * Elements that a list such as `Connection` or `Sec-WebSocket-Protocol` may have, empty ones included. Real clients and
- * servers send at most four; each element costs a look-up, so that thousands of them are work made for us.
+ * How many elements a list such as `Connection` or `Sec-WebSocket-Protocol` may have, empty ones included. Real clients
+ * and servers send at most four. Each element costs a look-up, so thousands of them would be an attack.
  */
 export const LIST_ELEMENTS_MAX = 64;
 
 const COMMA = ",";
 
-/** Whether a list field has more than `LIST_ELEMENTS_MAX` elements. Looks no further than it must. */
+/** Whether a list field has more than `LIST_ELEMENTS_MAX` elements. It reads no further than it must. */
 export function isListTooLong(value: string): boolean {
   let at = -1;
   for (let commas = 0; commas < LIST_ELEMENTS_MAX; commas++) {
@@ -17,8 +17,8 @@ export function isListTooLong(value: string): boolean {
 }
 
 /**
- * Whether a list field (RFC 9110 §5.6.1) contains `token`, in whatever case. Only the first `LIST_ELEMENTS_MAX` elements
- * count: a longer list is refused elsewhere.
+ * Whether a list field (RFC 9110 §5.6.1) contains `token` in any case. Only the first `LIST_ELEMENTS_MAX` elements
+ * count; a longer list is refused elsewhere.
  * @param token In lower case.
  */
 export function hasToken(value: string | undefined, token: string): boolean {

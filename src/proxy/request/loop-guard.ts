@@ -1,17 +1,17 @@
 import { IngressError } from "../../errors.ts";
 
 /**
- * The field in which the passes of a request through this ingress are counted (RFC 8586). Not `Via`: with it nginx sends
- * no compressed answers (`gzip_proxied` is off by default).
+ * The field that counts the passes of a request through this ingress (RFC 8586). It is not `Via`, since nginx does not
+ * compress answers to requests with `Via` (`gzip_proxied` is off by default).
  */
 export const LOOP_HEADER = "cdn-loop";
 
-/** How the ingress calls itself there: a pseudonym, in the grammar of RFC 8586 §2. */
+/** The name of the ingress in this field: a pseudonym in the grammar of RFC 8586 §2. */
 const LOOP_NAME = "opensandbox-ingress";
 
 /**
- * Passes of one request that are allowed. One is the rule; an application in a sandbox may itself be a proxy that calls
- * another sandbox through the ingress. More than two of those in a row are taken for a loop.
+ * How many passes one request may make. One is normal. An application in a sandbox may itself be a proxy that calls
+ * another sandbox through the ingress. More than two such calls in a row count as a loop.
  */
 const PASSES_MAX = 3;
 
@@ -23,16 +23,16 @@ export function checkLoop(field: string | undefined): void {
   if (field !== undefined && countPasses(field) >= PASSES_MAX) throw new IngressError("loop_detected");
 }
 
-/** The field for the sandbox: what is there stays, and this pass comes behind it (RFC 8586 §2). */
+/** The field for the sandbox: the existing value stays, and this pass is added behind it (RFC 8586 §2). */
 export function addPass(field: string | undefined): string {
   return field === undefined || field.trim() === "" ? LOOP_NAME : `${field}, ${LOOP_NAME}`;
 }
 
 /**
- * How often the ingress stands in the field, in whatever case and with whatever parameters; at most `PASSES_MAX`.
+ * How often the name of the ingress is in the field, in any case and with any parameters; at most `PASSES_MAX`.
  *
- * A comma ends an element even within quotes: otherwise a quotation mark that is never closed would hide all that we
- * append. Linear in the field's length.
+ * A comma ends an element even within quotes. Otherwise an open quotation mark would hide everything that the ingress
+ * appends. Linear in the field's length.
  */
 export function countPasses(field: string): number {
   const text = field.toLowerCase();
@@ -46,14 +46,14 @@ export function countPasses(field: string): number {
   return passes;
 }
 
-/** Whether nothing but white space stands between a comma, or the beginning, and `at`. */
+/** Whether only white space is between a comma, or the beginning, and `at`. */
 function beginsElement(text: string, at: number): boolean {
   let before = at - 1;
   while (before >= 0 && isBlank(text.charCodeAt(before))) before--;
   return before < 0 || text.charCodeAt(before) === COMMA;
 }
 
-/** Whether the id is over at `end`: the next element, a parameter or nothing follows. */
+/** Whether the id ends at `end`: the next element, a parameter or nothing follows. */
 function endsId(text: string, end: number): boolean {
   let after = end;
   while (after < text.length && isBlank(text.charCodeAt(after))) after++;

@@ -1,21 +1,26 @@
 import { IngressError } from "../../errors.ts";
 
-/** A request's target in the form in which it is routed and forwarded: there is no other. */
+/** A request's target in the one form that is both routed and forwarded. */
 export interface RequestTarget {
-  /** Begins with `/`; without the query. As Bun normalised it: dot segments gone, odd bytes percent-encoded. */
+  /**
+   * Begins with `/` and has no query. Bun has normalised it: dot segments are removed, and unusual bytes are
+   * percent-encoded.
+   */
   readonly path: string;
   /** Empty, or begins with `?`; otherwise as the client sent it. */
   readonly query: string;
 }
 
 /**
- * Splits the URL that `Bun.serve` gives for a request, by slicing: a second parser could disagree with the first.
+ * Splits the URL that `Bun.serve` gives for a request, by slicing. A second parser could disagree with the first.
  *
- * `url` is `http://<Host><path>`, or only the path where an HTTP/1.0 client sent no Host.
+ * `url` is `http://<Host><path>`, or only the path where the Host is empty or missing. Bun does not normalise that form,
+ * but `fetch` would: the path that is routed must be the path that is sent.
  * Throws `request_invalid` for a fragment, which RFC 9112 §3.2 does not allow and `fetch` would drop silently.
  */
 export function parseRequestTarget(url: string): RequestTarget {
-  const pathStart = url.charCodeAt(0) === SLASH ? 0 : url.indexOf("/", "http://".length);
+  if (url.charCodeAt(0) === SLASH) return parseRequestTarget(normalise(url));
+  const pathStart = url.indexOf("/", "http://".length);
   if (pathStart < 0) throw new IngressError("request_invalid", "invalid request target");
   if (url.includes("#", pathStart)) {
     throw new IngressError("request_invalid", "a request target must not have a fragment");
@@ -25,9 +30,16 @@ export function parseRequestTarget(url: string): RequestTarget {
   return { path: url.slice(pathStart, queryStart), query: url.slice(queryStart) };
 }
 
+/** A path and query in the form that Bun gives to those of other requests. */
+function normalise(pathAndQuery: string): string {
+  const url = URL.parse(ANY_ORIGIN + pathAndQuery);
+  if (url === null) throw new IngressError("request_invalid", "invalid request target");
+  return url.href;
+}
+
 /**
- * The path as `fetch` will send it: it takes several slashes at the beginning for one. Done here, so that what is
- * logged and reported is what the sandbox sees.
+ * The path as `fetch` will send it: `fetch` turns several slashes at the beginning into one. Doing it here makes logs
+ * and reports show what the sandbox sees.
  */
 export function collapseLeadingSlashes(path: string): string {
   let start = 0;
@@ -36,11 +48,12 @@ export function collapseLeadingSlashes(path: string): string {
 }
 
 /**
- * The Host header of a request, or empty where it has none (HTTP/1.0 only).
+ * The Host header of a request, or empty if it is missing (HTTP/1.0 only).
  *
  * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and
  * addresses have: two Host headers reach us joined by a comma, and `user@host` or `host/path` would move the place
- * where the path begins.
+ * where the path begins. It must also be the host of a URL (WHATWG): where `x:99999`, `1.2.3.4.5` or `[:::]` stands, Bun
+ * leaves the path as the client sent it, dot segments included, and `fetch` would send another one than is routed.
  */
 export function parseHost(host: string | undefined): string {
   if (host === undefined || host === "") return "";
@@ -50,10 +63,11 @@ export function parseHost(host: string | undefined): string {
     if (!isColon && !isDigit(host.charCodeAt(i))) throw new IngressError("host_invalid");
   }
   if (host.length - portStart > MAX_PORT_CHARS) throw new IngressError("host_invalid");
+  if (!URL.canParse(`http://${host}/`)) throw new IngressError("host_invalid");
   return host;
 }
 
-/** Checks the name before an optional `:port` and returns where that begins. */
+/** Checks the name before an optional `:port` and returns where the port begins. */
 function checkName(host: string): number {
   let i = 0;
   while (i < host.length && host.charCodeAt(i) !== COLON) {
@@ -64,7 +78,7 @@ function checkName(host: string): number {
   return i;
 }
 
-/** Checks `[…]` and returns the place behind it. What stands inside is only ever compared, never dialled. */
+/** Checks `[…]` and returns the index behind it. Its content is only compared, never dialled. */
 function checkIpLiteral(host: string): number {
   const end = host.indexOf("]");
   if (end < 0 || !/^\[[0-9A-Fa-f:.]+\]$/.test(host.slice(0, end + 1))) throw new IngressError("host_invalid");
@@ -75,10 +89,11 @@ function isDigit(code: number): boolean {
   return code >= 48 && code <= 57;
 }
 
+const ANY_ORIGIN = "http://own.invalid";
 const SLASH = 0x2f;
 const COLON = 0x3a;
 const BRACKET_OPEN = 0x5b;
-/** By character code, 1 for what RFC 3986 calls unreserved. */
+/** By character code: 1 for the unreserved characters of RFC 3986. */
 const HOST_CHARS = Uint8Array.from({ length: 128 }, (_, code) =>
   /[A-Za-z0-9._~-]/.test(String.fromCharCode(code)) ? 1 : 0,
 );

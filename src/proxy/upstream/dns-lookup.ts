@@ -3,33 +3,36 @@ import { isIP } from "node:net";
 import { type Clock, systemClock } from "../../clock.ts";
 import { buildDnsQuery, isDnsAnswerTo, readDnsAnswer } from "./dns-message.ts";
 
-/** What a look-up of a name found. */
+/** The result of a look-up of a name. */
 export interface NameAnswer {
-  /** As the DNS gives them; empty: the name does not exist, or has no address. */
+  /** As the DNS returns them; empty: the name does not exist or has no address. */
   readonly addresses: readonly string[];
-  /** The family of addresses that could not be looked up, so that nothing is known of it; undefined: both could. */
+  /** The family of addresses that could not be looked up and is unknown; undefined: both could. */
   readonly unanswered: 4 | 6 | undefined;
 }
 
-/** Looks a name up once. Rejects when nothing is known of the name: no server answers, or all answer with errors. */
+/** Looks a name up once. Rejects if nothing is known about the name: no server answers, or all answer with errors. */
 export type LookupName = (name: string) => Promise<NameAnswer>;
 
 export interface DnsLookupOptions {
-  /** Follows the names that end with `.svc`, which have no meaning outside the cluster. */
+  /** Appended to names that end with `.svc`, which have no meaning outside the cluster. */
   readonly clusterDomain: string;
-  /** `address` or `address:port`, an IPv6 address with a port in brackets. Default: those of `/etc/resolv.conf`. */
+  /**
+   * `address` or `address:port`; an IPv6 address with a port is in brackets. Default: the servers of
+   * `/etc/resolv.conf`.
+   */
   readonly servers?: readonly string[];
-  /** Default: the machine's. */
+  /** Default: the clock of the machine. */
   readonly clock?: Pick<Clock, "setTimer">;
 }
 
 /**
- * How long all servers together may take for one family, in milliseconds; each has an equal part. Whoever waits for the
- * name asks again soon.
+ * How long all servers together may take for one family, in milliseconds. Each server gets an equal part. Whoever waits
+ * for the name asks again soon.
  */
 export const QUERY_MAX_MS = 1_500;
 
-/** As many servers as `/etc/resolv.conf` may name (`MAXNS` of resolv.conf(5)). */
+/** `/etc/resolv.conf` may name this many servers (`MAXNS` of resolv.conf(5)). */
 const SERVERS_MAX = 3;
 
 /** RFC 1035 §4.2.1. */
@@ -38,14 +41,15 @@ const DNS_PORT = 53;
 /**
  * Looks names up at the cluster's DNS servers, both families at once, over UDP.
  *
- * Not `lookup` of the system: each of its calls blocks one of the few threads that also read files, for up to 20 s where
- * a name's server is slow, and a tenant can make such a name (an `ExternalName` Service with a slow server of its own).
- * 40 of them stopped every read of a file for 20 s. The search list and `/etc/hosts` are not asked, since the names of
- * Services are complete.
+ * It does not use `lookup` of the system. Each of its calls blocks one of the few threads that also read files, for up
+ * to 20 s if a name's server is slow. A tenant can make such a name: an `ExternalName` Service with a slow server of
+ * its own. 40 of them stopped every read of a file for 20 s. The search list and `/etc/hosts` are not needed, since the
+ * names of Services are complete.
  *
- * Not `Resolver` of `node:dns` either. It keeps each answer, also the one that a name does not exist, for as long as the
- * answer says, 30 s in many clusters: a new address would be noticed as much later. It also takes answers of 64 KiB over
- * TCP and reads them in 24 ms, during which nothing else runs; a tenant can make names that have such answers.
+ * It does not use `Resolver` of `node:dns` either. That keeps each answer for as long as the answer says, 30 s in many
+ * clusters, even the answer that a name does not exist. So a new address would be noticed that much later. It also
+ * accepts answers of 64 KiB over TCP and parses them in 24 ms, during which nothing else runs. A tenant can make names
+ * with such answers.
  */
 export function createDnsLookup(options: DnsLookupOptions): LookupName {
   const { clusterDomain, clock = systemClock } = options;
@@ -80,7 +84,7 @@ interface Query {
   readonly clock: Pick<Clock, "setTimer">;
 }
 
-/** The addresses of one family, or the error that hides them: of the first server that answers, in their order. */
+/** The addresses of one family, or the last error. The servers are asked in order until one answers. */
 async function collect({
   servers,
   ...query
@@ -96,13 +100,16 @@ async function collect({
   return failure;
 }
 
-/** Asks one server from a port of its own, which the system chooses at random: one more thing to guess for a forger. */
+/**
+ * Asks one server. Each query uses its own port, which the system chooses at random, so that a forger must guess it
+ * too.
+ */
 async function ask(server: Server, options: Query & { readonly maxMs: number }): Promise<string[]> {
   const { name, family, maxMs, clock } = options;
   const [id = 0] = crypto.getRandomValues(new Uint16Array(1));
   const query = buildDnsQuery({ name, family, id });
   const answer = Promise.withResolvers<Buffer>();
-  // Where the query cannot be sent nobody waits for it.
+  // If the query cannot be sent, nobody waits for the answer.
   void answer.promise.catch(() => {});
   const socket = await Bun.udpSocket({
     connect: server,

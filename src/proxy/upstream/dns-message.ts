@@ -1,4 +1,4 @@
-/** The most that a server may send over UDP to whoever announces nothing else, in bytes (RFC 1035 §2.3.4). */
+/** The largest answer over UDP for a client that does not announce another size, in bytes (RFC 1035 §2.3.4). */
 export const DNS_ANSWER_MAX_BYTES = 512;
 
 /** Record types of RFC 1035 §3.2.2 and RFC 3596 §2.1, by the family of addresses. */
@@ -15,19 +15,19 @@ const IS_ANSWER = 0x8000;
 const IS_TRUNCATED = 0x0200;
 const CODE_MASK = 0x000f;
 const NO_SUCH_NAME = 3;
-/** The upper two bits of a length byte that begins a pointer (RFC 1035 §4.1.4). */
+/** The upper two bits of a length byte mark a pointer (RFC 1035 §4.1.4). */
 const POINTER_MASK = 0xc0;
 
-/** What is asked: all addresses of one family of a name. */
+/** The question for all addresses of one family of a name. */
 export interface DnsQuestion {
   /** Without the final dot. */
   readonly name: string;
   readonly family: 4 | 6;
-  /** 16 random bits, which whoever forges an answer must guess. */
+  /** 16 random bits. A forger of an answer must guess them. */
   readonly id: number;
 }
 
-/** The datagram that asks (RFC 1035 §4.1). Throws where the name is not one of the DNS. */
+/** Builds the datagram of a query (RFC 1035 §4.1). Throws if the name is not valid in the DNS. */
 export function buildDnsQuery({ name, family, id }: DnsQuestion): Buffer {
   const labels = name.split(".").map((label) => {
     const bytes = Buffer.from(label, "latin1");
@@ -43,7 +43,7 @@ export function buildDnsQuery({ name, family, id }: DnsQuestion): Buffer {
   return Buffer.concat([head, fullName, Buffer.from([0, TYPES[family], 0, CLASS_IN])]);
 }
 
-/** Whether a datagram answers just this query: the same id and the same question. */
+/** Whether a datagram answers exactly this query: it has the same id and the same question. */
 export function isDnsAnswerTo(query: Buffer, datagram: Buffer): boolean {
   return (
     datagram.length >= query.length &&
@@ -55,9 +55,9 @@ export function isDnsAnswerTo(query: Buffer, datagram: Buffer): boolean {
 }
 
 /**
- * The addresses in an answer to `query`, those behind CNAME records too; empty where the name does not exist or has no
- * address of the family. Throws where the answer is an error, invalid, or larger than `DNS_ANSWER_MAX_BYTES`: whoever
- * makes a name lead to thousands of addresses costs no more than these bytes.
+ * Reads the addresses in an answer to `query`, including those behind CNAME records. Empty if the name does not exist
+ * or has no address of the family. Throws if the answer is an error, invalid, or larger than `DNS_ANSWER_MAX_BYTES`. So
+ * a name with thousands of addresses costs no more than these bytes.
  */
 export function readDnsAnswer(query: Buffer, datagram: Buffer, family: 4 | 6): string[] {
   const flags = datagram.readUInt16BE(2);
@@ -83,7 +83,7 @@ export function readDnsAnswer(query: Buffer, datagram: Buffer, family: 4 | 6): s
   return addresses;
 }
 
-/** Where the name that begins at `at` ends. Names are passed over and not read, so pointers are not followed. */
+/** Returns where the name that begins at `at` ends. Names are skipped, not read, so pointers are not followed. */
 function skipName(datagram: Buffer, at: number): number {
   for (let position = at; ;) {
     const length = datagram[position];

@@ -1,9 +1,10 @@
 import { IngressError, type IngressErrorCode } from "../../errors.ts";
 import type { ConnectResult } from "../../metrics/metrics.ts";
+import { codeOf } from "../../values.ts";
 
 /**
- * What a failed dial or `fetch` means, by the `code` that Bun gives its errors. Where a code is missing the failure
- * happened while an answer was read, and counts as an invalid one.
+ * The meaning of a failed dial or `fetch`, by the `code` of Bun's error. A failure without a known code happened while
+ * an answer was read, and counts as an invalid answer.
  */
 const BY_CODE: Readonly<Record<string, IngressErrorCode>> = {
   ECONNREFUSED: "upstream_refused",
@@ -42,12 +43,12 @@ const CONNECT_RESULTS: Partial<Record<IngressErrorCode, ConnectResult>> = {
 /** The refusal that a failed dial or `fetch` becomes. */
 export function toUpstreamError(thrown: unknown): IngressError {
   if (thrown instanceof IngressError) return thrown;
-  const code = thrown instanceof Error && "code" in thrown ? thrown.code : undefined;
-  const known = typeof code === "string" && Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
+  const code = codeOf(thrown);
+  const known = Object.hasOwn(BY_CODE, code) ? BY_CODE[code] : undefined;
   return new IngressError(known ?? "upstream_protocol", undefined, { cause: thrown });
 }
 
-/** The `connect_result` of docs/contract.md §8 for a refusal, or undefined where the connection as such was made. */
+/** The `connect_result` of docs/contract.md §8 for a refusal; undefined: the connection itself was made. */
 export function connectResultOf(code: IngressErrorCode): ConnectResult | undefined {
   return CONNECT_RESULTS[code];
 }

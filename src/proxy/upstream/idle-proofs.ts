@@ -2,44 +2,45 @@ import { type Clock, sleep } from "../../clock.ts";
 import type { ExchangeShare, SharingExchange } from "../exchange/share.ts";
 
 /**
- * How long an idle connection must have stood to prove that its server keeps such, in milliseconds: as long as one may have
- * been idle that carries a POST. Servers that close at once, or after milliseconds, are found out.
+ * How long an idle connection must stay open to prove that its server keeps idle connections, in milliseconds. It is as
+ * long as a connection may be idle before it carries a POST. So servers that close at once, or after milliseconds, fail
+ * the proof.
  */
 export const IDLE_PROOF_MS = 1_000;
 
 /**
- * Time in milliseconds between a request's end and the look that must not see its connection any more: Bun closes it in a
- * thread of its own. Also the margin for a close that is still on its way.
+ * Time in milliseconds between the end of a request and the check that must not see its connection any more, since Bun
+ * closes it in another thread. It is also the margin for a close that is on its way.
  */
 const SETTLE_MS = 50;
 
 /**
- * How long a port without a proof is left alone until the next attempt, in milliseconds. The server may have been told to
- * end its first connections only; and Bun, which keeps 64 idle ones in all, may have closed the one that was watched.
+ * Pause before the next attempt at a port without a proof, in milliseconds. The server may close only its first
+ * connections. Or Bun, which keeps 64 idle connections in total, closed the one that was watched.
  */
 export const NEXT_ATTEMPT_MS = 30_000;
 
-/** Ports of a generation that are remembered. POSTs to further ones always get new connections. */
+/** Ports that are remembered for each generation. POSTs to further ports always get new connections. */
 export const PROOF_PORTS_MAX = 256;
 
-/** Connections that are watched at a time, for all generations: half of the idle ones that Bun keeps. */
+/** Connections that are watched at a time, for all generations: half of the idle connections that Bun keeps. */
 export const WATCHES_MAX = 32;
 
 /** What a server does with idle connections. */
 export type Standing =
-  /** It keeps them for longer than `IDLE_PROOF_MS`, or nobody can tell. */
+  /** It keeps them for longer than `IDLE_PROOF_MS`, or the kernel does not tell. */
   | "keeps"
-  /** Unknown; a connection of its own may be offered as a proof. */
+  /** Unknown. A request may get its own connection, which is then offered as a proof. */
   | "untested"
-  /** It closes them, or it is unknown and not the time to look. */
+  /** It closes them, or it is unknown and cannot be tested now. */
   | "closes";
 
 /** What proofs need from the program. */
 export interface IdleProofSeams {
   readonly clock: Clock;
   /**
-   * This process's connections to an address (without brackets) and port that neither side has ended. Undefined: the kernel
-   * does not tell. Never rejects.
+   * This process's open connections to an address (without brackets) and port. Undefined: the kernel does not tell.
+   * Never rejects.
    */
   openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
   readonly slots: WatchSlots;
@@ -67,7 +68,7 @@ export interface IdleSession {
   retire(): void;
 }
 
-/** Where the connection of a session leads. */
+/** The other end of a session's connection. */
 export interface ProofTarget {
   /** `address:port`. */
   readonly dialled: string;
@@ -75,22 +76,22 @@ export interface ProofTarget {
 }
 
 /**
- * What is known, port by port of one generation, of how its servers treat idle connections.
+ * What is known about how the servers of one generation treat idle connections, for each port.
  *
- * A server may close a connection right behind its answer without saying so (uvicorn with `--timeout-keep-alive 0`). A POST
- * that meets such a close is lost, since it must not be sent twice (RFC 9110 §9.2.2). So POSTs share connections only where
- * one has been seen to stand idle.
+ * A server may close a connection right after its answer without saying so (uvicorn with `--timeout-keep-alive 0`). A
+ * POST that meets such a close is lost, since it must not be sent twice (RFC 9110 §9.2.2). So POSTs share connections
+ * only if a connection to the port was seen to stay open while idle.
  *
- * Bun does not tell which socket a request used, so the proof is one of numbers: of the connections that the kernel shows at
- * two looks, more are there both times than requests can have used in between.
+ * Bun does not tell which socket a request used, so the proof counts. The kernel is asked twice. Some connection was
+ * idle if more connections appear in both answers than requests can have used in between.
  */
 export class IdleProofs {
   readonly #share: ExchangeShare;
   readonly #seams: IdleProofSeams;
   readonly #keeping = new Set<number>();
-  /** Ports without a proof, and the monotonic time in milliseconds of the next attempt. */
+  /** Ports without a proof, with the monotonic time of the next attempt in milliseconds. */
   readonly #closing = new Map<number, number>();
-  /** The port that is watched, one at a time. */
+  /** The port that is being watched; there is at most one. */
   #watched: number | undefined;
   #lastKeeping: number | undefined;
   #hasEnded = false;
@@ -109,12 +110,15 @@ export class IdleProofs {
     return this.#mayWatch(port, nowMs) ? "untested" : "closes";
   }
 
-  /** Whether requests to `port` must not use the connections of others now, nor leave their own, because they are counted. */
+  /**
+   * Whether requests to `port` must use their own connections and close them, because the connections are being
+   * counted.
+   */
   isWatching(port: number): boolean {
     return port === this.#watched;
   }
 
-  /** Takes a session whose only request is over: watches its connection where that helps, else closes it. */
+  /** Takes a session whose only request is over. Watches its connection if that helps, else closes it. */
   offer(session: IdleSession, target: ProofTarget): void {
     if (this.#keeping.has(target.port) || !this.#mayWatch(target.port, this.#seams.clock.monotonic())) {
       session.retire();
@@ -123,13 +127,13 @@ export class IdleProofs {
     void this.#watch(session, target);
   }
 
-  /** Remembers for good that the server on `port` closed a connection in spite of its proof. */
+  /** Remembers for good that the server on `port` closed a connection despite its proof. */
   refute(port: number): void {
     this.#forget(port);
     this.#closing.set(port, Number.POSITIVE_INFINITY);
   }
 
-  /** Nothing is watched from now on. */
+  /** Stops watching for good. */
   end(): void {
     this.#hasEnded = true;
   }
@@ -163,7 +167,10 @@ export class IdleProofs {
     if (this.#lastKeeping === port) this.#lastKeeping = undefined;
   }
 
-  /** Whether a connection stood idle for `IDLE_PROOF_MS`. True also where the kernel does not tell: then the first loss does. */
+  /**
+   * Whether a connection stayed open while idle for `IDLE_PROOF_MS`. Also true if the kernel does not tell; then the
+   * first lost POST tells.
+   */
   async #seesSurvivor(dialled: string, port: number): Promise<boolean> {
     const { clock } = this.#seams;
     const split = dialled.lastIndexOf(":");
@@ -182,8 +189,8 @@ export class IdleProofs {
     await sleep(clock, SETTLE_MS);
     const second = await look();
     if (second === undefined) return true;
-    // One that was leaving had no more use for its connection: that has been idle since. One that began before the watch may have
-    // left its connection to the others meanwhile.
+    // A `leaving` exchange no longer used its connection, so the connection has been idle since. An exchange that began
+    // before the watch may have left its connection to the others meanwhile.
     const users = open.intersection(before.union(late));
     return first.intersection(second).size > users.size;
   }
@@ -192,8 +199,10 @@ export class IdleProofs {
   #exchangesOn(port: number): Set<SharingExchange> {
     const found = new Set<SharingExchange>();
     for (const exchange of this.#share.exchanges) {
-      if (exchange.subject.route.port === port && exchange.state !== "receiving") found.add(exchange);
+      if (exchange.subject.route.port === port && !HAS_NO_CONNECTION.has(exchange.state)) found.add(exchange);
     }
     return found;
   }
 }
+
+const HAS_NO_CONNECTION: ReadonlySet<string> = new Set(["held", "receiving"]);

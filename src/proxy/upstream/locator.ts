@@ -2,14 +2,14 @@ import { formatUrlHost } from "../../address.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { NameResolver } from "./name-resolver.ts";
 
-/** Tells where a request is dialled: an address and a port, never a name. */
+/** Finds out where to dial: an address and a port, never a name. */
 export interface EndpointLocator {
   /**
-   * `address:port` for the endpoint of an exchange; at once where that is an address already.
-   * The promise rejects as `NameResolver.resolve` does, or with what cut the exchange.
+   * Returns `address:port` for the endpoint of an exchange, at once if the endpoint is an address already. The promise
+   * rejects as `NameResolver.resolve` does, or with the reason of a cut.
    */
   locate(exchange: Exchange): string | Promise<string>;
-  /** The same for `host:port` as a record names it, without an exchange. */
+  /** The same for `host:port` of a record, without an exchange. */
   locateHostPort(hostPort: string, signal?: AbortSignal): string | Promise<string>;
 }
 
@@ -32,7 +32,7 @@ export function createEndpointLocator(names: NameResolver): EndpointLocator {
   };
 }
 
-/** Whether the host before the port is an address: IPv6 in brackets, or without letters. */
+/** Whether the host before the port is an address: in brackets (IPv6) or without letters. */
 function isAddress(hostPort: string): boolean {
   return hostPort.startsWith("[") || !/[a-z]/i.test(hostPort);
 }

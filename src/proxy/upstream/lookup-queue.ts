@@ -1,11 +1,11 @@
 import type { Clock } from "../../clock.ts";
 import type { LookupName, NameAnswer } from "./dns-lookup.ts";
 
-/** Look-ups at a time: each is two datagrams and a few KiB, and a cluster's DNS answers in about a millisecond. */
+/** Look-ups at a time. Each is two datagrams and a few KiB, and a cluster's DNS answers in about a millisecond. */
 export const LOOKUPS_MAX = 64;
 
 /**
- * How long a look-up counts, in milliseconds. Together with the time between two look-ups of a name it stays below the
+ * Longest time for a look-up, in milliseconds. Together with the time between two look-ups of a name it stays below the
  * 5 s within which a changed address is noticed.
  */
 export const LOOKUP_MAX_MS = 2_000;
@@ -17,12 +17,12 @@ interface QueuedLookup {
 }
 
 /**
- * Bounds look-ups in number and time. Those of one namespace are at most as many as slots are still free, so that a
- * tenant with slow names leaves room for the others. A look-up that is given up keeps its slot until it really ends, and
- * its name is not looked up beside it. Holds one look-up for each name that the caller waits for.
+ * Limits look-ups in number and time. One namespace may run at most as many as there are free slots, so a tenant with
+ * slow names leaves room for others. An abandoned look-up keeps its slot until it really ends, and its name is not
+ * looked up again meanwhile. The queue holds one look-up for each name that the caller waits for.
  *
- * Namespaces take turns, and none walks through what waits: those that must wait although they could ask are at most as many
- * as look-ups run. So thousands of names of one tenant cost no more than their look-ups.
+ * Namespaces take turns, and choosing the next one never walks through everything that waits. It skips at most as many
+ * waiting look-ups as are running. So thousands of names of one tenant cost no more than their look-ups.
  */
 export class LookupQueue {
   readonly #clock: Clock;
@@ -37,12 +37,12 @@ export class LookupQueue {
     this.#lookup = options.lookup;
   }
 
-  /** Look-ups that hold a slot, the given-up ones too. */
+  /** Look-ups that hold a slot, including abandoned ones. */
   get running(): number {
     return this.#running.size;
   }
 
-  /** Looks a name up when its turn comes. Rejects when the look-up fails or takes longer than `LOOKUP_MAX_MS`. */
+  /** Looks a name up when its turn comes. Rejects if the look-up fails or takes longer than `LOOKUP_MAX_MS`. */
   look(name: string): Promise<NameAnswer> {
     const queued = { name, namespace: namespaceOf(name), answer: Promise.withResolvers<NameAnswer>() };
     const queue = this.#queues.get(queued.namespace);
@@ -60,7 +60,7 @@ export class LookupQueue {
       const next = this.#firstIdle(queue);
       if (next === undefined) continue;
       queue.delete(next);
-      // Its next turn comes behind those of all others; the loop meets it there.
+      // Its next turn comes after all others. The loop reaches it there.
       this.#queues.delete(namespace);
       if (queue.size > 0) this.#queues.set(namespace, queue);
       void this.#start(next);
@@ -99,7 +99,7 @@ export class LookupQueue {
   }
 }
 
-/** Of `<service>.<namespace>.svc…`. */
+/** The namespace in `<service>.<namespace>.svc…`. */
 function namespaceOf(name: string): string {
   return name.split(".", 2)[1] ?? "";
 }

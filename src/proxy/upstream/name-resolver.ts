@@ -1,33 +1,34 @@
 import { parseAddress } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError } from "../../errors.ts";
+import { IngressError, toInternalError } from "../../errors.ts";
 import type { Logger } from "../../log/logger.ts";
 import type { JudgeAddress } from "../../sandbox/projection/endpoint-rules.ts";
+import { messageOf } from "../../values.ts";
 import type { LookupName, NameAnswer } from "./dns-lookup.ts";
 import { LookupQueue } from "./lookup-queue.ts";
 
 /**
- * Time from the end of a look-up of a name in use to its next one, in milliseconds. With `LOOKUP_MAX_MS` a changed address
- * is noticed after 3.5 s at the latest; what the cluster's DNS itself keeps comes on top.
+ * Time between two look-ups of a name in use, in milliseconds. With `LOOKUP_MAX_MS` a changed address is noticed after
+ * at most 3.5 s, plus the time that the cluster's DNS caches it.
  */
 export const LOOKUP_INTERVAL_MS = 1_500;
 
-/** The same while requests wait for a name that does not resolve yet: a fresh name appears within seconds. */
+/** The same while requests wait for a name that does not resolve yet. A new name appears within seconds. */
 export const RETRY_INTERVAL_MS = 250;
 
-/** A name that nobody asked for in so many milliseconds, and that no exchange uses, is not looked up any more. */
+/** After this many milliseconds without a request, a name that no exchange uses is not looked up any more. */
 export const NAME_IDLE_MAX_MS = 60_000;
 
 /**
- * How long an address is given out although look-ups fail or find nothing, in milliseconds. A restart of the cluster's DNS
- * takes less. Far longer, and the address of a pod that is gone could be another tenant's.
+ * How long an address stays in use although look-ups fail or find nothing, in milliseconds. A restart of the cluster's
+ * DNS takes less. After much longer the address of a deleted pod could belong to another tenant.
  */
 export const ADDRESS_KEPT_MAX_MS = 60_000;
 
-/** Names at a time: as many as requests by default, each one about 1 KiB. */
+/** Names at a time: as many as requests by default. Each takes about 1 KiB. */
 export const NAMES_MAX = 10_000;
 
-/** Requests that wait for names at a time, and of them for one name at most as many as there is still room for. */
+/** Requests that may wait for names at a time. For one name, at most as many may wait as there are free places. */
 export const WAITERS_MAX = 10_000;
 
 export interface NameResolverOptions {
@@ -36,26 +37,31 @@ export interface NameResolverOptions {
   readonly judge: JudgeAddress;
   /** How long a request waits for a name that does not resolve, in milliseconds. */
   readonly connectTimeoutMs: number;
-  /** Whether exchanges are open with what the name led to. Such a name is looked up however long nobody asks for it. */
+  /**
+   * Whether open exchanges use the address of the name. Such a name is looked up even if no new request asks for it.
+   */
   readonly isInUse: (name: string) => boolean;
-  /** Called after an answer that lacks the address in use, or when that must not be dialled any more. */
+  /** Called when an answer no longer contains the address in use, or when that address must not be dialled any more. */
   readonly onAddressGone: (name: string, address: string) => void;
-  /** Hears of callbacks that throw. */
+  /** Logs callbacks that throw. */
   readonly logger: Pick<Logger, "error">;
 }
 
-/** The addresses of names in use: looked up by us, judged like endpoints, and looked up again while they are in use. */
+/**
+ * The addresses of names in use. It looks names up itself, checks the addresses like endpoints, and repeats the look-up
+ * while a name is in use.
+ */
 export interface NameResolver {
   /**
-   * The canonical address to dial: at once where it is known, else as soon as the name resolves. An address in use stays
-   * for as long as answers hold it. Never throws; the promise rejects with IngressError: `upstream_unresolved` after
-   * `connectTimeoutMs` or where a limit is reached, `sandbox_not_ready` where no address may be dialled; or with the
-   * signal's reason.
+   * Returns the canonical address to dial: at once if it is known, else as soon as the name resolves. An address stays
+   * in use as long as answers contain it. Never throws. The promise rejects with the signal's reason or an
+   * IngressError: `upstream_unresolved` after `connectTimeoutMs` or if a limit is reached, `sandbox_not_ready` if no
+   * address may be dialled.
    */
   resolve(name: string, signal?: AbortSignal): string | Promise<string>;
   /** How much it holds now. */
   stats(): { readonly names: number; readonly waiting: number; readonly lookups: number };
-  /** Looks nothing up any more; whoever waits is refused as `draining`. Idempotent. */
+  /** Stops all look-ups. Requests that wait are refused as `draining`. Idempotent. */
   stop(): void;
 }
 
@@ -67,11 +73,11 @@ interface Waiter {
 interface NameState {
   readonly name: string;
   readonly waiters: Set<Waiter>;
-  /** In use; undefined: the name never resolved, or to nothing that may be dialled. */
+  /** The address in use; undefined: the name never resolved, or to no address that may be dialled. */
   address: string | undefined;
-  /** Why nothing that the name resolves to may be dialled; undefined: something may, or nothing is known. */
+  /** Why no address of the name may be dialled; undefined: one may, or nothing is known. */
   refusal: string | undefined;
-  /** When an answer last said so, in monotonic milliseconds. */
+  /** When an answer last confirmed that, in monotonic milliseconds. */
   knownAtMs: number;
   usedAtMs: number;
   lookedUpAtMs: number;
@@ -141,7 +147,7 @@ class BoundedNameResolver implements NameResolver {
     return state;
   }
 
-  /** Forgets the name that was not asked for the longest and that nobody uses; false: all are in use. */
+  /** Forgets the unused name that was asked for least recently. False: all names are in use. */
   #evict(): boolean {
     let oldest: NameState | undefined;
     for (const state of this.#names.values()) {
@@ -203,7 +209,7 @@ class BoundedNameResolver implements NameResolver {
     try {
       answer = await this.#lookups.look(state.name);
     } catch (error) {
-      state.failure = error instanceof Error ? error.message : String(error);
+      state.failure = messageOf(error);
     }
     state.isLooking = false;
     state.lookedUpAtMs = this.#options.clock.monotonic();
@@ -211,7 +217,10 @@ class BoundedNameResolver implements NameResolver {
     if (this.#names.get(state.name) === state) this.#schedule(state);
   }
 
-  /** What never resolved, or to nothing that may be dialled, is not worth a look-up that nobody waits for. */
+  /**
+   * Whether the name needs another look-up. A name without an address that may be dialled is looked up only while a
+   * request waits for it.
+   */
   #isWanted(state: NameState): boolean {
     if (state.waiters.size > 0) return true;
     const idleMs = this.#options.clock.monotonic() - state.usedAtMs;
@@ -219,13 +228,13 @@ class BoundedNameResolver implements NameResolver {
     return this.#isInUse(state.name);
   }
 
-  /** What is thrown while an answer is judged ends those who wait for it; the next look-up tries again. */
+  /** Applies an answer. If that throws, the requests that wait for the name end, and the next look-up tries again. */
   #applySafely(state: NameState, answer: NameAnswer): void {
     try {
       this.#apply(state, answer);
     } catch (thrown) {
       state.failure = "the answer could not be judged";
-      for (const waiter of state.waiters) waiter.reject(new IngressError("internal", undefined, { cause: thrown }));
+      for (const waiter of state.waiters) waiter.reject(toInternalError(thrown));
     }
   }
 
@@ -250,7 +259,7 @@ class BoundedNameResolver implements NameResolver {
     this.#guard("onAddressGone", () => this.#options.onAddressGone(name, old));
   }
 
-  /** The addresses of an answer, canonical: those that may be dialled, and why the others may not. */
+  /** The canonical addresses of an answer: those that may be dialled, and the others with the reason why not. */
   #judge({ addresses }: NameAnswer): { readonly fit: readonly string[]; readonly unfit: ReadonlyMap<string, string> } {
     const fit: string[] = [];
     const reasons = new Map<string, string>();
@@ -271,23 +280,23 @@ class BoundedNameResolver implements NameResolver {
     }
   }
 
-  /** A name of which that cannot be told counts as in use. */
+  /** Whether a name is in use. True if the callback fails. */
   #isInUse(name: string): boolean {
     return this.#guard("isInUse", () => this.#options.isInUse(name)) ?? true;
   }
 
-  /** A callback that throws must not end the look-ups of a name. */
+  /** Runs a callback. If it throws, the look-ups of the name go on. */
   #guard<T>(which: string, call: () => T): T | undefined {
     try {
       return call();
     } catch (error) {
-      this.#options.logger.error("a callback of the name resolver failed", { which, error: String(error) });
+      this.#options.logger.error("a callback of the name resolver failed", { which, error: messageOf(error) });
       return undefined;
     }
   }
 }
 
-/** Whether an answer speaks of the family of an address. */
+/** Whether an answer covers the family of an address. */
 function hasAnswered({ unanswered }: NameAnswer, address: string): boolean {
   return unanswered !== (address.includes(":") ? 6 : 4);
 }
@@ -296,7 +305,7 @@ function unresolved(cause: string): IngressError {
   return new IngressError("upstream_unresolved", undefined, { cause });
 }
 
-/** As a sandbox with an unfit endpoint is refused. */
+/** The same refusal as for a sandbox with an unusable endpoint. */
 function unfit(cause: string): IngressError {
   return new IngressError("sandbox_not_ready", "sandbox not ready: sandbox has no usable endpoint", { cause });
 }

@@ -1,18 +1,18 @@
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 
 /**
- * Sandboxes that are remembered: as many as a large cluster has. Each takes some 160 bytes, and one that is gone is forgotten;
- * when it is full, the one whose connections were made first is.
+ * How many sandboxes are remembered: as many as a large cluster has. Each takes about 160 bytes, and deleted sandboxes
+ * are forgotten. When it is full, the sandbox that first got connections longest ago is forgotten.
  */
 export const TALLIES_MAX = 100_000;
 
-/** What one sandbox has had of requests since the ingress began to know its uid. Requests that never reached it are not in it. */
+/** The requests of one sandbox since the ingress first saw its uid. Requests that never reached it are not counted. */
 export class Tally {
   /** Requests and WebSockets that ended. */
   requests = 0;
-  /** Those among them that failed, or were answered with a status from 500 on. */
+  /** How many of them failed or got a status of 500 or more. */
   errors = 0;
-  /** Monotonic milliseconds when the last one ended; undefined: none has. */
+  /** Monotonic milliseconds when the last one ended; undefined: none has ended. */
   lastEndedAt: number | undefined;
 
   /** Counts one that has ended. Called for each request, so it only changes numbers. */
@@ -23,7 +23,7 @@ export class Tally {
   }
 }
 
-/** The tallies of all sandboxes, by uid: they outlive the connections. */
+/** The tallies of all sandboxes, by uid. They outlive the connections. */
 export class Tallies {
   readonly #max: number;
   readonly #tallies = new Map<string, Tally>();
@@ -40,7 +40,7 @@ export class Tallies {
     return this.#tallies.get(uid);
   }
 
-  /** The tally of a sandbox to which connections are about to be made; a new one where there is none. */
+  /** The tally of a sandbox that is about to get connections; a new one if it has none. */
   take(uid: string): Tally {
     const tally = this.#tallies.get(uid) ?? new Tally();
     this.#tallies.delete(uid);

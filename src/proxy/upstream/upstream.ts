@@ -5,60 +5,64 @@ import { Tallies, type Tally } from "./tallies.ts";
 import { IdleProofs, type IdleProofSeams } from "./idle-proofs.ts";
 
 /**
- * Idle connections to a sandbox are kept for this long, in seconds. Longer than most servers keep them, since a GET
- * that meets a closed one is sent again by Bun; short enough not to hold sockets to thousands of quiet sandboxes.
+ * How long idle connections to a sandbox are kept, in seconds. Most servers keep them for less, but Bun repeats a GET
+ * that meets a closed one. It is short enough not to hold sockets to thousands of quiet sandboxes.
  */
 const IDLE_CONNECTION_SECONDS = 30;
 
 /**
  * Age in milliseconds below which an idle connection may carry a request that must not be sent twice (RFC 9110 §9.2.2).
- * Half of the shortest keep-alive that servers in use have (gunicorn, 2 s): such a connection is not about to be closed.
- * That this server's are not is proven first (`IdleProofs`), by one that was idle for longer.
+ * It is half of the shortest keep-alive time of common servers (gunicorn, 2 s), so such a connection is not about to be
+ * closed. `IdleProofs` first checks that this holds for the server, with a connection that was idle for longer.
  */
 const FRESH_SESSION_MS = 1_000;
 
-/** An upstream without a request for so long is forgotten, in milliseconds; the next request makes a new one. */
+/** An upstream without a request for this long is forgotten, in milliseconds. The next request makes a new one. */
 const UPSTREAM_IDLE_MS = 300_000;
 
 /** How a request may share connections. */
 export type Repeatability =
-  /** Idempotent and without a streamed body: Bun sends it again when an idle connection turns out to be closed. */
+  /** Idempotent and without a streamed body: Bun sends it again if an idle connection turns out to be closed. */
   | "repeatable"
-  /** POST and PATCH: only on a new connection, or one that cannot have been closed for idleness. */
+  /** POST and PATCH: only on a new connection, or on one that is too fresh to be closed for idleness. */
   | "once"
   /** A streamed body: only on a new connection. */
   | "streamed";
 
-/** What a request is sent over. */
+/** The session for one request. */
 export interface Lease {
-  /** Hold it until the last byte of the answer is read. */
+  /** Release it when the last byte of the answer is read. */
   readonly held: LeasedSession;
-  /** Whether the connection is kept for a later request, or for a look at it. */
+  /** Whether the connection stays open for a later request or for a check. */
   readonly keepsConnection: boolean;
-  /** Whether the connection may be one that another request has used. */
+  /** Whether another request may have used the connection. */
   readonly mayBeUsed: boolean;
 }
 
 /** The connections to one generation (uid and endpoint) of one sandbox. */
 export class Upstream {
+  readonly namespace: string;
+  readonly name: string;
   readonly uid: string;
   readonly endpoint: string;
-  /** Its exchanges, and what they hold; the register keeps it. */
+  /** Its exchanges and what they hold. The register maintains it. */
   readonly share = new ExchangeShare();
-  /** What its sandbox has had of requests. */
+  /** The requests of its sandbox so far. */
   readonly tally: Tally;
   lastUsedAt: number;
   #ended = false;
   readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
   #fresh: LeasedSession | undefined;
   #freshSince = 0;
-  /** Ports on which a connection is known to have stood. */
+  /** Ports to which a connection is known to have been open. */
   readonly #connected = new Set<number>();
   #lastConnected = 0;
   readonly #proofs: IdleProofs;
 
   constructor(record: SandboxRecord, nowMs: number, parts: { readonly seams: IdleProofSeams; readonly tally: Tally }) {
     this.tally = parts.tally;
+    this.namespace = record.namespace;
+    this.name = record.name;
     this.uid = record.uid;
     this.endpoint = record.endpoint;
     this.lastUsedAt = nowMs;
@@ -66,8 +70,8 @@ export class Upstream {
   }
 
   /**
-   * What a request to `dialled` (`address:port`) is sent over; `release` what it holds when the last byte of the answer is
-   * read.
+   * Returns the session for a request to `dialled` (`address:port`). Call `release` on what it holds when the last byte
+   * of the answer is read.
    */
   lease(dialled: string, port: number, options: { repeatability: Repeatability; nowMs: number }): Lease {
     const { repeatability, nowMs } = options;
@@ -97,7 +101,7 @@ export class Upstream {
     return { held: this.#shared.acquire(), keepsConnection: false, mayBeUsed: false };
   }
 
-  /** Its connection is nobody else's, and may be watched when the request is over. */
+  /** A session whose connection no other request uses. The connection may be watched when the request is over. */
   #leaseForProof(dialled: string, port: number): Lease {
     const session = new LeasedSession(IDLE_CONNECTION_SECONDS, () => this.#proofs.offer(session, { dialled, port }));
     return { held: session.acquire(), keepsConnection: true, mayBeUsed: false };
@@ -112,24 +116,27 @@ export class Upstream {
     return this.#fresh;
   }
 
-  /** Remembers, for this generation's life, that a connection to `port` stood. */
+  /** Remembers, as long as this generation lives, that a connection to `port` was open. */
   noteConnected(port: number): void {
     if (port === this.#lastConnected) return;
     this.#lastConnected = port;
     this.#connected.add(port);
   }
 
-  /** Whether a connection to `port` ever stood. */
+  /** Whether a connection to `port` was ever open. */
   hasConnected(port: number): boolean {
     return this.#connected.has(port);
   }
 
-  /** Remembers, for this generation's life, that the server on `port` closed a connection that had been used before. */
+  /**
+   * Remembers, as long as this generation lives, that the server on `port` closed a connection that had been used
+   * before.
+   */
   noteClosedWhileIdle(port: number): void {
     this.#proofs.refute(port);
   }
 
-  /** Closes idle connections once nobody uses them, while requests in flight go on. */
+  /** Closes idle connections. Requests in flight go on, and their connections close after them. */
   retire(): void {
     this.#shared.retire();
     this.#fresh?.retire();
@@ -137,23 +144,27 @@ export class Upstream {
     this.#proofs.end();
   }
 
-  /** Ends the generation: cuts what is in flight, closes what is idle. */
+  /** Ends the generation: cuts requests in flight and closes idle connections. */
   end(error: IngressError): void {
     if (this.#ended) return;
     this.#ended = true;
-    for (const exchange of this.share.exchanges) exchange.cut(error);
+    // Requests that wait for their sandbox go to the next generation.
+    for (const exchange of this.share.exchanges) if (exchange.state !== "held") exchange.cut(error);
     this.retire();
   }
 }
 
-/** A fetch session that is closed for good only when its last request has ended (`close` leaves the connections of requests in flight open). */
+/**
+ * A fetch session that is closed for good when its last request has ended. `close` leaves the connections of requests
+ * in flight open.
+ */
 export class LeasedSession {
   readonly session: Bun.FetchSession;
   readonly #onIdle: (() => void) | undefined;
   #leases = 0;
   #retired = false;
 
-  /** @param onIdle Called when its only request is over and has left an idle connection, as far as that can be told. */
+  /** @param onIdle Called when its only request is over and has probably left an idle connection. */
   constructor(idleSeconds: number, onIdle?: () => void) {
     this.#onIdle = onIdle;
     this.session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
@@ -165,8 +176,8 @@ export class LeasedSession {
   }
 
   /**
-   * Called once for each `acquire`.
-   * @param error Why the request was not read to its end, where it was not.
+   * Call this once for each `acquire`.
+   * @param error Why the request was not read to its end; undefined: it was.
    */
   release(error?: IngressError): void {
     this.#leases--;
@@ -177,7 +188,7 @@ export class LeasedSession {
     else this.retire();
   }
 
-  /** Closes what is idle; nothing may be acquired any more. */
+  /** Closes idle connections. After this, `acquire` must not be called. */
   retire(): void {
     this.#retired = true;
     this.session.close();
@@ -186,17 +197,17 @@ export class LeasedSession {
 
 /** All upstreams in use, by the uid of their sandbox. */
 export interface UpstreamPool {
-  /** The upstream of the record's generation; an older generation of the same sandbox is ended first. */
+  /** The upstream of the record's generation. Ends an older generation of the same sandbox first. */
   acquire(record: SandboxRecord, nowMs: number): Upstream;
-  /** The upstream of a sandbox's uid; undefined: it has had no request of late. */
+  /** The upstream of a sandbox's uid; undefined: the sandbox has had no request recently. */
   find(uid: string): Upstream | undefined;
-  /** Ends the record's generation, where anything is known of it. */
+  /** Ends the record's generation, if it is known. */
   endGeneration(record: SandboxRecord): void;
   /** Whether a generation whose endpoint is `name` has open exchanges. */
   isEndpointInUse(name: string): boolean;
-  /** Ends the generations whose endpoint is `name`: it names another address now. */
+  /** Ends the generations whose endpoint is `name`, since the name has another address now. */
   endEndpoint(name: string): void;
-  /** Forgets upstreams that have been idle for long. */
+  /** Forgets upstreams that have been idle for `UPSTREAM_IDLE_MS`. */
   sweep(nowMs: number): void;
   /** Ends everything. */
   close(error: IngressError): void;
@@ -205,7 +216,7 @@ export interface UpstreamPool {
 /** @param tallies Where the tallies of sandboxes are kept. */
 export function createUpstreamPool(seams: IdleProofSeams, tallies = new Tallies()): UpstreamPool {
   const upstreams = new Map<string, Upstream>();
-  /** The same by endpoint. Names are looked up again while they are in use, so this must not cost a walk through all. */
+  /** The same by endpoint. It is read at every look-up of a name, so it must not need a walk through all upstreams. */
   const byEndpoint = new Map<string, Set<Upstream>>();
 
   const add = (upstream: Upstream): void => {

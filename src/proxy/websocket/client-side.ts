@@ -3,7 +3,7 @@ import type { ServerWebSocket } from "bun";
 import { clipReason, CLOSE_CODES } from "./close-codes.ts";
 import type { FrameKind } from "./frame-queue.ts";
 
-/** The client's end of a tunnel, as far as the tunnel needs it. */
+/** The part of the client's socket that the tunnel uses. */
 type Socket = Pick<
   ServerWebSocket<unknown>,
   | "sendBinary"
@@ -18,7 +18,7 @@ type Socket = Pick<
   | "terminate"
 >;
 
-/** What came of a frame: it has left or waits in a buffer that is not full, the client is slow, or it is lost. */
+/** The result of a delivery: the frame was sent or buffered, it was buffered but the client is slow, or it is lost. */
 export type Delivery = "sent" | "slow" | "lost";
 
 /** Sends to the client. */
@@ -30,7 +30,7 @@ export class ClientSide {
     this.#socket = socket;
   }
 
-  /** Bytes that the client's connection has not taken yet. */
+  /** Bytes that wait for the client's connection. */
   get waitingBytes(): number {
     return this.#isGone ? 0 : this.#socket.getBufferedAmount();
   }
@@ -48,11 +48,11 @@ export class ClientSide {
   deliver(kind: FrameKind, data: string | Buffer): Delivery {
     const sent = this.#send(kind, data);
     if (sent === -1) return "slow";
-    // Bun gives 0 for an empty frame, too.
+    // Bun returns 0 for an empty frame too.
     return sent === 0 && data.length > 0 ? "lost" : "sent";
   }
 
-  /** Runs deliveries, and sends them with one write. Returns whether the client is slow. */
+  /** Runs deliveries and sends them with one write. Returns whether the client is slow. */
   batch(run: () => void): boolean {
     this.#socket.cork(run);
     return this.waitingBytes > 0;
@@ -70,12 +70,12 @@ export class ClientSide {
     this.#socket.resume();
   }
 
-  /** Sends Close; without one for 1006. */
+  /** Sends Close. For 1006 it ends the connection without a Close. */
   close(code: number, reason: string): void {
     if (this.#isGone) return;
     if (code === CLOSE_CODES.abnormal) return this.terminate();
     this.#socket.resume();
-    // Bun sends an empty Close for 1005, which is how it came.
+    // For 1005 Bun sends an empty Close, like the one that came.
     this.#socket.close(code, clipReason(reason));
   }
 

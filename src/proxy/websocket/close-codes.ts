@@ -1,4 +1,4 @@
-/** Close codes that the relay itself uses or must recognise (RFC 6455 §7.4.1, and IANA's registry for 1013). */
+/** Close codes that the relay uses or must recognise (RFC 6455 §7.4.1; IANA's registry for 1013). */
 export const CLOSE_CODES = {
   goingAway: 1001,
   protocolError: 1002,
@@ -13,10 +13,10 @@ export const CLOSE_CODES = {
   tryAgainLater: 1013,
 } as const;
 
-/** Bytes of a close reason (RFC 6455 §5.5: 125 less the code). */
+/** The longest close reason in bytes: 125 without the two bytes of the code (RFC 6455 §5.5). */
 const REASON_MAX_BYTES = 123;
 
-/** Faults of the sandbox, as Bun's client names them, and the code that tells the client of them. */
+/** Protocol faults of the sandbox, as Bun's client names them, and the code that the client gets. */
 export const CLOSE_CODE_OF_FAULT: Readonly<Record<string, number>> = {
   WS_ERR_UNSUPPORTED_MESSAGE_LENGTH: CLOSE_CODES.tooBig,
   WS_ERR_INVALID_UTF8: CLOSE_CODES.invalidData,
@@ -29,13 +29,16 @@ export const CLOSE_CODE_OF_FAULT: Readonly<Record<string, number>> = {
   WS_ERR_INVALID_CONTROL_PAYLOAD_LENGTH: CLOSE_CODES.protocolError,
 };
 
-/** What a client is told where its tunnel was cut for one of these codes; for others it depends on who is to blame. */
+/**
+ * The close code for a client whose tunnel was cut for one of these reasons. For other reasons it depends on which side
+ * is at fault.
+ */
 export const CLOSE_CODE_OF_CUT: Readonly<Record<string, number>> = {
   access_revoked: CLOSE_CODES.policy,
   internal: CLOSE_CODES.internalError,
 };
 
-/** The reason where it fits into a Close, else none. */
+/** The reason if it fits into a Close, else empty. */
 export function clipReason(reason: string): string {
   return Buffer.byteLength(reason) <= REASON_MAX_BYTES ? reason : "";
 }

@@ -10,34 +10,34 @@ import { toUpstreamError } from "../upstream/errors.ts";
 /** The sandbox's end of a tunnel: Bun's own client, with the interface of the package `ws`. */
 export type UpstreamSocket = WebSocket;
 
-/** A frame that came between the sandbox's handshake and the client's. */
+/** A frame that arrived between the sandbox's handshake and the client's. */
 export type EarlyFrame =
   | { readonly kind: "message"; readonly data: Buffer; readonly binary: boolean }
   | { readonly kind: "ping"; readonly data: Buffer }
   | { readonly kind: "close"; readonly code: number; readonly reason: string };
 
-/** What a sandbox says to a WebSocket handshake. */
+/** A sandbox's answer to a WebSocket handshake. */
 export type DialResult =
   | {
       readonly kind: "open";
       /** Paused. */
       readonly socket: UpstreamSocket;
-      /** Sub-protocol and cookies, to be passed on in the client's handshake. */
+      /** Sub-protocol and cookies for the client's handshake. */
       readonly headers: Headers;
       /**
-       * Frames right behind the handshake, in order: no more than one read of the socket, since it is paused then.
-       * They are added until the caller replaces the socket's listeners.
+       * Frames right after the handshake, in order. They come from at most one read of the socket, since it is paused
+       * then. More are added until the caller replaces the socket's listeners.
        */
       readonly early: EarlyFrame[];
     }
-  /** Anything but 101: relayed to the client whole. */
+  /** Any status but 101. It is relayed to the client completely. */
   | { readonly kind: "refused"; readonly answer: Response };
 
 /**
  * Opens a WebSocket to the sandbox. The client's headers have been rewritten; its `Sec-WebSocket-*` are replaced.
  *
- * Throws IngressError with the codes of a failed upstream, or of what cut the exchange. Whatever happens, the connection ends
- * with the exchange at the latest, until a tunnel takes it over.
+ * Throws IngressError with the code of a failed upstream, or with the reason of a cut. Until a tunnel takes the
+ * connection over, it ends with the exchange at the latest.
  */
 export function dialWebSocket(exchange: Exchange, options: { readonly maxMessageBytes: number }): Promise<DialResult> {
   const { request, browser, path, query } = exchange.subject;
@@ -57,7 +57,7 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
       socket.terminate();
     };
     const abort = (): void => fail(new IngressError("client_closed"));
-    // What a listener throws would reach nobody: the promise would stay open, and the exchange with it.
+    // An error that a listener throws would reach nobody. The promise would stay open, and so would the exchange.
     const guarded =
       <T extends unknown[]>(listener: (...args: T) => void) =>
       (...args: T): void => {
@@ -86,7 +86,7 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
       "open",
       guarded(() => {
         exchange.signal.removeEventListener("abort", abort);
-        // What is in the socket's buffer already still comes; nothing more is read until the client is there.
+        // Data in the socket's buffer still arrives. Nothing more is read until the client is there.
         socket.pause();
         resolve({ kind: "open", socket, headers, early });
       }),
@@ -98,12 +98,16 @@ export function dialWebSocket(exchange: Exchange, options: { readonly maxMessage
   });
 }
 
-/** Bun's client would honour the proxy variables of the environment; the types of `ws` do not know the option. */
+/**
+ * Without this, Bun's client would use the proxy variables of the environment. The types of `ws` do not contain the
+ * option.
+ */
 const NO_PROXY: object = { proxy: false };
 
 /**
- * Written by the client itself for the new connection. `Host` is set, since it would be absent otherwise. Sub-protocols go
- * as a header of their own: names handed to the client would make it judge the sandbox's choice, which is not ours to do.
+ * The client writes `Sec-WebSocket-*` itself for the new connection. `Host` must be set, or it would be missing.
+ * Sub-protocols are passed as a plain header: the client checks the sandbox's choice against names that it is given,
+ * and that check is not the ingress's task.
  */
 function handshakeHeaders(headers: Headers, hostHeader: string): Record<string, string> {
   const result: Record<string, string> = { Host: hostHeader };
@@ -114,12 +118,12 @@ function handshakeHeaders(headers: Headers, hostHeader: string): Record<string, 
   return result;
 }
 
-/** Offered by the client, chosen by the sandbox, judged by the client (RFC 6455 §4.1, §4.2.2). */
+/** The client offers names, the sandbox chooses one, and the client checks the choice (RFC 6455 §4.1, §4.2.2). */
 const SUB_PROTOCOL_HEADER = "sec-websocket-protocol";
 
 /**
- * Cookies and the sub-protocol; whatever else is end-to-end goes along, too. The sub-protocol is taken out of the answer:
- * Bun's client looks at the same list afterwards, and would refuse a choice of which it knows no offer.
+ * Takes cookies, the sub-protocol and all other end-to-end headers. Removes the sub-protocol from the answer: Bun's
+ * client reads the same list afterwards, and would refuse a choice that it did not offer.
  */
 function takeHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
   for (const [name, value] of headerPairs(answer)) {
@@ -133,7 +137,7 @@ function takeHandshakeHeaders(answer: IncomingMessage, headers: Headers): void {
   }
 }
 
-/** A refusal as an answer like any other. Its connection ends with its exchange, whether it was read or not. */
+/** Turns a refusal into an ordinary answer. Its connection ends with its exchange, whether it was read or not. */
 function toResponse(answer: IncomingMessage, exchange: Exchange, socket: UpstreamSocket): Response {
   const status = answer.statusCode ?? 0;
   checkAnswerStatus(status);
@@ -147,13 +151,13 @@ function toResponse(answer: IncomingMessage, exchange: Exchange, socket: Upstrea
       socket.terminate();
     },
   });
-  // A stream that is torn tells its reader; nobody else needs to hear of it.
+  // The reader of the stream gets this error. Nobody else needs it.
   answer.on("error", () => {});
   const hasBody = status !== 204 && status !== 304;
   return new Response(hasBody ? streamOf(answer) : null, { status, headers });
 }
 
-/** The body as a stream that reads only when it is read itself, and fails when the connection ends early. */
+/** The body as a stream. It reads only when it is read, and fails if the connection ends early. */
 function streamOf(answer: IncomingMessage): ReadableStream<Uint8Array> {
   const chunks: AsyncIterator<Uint8Array, undefined> = answer[Symbol.asyncIterator]();
   return new ReadableStream<Uint8Array>(

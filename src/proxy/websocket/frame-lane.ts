@@ -4,20 +4,20 @@ import type { FrameRate } from "./frame-rates.ts";
 import type { FrameScheduler, ScheduledLane, SliceResult } from "./frame-scheduler.ts";
 
 /**
- * Frames of one direction that are passed on as they come in one turn of the event loop. What comes behind them waits for
- * the next turn, where it shares one write.
+ * Frames of one direction that pass at once in one turn of the event loop. Further frames wait for the next turn, where
+ * they share one write.
  */
 const DIRECT_MAX_FRAMES = 8;
 
-/** Frames that a lane passes on in one slice: the turn of each of a thousand busy lanes comes within half a second. */
+/** Frames that a lane passes on in one slice. With a thousand busy lanes, each gets its slice within half a second. */
 const SLICE_MAX_FRAMES = 32;
 
-/** Waiting frames at which the sender is no longer read. What its receive buffer holds still comes. */
+/** With this many waiting frames the sender is no longer read. Frames in its receive buffer still arrive. */
 const PAUSE_FRAMES = 256;
 /** The same in bytes of memory. */
 const PAUSE_BYTES = 256 * 1024;
 
-/** What a lane stands between. None of it is called after `clear`. */
+/** The ends of a lane. Nothing here is called after `clear`. */
 export interface LaneEnds {
   /** Passes a frame on. May call `block`. */
   deliver(kind: FrameKind, data: string | Buffer): void;
@@ -25,22 +25,22 @@ export interface LaneEnds {
   batch(run: () => void): void;
   pauseSender(): void;
   resumeSender(): void;
-  /** What waits holds more or less memory than before. */
+  /** The memory that waiting frames hold has changed. */
   onHeldBytes(): void;
-  /** Anything that was thrown while waiting frames were passed on. */
+  /** Gets what was thrown while waiting frames were passed on. */
   fail(thrown: unknown): void;
 }
 
 /**
- * One direction of a tunnel. Frames pass at once while the turn, the rate and the receiver allow; else they wait in order,
- * and the sender is paused. No frame is lost but by `clear`.
+ * One direction of a tunnel. Frames pass at once while the turn, the rate and the receiver allow it. Otherwise they
+ * wait in order, and the sender is paused. Only `clear` loses frames.
  */
 export class FrameLane implements ScheduledLane {
   readonly #ends: LaneEnds;
   readonly #rate: FrameRate;
   readonly #clock: Clock;
   readonly #scheduler: FrameScheduler;
-  /** Made when the first frame has to wait: most tunnels never need it. */
+  /** Made when the first frame must wait. Most tunnels never need it. */
   #queue: FrameQueue | undefined;
   #turn = -1;
   #directFrames = 0;
@@ -65,12 +65,12 @@ export class FrameLane implements ScheduledLane {
     return this.#queue?.heldBytes ?? 0;
   }
 
-  /** Whether the sender is not read. */
+  /** Whether the sender is paused. */
   get isPaused(): boolean {
     return this.#isPaused;
   }
 
-  /** Whether nothing waits, and nothing will. */
+  /** Whether nothing waits and nothing can come. */
   get isEnded(): boolean {
     return this.#isCleared;
   }
@@ -87,7 +87,7 @@ export class FrameLane implements ScheduledLane {
     if (this.#queue.heldBytes !== before) this.#ends.onHeldBytes();
   }
 
-  /** The receiver takes no more for now. */
+  /** The receiver takes nothing for now. */
   block(): void {
     this.#isBlocked = true;
     this.#regulate();
@@ -101,7 +101,7 @@ export class FrameLane implements ScheduledLane {
     this.#schedule();
   }
 
-  /** Nothing more comes: calls `then` when everything that waits has been passed on, at once where nothing does. */
+  /** Accepts no more frames. Calls `then` when all waiting frames have been passed on; at once if there are none. */
   end(then: () => void): void {
     if (this.#isCleared || this.#onEnd !== undefined) return;
     this.#onEnd = then;
@@ -135,7 +135,7 @@ export class FrameLane implements ScheduledLane {
     return isLimited ? "rate" : "more";
   }
 
-  /** Whether it stopped because the rate is used up. */
+  /** Passes frames on. Returns whether it stopped because the rate is used up. */
   #passFrames(): boolean {
     const now = this.#clock.monotonic();
     for (let passed = 0; passed < SLICE_MAX_FRAMES && this.#waitingFrames() > 0 && !this.#isBlocked; passed++) {

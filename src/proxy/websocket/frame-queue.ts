@@ -1,27 +1,30 @@
-/** What crosses a tunnel: a whole message, or a control frame (RFC 6455 §5.5, §5.6). */
+/** A frame that crosses a tunnel: a whole message or a control frame (RFC 6455 §5.5, §5.6). */
 export type FrameKind = "text" | "binary" | "ping" | "pong";
 
-/** A frame that waited. Data of a short one is a view of the queue's memory, whatever it came as. */
+/** A frame that has waited. The data of a short frame is a view of the queue's memory, whatever type it arrived as. */
 export interface WaitingFrame {
   readonly kind: FrameKind;
   readonly data: string | Buffer;
 }
 
 /**
- * Size of the blocks that short frames are packed into, in bytes. A frame of six bytes on the wire would cost three
- * hundred as an object of its own, and a full receive buffer holds 87,000 of them.
+ * Size of the blocks into which short frames are packed, in bytes. A frame of six bytes on the wire would take three
+ * hundred bytes as an object of its own, and a full receive buffer holds 87,000 of them.
  */
 const BLOCK_BYTES = 16 * 1024;
 
-/** Data up to this length is packed, in bytes; longer data is kept as it came, for a copy would cost more than an object. */
+/**
+ * Data up to this length is packed, in bytes. Longer data is kept as it came, since a copy would cost more than an
+ * object.
+ */
 const PACKED_MAX_BYTES = 1024;
 
-/** Before each packed frame: its kind, and its length in two bytes. */
+/** The head of each packed frame: its kind, and its length in two bytes. */
 const HEAD_BYTES = 3;
 
 const KINDS: readonly FrameKind[] = ["text", "binary", "ping", "pong"];
 
-/** Added to the kind of a frame that is not packed. */
+/** Added to the kind of a frame whose data is not packed. */
 const APART = 4;
 
 interface Block {
@@ -29,7 +32,7 @@ interface Block {
   used: number;
 }
 
-/** Frames in the order in which they came, in little more memory than they took on the wire. */
+/** Frames in order of arrival, in little more memory than they took on the wire. */
 export class FrameQueue {
   readonly #blocks: Block[] = [];
   /** The data of frames that are not packed. */
@@ -68,7 +71,7 @@ export class FrameQueue {
     this.#frames++;
   }
 
-  /** Takes out the frame that has waited longest; undefined where nothing waits. */
+  /** Takes out the oldest frame; undefined: the queue is empty. */
   shift(): WaitingFrame | undefined {
     this.#dropReadBlock();
     const [block] = this.#blocks;

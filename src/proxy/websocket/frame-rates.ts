@@ -1,24 +1,27 @@
 import { TokenBucket } from "./token-bucket.ts";
 
 /**
- * How many times the rate of one direction of one tunnel all tunnels of one sandbox, and all of one client, have
- * together: 32 tunnels at full rate in both directions. A client may be a load balancer that many people are behind.
+ * All tunnels of one sandbox together, and all of one client, get this many times the rate of one direction of one
+ * tunnel: enough for 32 tunnels at full rate in both directions. A client may be a load balancer for many people.
  */
 const SUM_FACTOR = 64;
 
-/** How many seconds' worth of frames may pass at once after a quiet time. */
+/** After a quiet time, the frames of this many seconds may pass at once. */
 const BURST_SECONDS = 1;
 
-/** Who pays for the frames of a tunnel. */
+/** The sandbox and the client whose rates count the frames of a tunnel. */
 export interface FramePayers {
   readonly sandboxUid: string;
-  /** As `clientNetworkOf` has it. */
+  /** As `clientNetworkOf` returns it. */
   readonly clientNetwork: string;
 }
 
-/** What one tunnel may pass on. */
+/** The rates of one tunnel. */
 export interface TunnelFrameRates {
-  /** One frame of this direction: takes it from the tunnel's, the sandbox's and the client's rate, or from none. */
+  /**
+   * Each frame of this direction counts against the rates of the tunnel, the sandbox and the client, or against none of
+   * them.
+   */
   readonly fromClient: FrameRate;
   readonly fromSandbox: FrameRate;
   /** The tunnel has ended. Called once. */
@@ -33,9 +36,9 @@ export interface FrameRate {
 /** The rates of all tunnels (`--websocket-frame-rate`). */
 export interface FrameRates {
   join(payers: FramePayers, nowMs: number): TunnelFrameRates;
-  /** Forgets the sums that nobody uses and that are full again. */
+  /** Forgets sums that nobody uses and that are full again. */
   sweep(nowMs: number): void;
-  /** How many sums are kept: no more than two for each tunnel that is open, or was a second ago. */
+  /** How many sums are kept: at most two for each tunnel that is open or was open a second ago. */
   readonly size: number;
 }
 

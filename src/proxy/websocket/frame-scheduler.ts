@@ -1,26 +1,29 @@
 import type { Clock } from "../../clock.ts";
 
 /**
- * Work with frames in one turn of the event loop, in units: one for a frame, and one for each `BYTES_PER_UNIT` of it. A
- * unit costs about 10 µs, so all tunnels together hold up everybody else for about 3 ms.
+ * The most work with frames in one turn of the event loop, in units: one for each frame, plus one for each
+ * `BYTES_PER_UNIT` of it. A unit takes about 10 µs, so all tunnels together delay everything else by about 3 ms.
  */
 const TURN_MAX_UNITS = 256;
 
-/** What frames that waited may use of it. The rest is for those that come: the direction of a quiet tunnel stays quick. */
+/** The part of it for frames that waited. The rest is for new frames, so that a quiet tunnel stays quick. */
 const TURN_MAX_WAITED_UNITS = 128;
 
-/** Bytes that cost as much as a frame does: half of what the fastest copy between two sockets needs 10 µs for. */
+/** Bytes that cost as much as a frame: half of what the fastest copy between two sockets moves in 10 µs. */
 const BYTES_PER_UNIT = 16 * 1024;
 
-/** How often lanes whose rate is used up are looked at, in milliseconds: at the default rate 40 frames are due then. */
+/** How often lanes whose rate is used up are checked, in milliseconds. At the default rate 40 frames are due then. */
 const RATE_POLL_MS = 10;
 
-/** What a lane says after its slice: it has more, its rate is used up, or it calls `schedule` when there is something to do. */
+/**
+ * The state of a lane after its slice: it has more frames, its rate is used up, or it calls `schedule` when it has
+ * something to do.
+ */
 export type SliceResult = "more" | "rate" | "rest";
 
-/** One that frames wait in. */
+/** A lane in which frames wait. */
 export interface ScheduledLane {
-  /** Passes on a few of the frames that wait. Must not throw. */
+  /** Passes on a few waiting frames. Must not throw. */
   passSlice(): SliceResult;
 }
 
@@ -41,12 +44,12 @@ export class FrameScheduler {
     this.#soon = soon;
   }
 
-  /** The number of this turn; it changes after each turn in which frames were passed on. */
+  /** The number of this turn. It changes after each turn in which frames were passed on. */
   get turn(): number {
     return this.#turn;
   }
 
-  /** Takes the work for a frame from this turn; false: the turn is used up, and the frame has to wait. */
+  /** Counts the work for a frame in this turn. False: the turn is used up, and the frame must wait. */
   trySpend(frameBytes: number): boolean {
     this.#arm();
     if (this.#usedUnits >= TURN_MAX_UNITS) return false;
@@ -54,7 +57,9 @@ export class FrameScheduler {
     return true;
   }
 
-  /** Gives the lane a slice in the next turn. The lane calls this once, and again after a slice that ended in `rest`. */
+  /**
+   * Gives the lane a slice in the next turn. The lane calls this once, and again after a slice that returned `rest`.
+   */
   schedule(lane: ScheduledLane): void {
     this.#ready.push(lane);
     this.#arm();
@@ -77,13 +82,13 @@ export class FrameScheduler {
     for (; next < lanes.length && this.#usedUnits < TURN_MAX_WAITED_UNITS; next++) {
       const lane = lanes[next];
       if (lane === undefined) continue;
-      // A look at a lane that has nothing to give is work, too.
+      // Checking a lane that has nothing to pass on is work too.
       this.#usedUnits++;
       const result = lane.passSlice();
       if (result === "more") this.#ready.push(lane);
       else if (result === "rate") this.#limit(lane);
     }
-    // Those that had no slice are first in the next turn.
+    // Lanes that got no slice are first in the next turn.
     if (next < lanes.length) this.#ready = [...lanes.slice(next), ...this.#ready];
     if (this.#ready.length > 0) this.#arm();
   }

@@ -26,7 +26,7 @@ export interface WebSocketContext {
   readonly closesConnections: () => boolean;
 }
 
-/** Whether a request asks to become a WebSocket (RFC 6455 §4.1). Looked at before hop-by-hop headers are removed. */
+/** Whether a request asks for a WebSocket (RFC 6455 §4.1). Call it before hop-by-hop headers are removed. */
 export function isWebSocketUpgrade(method: string, seen: HeaderSnapshot): boolean {
   const upgrade = seen["upgrade"];
   return (
@@ -39,8 +39,8 @@ export function isWebSocketUpgrade(method: string, seen: HeaderSnapshot): boolea
 
 /**
  * Checks the client's half of the handshake (RFC 6455 §4.2.1).
- * Throws `websocket_version` for a version other than 13, `upgrade_invalid` for a missing or malformed key and for
- * sub-protocols that are no tokens or stand twice.
+ * Throws `websocket_version` for a version other than 13. Throws `upgrade_invalid` for a missing or malformed key, and
+ * for sub-protocols that are not tokens or appear twice.
  */
 export function checkHandshake(seen: HeaderSnapshot): void {
   if (seen["sec-websocket-version"] !== "13") throw new IngressError("websocket_version");
@@ -59,10 +59,10 @@ function checkSubProtocols(value: string | undefined): void {
 }
 
 /**
- * Opens a tunnel: dials the sandbox first, so that its refusal reaches the client as it was given, then upgrades the
+ * Opens a tunnel. It dials the sandbox first, so that the client gets a refusal unchanged, and then upgrades the
  * client. Resolves to undefined when the tunnel is open, else to the sandbox's refusal.
  *
- * Throws IngressError when the sandbox cannot be reached or the client has left.
+ * Throws IngressError if the sandbox cannot be reached or the client has left.
  */
 export async function openTunnel(
   exchange: Exchange,
@@ -71,7 +71,7 @@ export async function openTunnel(
 ): Promise<Response | undefined> {
   const { clock, metrics } = context;
   const startedAt = clock.monotonic();
-  /** The sandbox's end, until a tunnel has it. */
+  /** The sandbox's end, until a tunnel owns it. */
   let unowned: UpstreamSocket | undefined;
   try {
     const located = context.locator.locate(exchange);
@@ -107,11 +107,11 @@ function upgradeClient(
   options: { readonly tunnel: Tunnel; readonly headers: Headers },
 ): boolean {
   const { request } = exchange.subject;
-  // Removed as hop-by-hop from what the sandbox gets, but Bun looks for it when it upgrades the client.
+  // This was removed as a hop-by-hop header, but Bun needs it to upgrade the client.
   request.headers.set("upgrade", "websocket");
-  // Bun would answer with the first of those offered where the sandbox chose none.
+  // If the sandbox chose no sub-protocol, Bun would answer with the first one offered.
   request.headers.delete("sec-websocket-protocol");
-  // Bun opens the tunnel within the call.
+  // Bun opens the tunnel during this call.
   return server.upgrade(request, {
     data: { tunnel: options.tunnel },
     headers: options.headers,
@@ -127,7 +127,7 @@ async function relayRefusal(answer: Response, exchange: Exchange, context: WebSo
   try {
     return await relayAnswer(answer, exchange, context.answerBody);
   } catch (thrown) {
-    // It is read while it is passed on: what fails is the sandbox's connection.
+    // The refusal is read while it is passed on, so a failure is that of the sandbox's connection.
     throw toUpstreamError(thrown);
   }
 }

@@ -5,43 +5,49 @@ import { createFrameRates, type FrameRates } from "./frame-rates.ts";
 import { FrameScheduler } from "./frame-scheduler.ts";
 import { UnansweredCloses } from "./unanswered-closes.ts";
 
-/** Steps in which tunnels are closed on drain: fine enough that their clients do not all come back at once. */
+/** Steps in which a drain closes tunnels. There are enough of them that clients do not all come back at once. */
 const CLOSE_STEPS = 50;
 
 /**
- * How long a side of a tunnel may be silent before it is asked whether it is there, in milliseconds. It is given up after
- * two questions, so within two minutes. Less than the idle time of common load balancers (60 s).
+ * How long a side of a tunnel may be silent before it gets a ping, in milliseconds. It is given up after two pings, so
+ * within two minutes. The time is less than the idle time of common load balancers (60 s).
  */
 export const TUNNEL_PING_INTERVAL_MS = 35_000;
 
-/** Pings of ours in one sweep: 10,000 tunnels that are silent since the same moment are asked over 10 s. */
+/**
+ * The most pings that the ingress sends in one sweep. 10,000 tunnels that fell silent at the same moment are asked
+ * within a few seconds.
+ */
 const SWEEP_MAX_PINGS = 1_000;
 
-/** Growth of resident memory, in bytes, while a tunnel alone is read, by which it is taken for one that never finishes a message. */
+/**
+ * If resident memory grows by this many bytes while only one tunnel is read, that tunnel is taken for one that never
+ * finishes a message.
+ */
 const HIDDEN_GROWTH_BYTES = 3 * 1024 * 1024;
 
-/** A tunnel that has finished a message within so many milliseconds is always read. */
+/** A tunnel that has finished a message within this many milliseconds is always read. */
 const FINISHES_WITHIN_MS = 1_000;
 
-/** By this a pong that answers a ping of ours is told from every other; in bytes. */
+/** Length in bytes of the payload that identifies pongs to the ingress's own pings. */
 const PING_PAYLOAD_BYTES = 16;
 
-/** What the set needs of a tunnel. */
+/** What the set needs from a tunnel. */
 export interface OpenTunnel {
   /** Closes it as "going away". */
   goAway(reason: string): void;
-  /** Runs a callback. What it throws ends the tunnel, and nothing else. */
+  /** Runs a callback. If it throws, only this tunnel ends. */
   safely(run: () => void): void;
-  /** Looks whether both sides are there; gives how many pings were sent. */
+  /** Checks whether both sides are there. Returns how many pings it sent. */
   sweep(nowMs: number, options: { readonly intervalMs: number; readonly mayAsk: boolean }): number;
   /** Ends both connections without a closing handshake. */
   terminate(): void;
-  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  /** Monotonic ms of the last sign of life after a whole message; undefined: no message is whole yet. */
   readonly finishedAt: number | undefined;
-  /** Reads neither side until `release`. */
+  /** Stops reading both sides until `release`. */
   hold(): void;
   release(): void;
-  /** Ends it, because it holds too much memory. */
+  /** Ends the tunnel because it holds too much memory. */
   endForMemory(): void;
 }
 
@@ -50,9 +56,9 @@ export interface TunnelSet {
   readonly scheduler: FrameScheduler;
   readonly rates: FrameRates;
   readonly unansweredCloses: UnansweredCloses;
-  /** What the pings of this process carry. */
+  /** The payload of this process's pings. */
   readonly pingPayload: Buffer;
-  /** Where everything is being closed, the tunnel is told at once. */
+  /** Adds a tunnel. If all tunnels are being closed, it is told at once. */
   add(tunnel: OpenTunnel): void;
   delete(tunnel: OpenTunnel): void;
 }
@@ -60,17 +66,19 @@ export interface TunnelSet {
 /** All open tunnels. */
 export interface Tunnels extends TunnelSet {
   readonly size: number;
-  /** Finds sides that have vanished. Called with the monotonic time, at least once a second. */
+  /** Finds sides that have vanished. Call it with the monotonic time, at least once a second. */
   sweep(nowMs: number): void;
   /**
-   * Called every few tens of milliseconds while memory may become short (`isShort`), and once more afterwards. Bun does not show
-   * how much of a message it has that is not whole. So tunnels that finish none are read one after the other, and one that
-   * finishes none though memory grows meanwhile is ended.
+   * Call this every few tens of milliseconds while memory may become short (`isShort`), and once more afterwards. Bun
+   * does not show how much it holds of an unfinished message. So tunnels that finish no message are read one after the
+   * other. If memory grows while one of them is read, that one ends.
    */
   restrain(nowMs: number, memory: { readonly isShort: boolean; readonly residentBytes: number }): void;
-  /** Closes them as "going away", spread evenly over `spreadMs`; those that are opened meanwhile, at once. */
+  /**
+   * Closes all tunnels as "going away", spread evenly over `spreadMs`. Tunnels that open meanwhile are closed at once.
+   */
   closeAll(spreadMs: number): Promise<void>;
-  /** Ends all at once, without a closing handshake. */
+  /** Ends all tunnels at once, without a closing handshake. */
   terminateAll(): void;
 }
 
@@ -87,7 +95,9 @@ export function createTunnels(
   const unansweredCloses = new UnansweredCloses();
   let isClosing = false;
   let isRestrained = false;
-  /** While memory is short: the tunnels that wait for their turn to be read, the place of the next, and the one that is read. */
+  /**
+   * While memory is short: the tunnels that wait to be read, the index of the next one, and the one that is being read.
+   */
   const waiting: OpenTunnel[] = [];
   let turn = 0;
   let reader: { readonly tunnel: OpenTunnel; readonly residentBytes: number } | undefined;

@@ -6,20 +6,23 @@ import { Peers } from "./peers.ts";
 import type { SandboxSide } from "./sandbox-side.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 
-/** What a tunnel has once its client is there. */
+/** The parts of a tunnel that exist once its client is there. */
 export interface Relay {
   readonly client: ClientSide;
   readonly rates: TunnelFrameRates;
   readonly toSandbox: FrameLane;
   readonly toClient: FrameLane;
   readonly peers: Peers;
-  /** Reads neither side until `release`: memory is short, and Bun does not show what an unfinished message holds. */
+  /**
+   * Stops reading both sides until `release`. Used when memory is short, since Bun does not show what an unfinished
+   * message holds.
+   */
   hold(): void;
   release(): void;
   readonly isHeld: boolean;
 }
 
-/** What a relay is made from. */
+/** The parts of a relay. */
 export interface RelayParts {
   readonly client: ClientSide;
   readonly sandbox: SandboxSide;
@@ -28,16 +31,15 @@ export interface RelayParts {
   readonly tunnels: TunnelSet;
 }
 
-/** What a relay calls back. */
+/** The callbacks of a relay. */
 export interface RelaySeams extends Pick<LaneEnds, "fail" | "onHeldBytes"> {
   readonly deliverToSandbox: LaneEnds["deliver"];
   readonly deliverToClient: LaneEnds["deliver"];
-  onClientPaused(): void;
-  /** The client has not taken all of what it was sent. */
+  /** The client has not taken everything that it was sent. */
   onClientSlow(): void;
 }
 
-/** Puts a lane into each direction between two sides. */
+/** Connects two sides with one lane in each direction. */
 export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
   const { client, sandbox, payers, clock, tunnels } = parts;
   const now = clock.monotonic();
@@ -49,12 +51,9 @@ export function createRelay(parts: RelayParts, seams: RelaySeams): Relay {
     {
       ...common,
       deliver: seams.deliverToSandbox,
-      // Bun's client has no cork: each frame is a write of its own.
+      // Bun's client has no cork, so each frame is its own write.
       batch: (run) => run(),
-      pauseSender() {
-        seams.onClientPaused();
-        client.pause();
-      },
+      pauseSender: () => client.pause(),
       resumeSender() {
         if (!isHeld) client.resume();
       },

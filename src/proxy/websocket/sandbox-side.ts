@@ -4,30 +4,33 @@ import type { FrameKind } from "./frame-queue.ts";
 import { TUNNEL_HIGH_WATER_BYTES, UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
-/** How often a full upstream is looked at, in milliseconds: its client has no event for "drained". */
+/** How often a full upstream is checked, in milliseconds. Its client has no event for "drained". */
 const POLL_MS = 10;
 
-/** How long the sandbox may take to answer a Close, in milliseconds, before its connection is cut. */
+/** How long the sandbox may take to answer a Close before its connection is cut, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
-/** What the sandbox's side of a tunnel calls back. */
+/** The callbacks of the sandbox's side of a tunnel. */
 export interface SandboxSideSeams {
-  /** What waits for the sandbox has changed; called while more than a little waits. `hasDrained`: it has become less. */
+  /**
+   * The number of bytes that wait for the sandbox has changed. Called while more than a little waits. `hasDrained`: the
+   * number is smaller than before.
+   */
   onWaiting(change: { readonly hasDrained: boolean }): void;
-  /** Too much waits: the client must not be read. */
+  /** Too much waits. The client must not be read. */
   onFull(): void;
   /** There is room again. */
   onRoom(): void;
-  /** Runs a timer's callback; what it throws goes to the tunnel. */
+  /** Runs a timer's callback. The tunnel handles what it throws. */
   safely(run: () => void): void;
 }
 
-/** What comes from the sandbox. */
+/** The events of the sandbox's connection. */
 export interface SandboxEvents {
   onFrame(kind: FrameKind, data: Buffer): void;
-  /** 1006: without a Close. */
+  /** Code 1006: the connection ended without a Close. */
   onClose(code: number, reason: string): void;
-  /** It broke the protocol, or sent more than is allowed. */
+  /** The sandbox broke the protocol or sent too much. */
   onError(error: Error): void;
 }
 
@@ -48,12 +51,15 @@ export class SandboxSide {
     this.#seams = seams;
   }
 
-  /** Bytes that the sandbox's connection has not taken yet. */
+  /** Bytes that wait for the sandbox's connection. */
   get waitingBytes(): number {
     return this.socket.bufferedAmount;
   }
 
-  /** Whether the sandbox has sent Close but keeps TCP open: Bun has answered it, and tells of it only at the end of TCP. */
+  /**
+   * Whether the sandbox has sent Close but keeps TCP open. Bun has answered the Close, but reports it only when TCP
+   * ends.
+   */
   get isHalfClosed(): boolean {
     return this.socket.readyState === this.socket.CLOSING;
   }
@@ -63,7 +69,7 @@ export class SandboxSide {
     return this.socket.readyState === this.socket.CLOSED;
   }
 
-  /** From now on everything that comes goes to `events`. */
+  /** Sends all events to `events` from now on. */
   listen(events: SandboxEvents): void {
     this.#events = events;
     const { socket } = this;
@@ -78,7 +84,7 @@ export class SandboxSide {
     socket.on("error", (error: Error) => safely(() => events.onError(error)));
   }
 
-  /** What had come before anybody listened. */
+  /** Replays the frames that arrived before anybody listened. */
   takeEarly(frames: readonly EarlyFrame[]): void {
     for (const frame of frames) {
       if (frame.kind === "close") this.#events?.onClose(frame.code, frame.reason);
@@ -94,7 +100,10 @@ export class SandboxSide {
     if (this.#pollTimer === undefined || !this.#isFull) this.#lookAtWaiting();
   }
 
-  /** Sends Close, and cuts the connection where it is not answered in time; without a Close for 1006. */
+  /**
+   * Sends Close, and cuts the connection if it is not answered in time. For 1006 it ends the connection without a
+   * Close.
+   */
   close(code: number, reason: string): void {
     if (code === CLOSE_CODES.abnormal) return this.terminate();
     if (code === CLOSE_CODES.noStatus) this.socket.close();

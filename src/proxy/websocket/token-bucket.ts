@@ -1,6 +1,6 @@
 const MS_PER_SECOND = 1_000;
 
-/** Counts something that may happen so often a second, with a reserve for bursts. */
+/** Limits how often something may happen per second, with a reserve for bursts. */
 export class TokenBucket {
   readonly #perMs: number;
   readonly #burst: number;
@@ -8,7 +8,8 @@ export class TokenBucket {
   #filledAt: number;
 
   /**
-   * @param rate `perSecond`: how many come back in a second; `burst`: the most that there can be, and what there is at first.
+   * @param rate `perSecond`: how many tokens come back per second; `burst`: the largest number of tokens, and the
+   * first.
    * @param nowMs Monotonic time in milliseconds, here and below.
    */
   constructor(rate: { readonly perSecond: number; readonly burst: number }, nowMs: number) {
@@ -18,7 +19,7 @@ export class TokenBucket {
     this.#filledAt = nowMs;
   }
 
-  /** Whether one may be taken. */
+  /** Whether a token may be taken. */
   has(nowMs: number): boolean {
     if (nowMs > this.#filledAt) {
       this.#tokens = Math.min(this.#burst, this.#tokens + (nowMs - this.#filledAt) * this.#perMs);
@@ -27,19 +28,19 @@ export class TokenBucket {
     return this.#tokens >= 1;
   }
 
-  /** Takes one, which `has` has allowed. */
+  /** Takes a token. Call `has` first. */
   take(): void {
     this.#tokens--;
   }
 
-  /** Takes one and returns true, or returns false where there is none. */
+  /** Takes a token and returns true; returns false if there is none. */
   tryTake(nowMs: number): boolean {
     if (!this.has(nowMs)) return false;
     this.#tokens--;
     return true;
   }
 
-  /** Whether a new one would be the same. */
+  /** Whether the bucket is full, so that a new one would be the same. */
   isFull(nowMs: number): boolean {
     this.has(nowMs);
     return this.#tokens >= this.#burst;

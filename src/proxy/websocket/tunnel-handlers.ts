@@ -3,19 +3,19 @@ import type { WebSocketHandler } from "bun";
 import type { ClientSocket, Tunnel, TunnelData } from "./tunnel.ts";
 import { TUNNEL_HIGH_WATER_BYTES } from "./tunnel-limits.ts";
 
-/** What the client's side of all tunnels calls. Nothing that is thrown in it leaves its tunnel. */
+/** The handlers for the client's side of all tunnels. If one throws, only its tunnel ends. */
 export function tunnelHandlers(maxMessageBytes: number): WebSocketHandler<TunnelData> {
   const run = (client: ClientSocket, use: (tunnel: Tunnel) => void): void => {
     const { tunnel } = client.data;
     tunnel.safely(() => use(tunnel));
   };
   return {
-    // The tunnel's own business: a terminal may be quiet for days.
+    // Tunnels find silent clients themselves. A terminal may be quiet for days.
     idleTimeout: 0,
     sendPings: false,
     perMessageDeflate: false,
     maxPayloadLength: maxMessageBytes,
-    // Reached only if the sandbox is not paused in time: one message behind a full buffer must still fit.
+    // This limit matters only if the sandbox is not paused in time. One message behind a full buffer must still fit.
     backpressureLimit: maxMessageBytes + TUNNEL_HIGH_WATER_BYTES,
     closeOnBackpressureLimit: true,
     open: (client: ClientSocket) => run(client, (tunnel) => tunnel.openClient(client)),

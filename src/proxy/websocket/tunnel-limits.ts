@@ -1,14 +1,8 @@
 /**
- * Bytes waiting towards the sandbox at which the client is no longer read. Enough to keep a fast path busy, small
- * enough that thousands of stalled tunnels stay affordable.
+ * When this many bytes wait for the sandbox, the client is no longer read. It is enough to keep a fast path busy, and
+ * small enough for thousands of stalled tunnels.
  */
 export const TUNNEL_HIGH_WATER_BYTES = 1024 * 1024;
 
-/**
- * What may wait in the buffers of all tunnels together, in bytes. One tunnel is bounded by a message and the high-water
- * mark; many slow readers at a time would not be. The tunnel that goes beyond it ends.
- */
-export const TUNNELS_TOTAL_MAX_BYTES = 512 * 1024 * 1024;
-
-/** Bytes waiting in one tunnel that are not worth counting: with 10,000 tunnels they are another 160 MiB. */
+/** Fewer waiting bytes than this in one tunnel are not counted. With 10,000 tunnels they sum up to at most 160 MiB. */
 export const UNCOUNTED_MAX_BYTES = 16 * 1024;

@@ -3,6 +3,7 @@ import type { ServerWebSocket } from "bun";
 import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toIngressError } from "../../errors.ts";
+import { codeOf } from "../../values.ts";
 import { ClientSide } from "./client-side.ts";
 import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
 import type { Exchange } from "../exchange/exchange.ts";
@@ -15,28 +16,31 @@ import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
-/** How often a client that is not read is pinged, in milliseconds: nothing else tells that it has left. */
+/**
+ * How often a client that is not read gets a ping, in milliseconds. The end of its connection would arrive only behind
+ * the unread data. But a client that has left answers the ping with a reset, and Bun reports that at once.
+ */
 const PAUSED_CLIENT_PING_MS = 3_000;
 
 /**
- * How long one side is still given what the other had sent before it closed, in milliseconds: a full receive buffer of
- * the shortest frames needs 22 s at the default rate.
+ * How long one side still gets what the other sent before it closed, in milliseconds. At the default rate, a full
+ * receive buffer of the shortest frames needs 22 s.
  */
 const LEFTOVER_MAX_MS = 30_000;
 
-/** What a `ServerWebSocket` of ours carries. */
+/** The data of the ingress's `ServerWebSocket`s. */
 export interface TunnelData {
   readonly tunnel: Tunnel;
 }
 
 export type ClientSocket = ServerWebSocket<TunnelData>;
 
-/** A close code for each end; 1006 ends the connection without a Close. */
+/** A close code for each end. 1006 ends the connection without a Close. */
 type Farewell = Readonly<Record<End, number>>;
 
 /**
- * One relayed WebSocket: two connections, each frame passed on as it comes. The fast side is paused while the slow one
- * drains, or while its rate is used up; the first Close wins and crosses once (RFC 6455 §7.1.5).
+ * One relayed WebSocket: two connections. Each frame is passed on as it comes. The fast side is paused while the slow
+ * one drains, or while its rate is used up. The first Close wins and crosses once (RFC 6455 §7.1.5).
  */
 export class Tunnel {
   readonly exchange: Exchange;
@@ -44,7 +48,7 @@ export class Tunnel {
   readonly #early: readonly EarlyFrame[];
   readonly #clock: Clock;
   readonly #tunnels: TunnelSet;
-  /** The account of what waits: its exchange's. */
+  /** The exchange, whose account counts the waiting bytes. */
   readonly #backlog: { tryHold(bytes: number): boolean };
   #client: ClientSide | undefined;
   #relay: Relay | undefined;
@@ -52,8 +56,8 @@ export class Tunnel {
   #isCut = false;
   #isFinished = false;
   #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
-  /** Monotonic ms of the pause of the client, or of the last ping since. */
-  #pingedAt = 0;
+  /** Monotonic ms of the last ping to the client while it was not read. Before that, the start of the tunnel. */
+  #pausedPingAt = 0;
   #leftoverTimer: Timer | undefined;
 
   constructor(
@@ -74,9 +78,10 @@ export class Tunnel {
     });
   }
 
-  /** The client is there: what waited goes first, then everything flows. */
+  /** The client is there. Passes on what waited, and then everything else. */
   openClient(socket: ClientSocket): void {
     this.#client = new ClientSide(socket);
+    this.#pausedPingAt = this.#clock.monotonic();
     this.exchange.openTunnel();
     this.#relay = this.#createRelay(this.#client);
     this.#sandbox.listen({
@@ -92,7 +97,7 @@ export class Tunnel {
     if (!this.#relay.toClient.isPaused) this.#sandbox.socket.resume();
   }
 
-  /** The client never came: the sandbox must not believe that it did. */
+  /** The client never came. Ends the sandbox's connection, so that the sandbox does not believe otherwise. */
   abandon(): void {
     this.#closing = true;
     this.#sandbox.socket.removeAllListeners();
@@ -100,7 +105,7 @@ export class Tunnel {
     this.#sandbox.terminate();
   }
 
-  /** Runs a callback of either connection. What it throws ends this tunnel and nothing else. */
+  /** Runs a callback of either connection. If it throws, only this tunnel ends. */
   safely(run: () => void): void {
     try {
       run();
@@ -109,7 +114,7 @@ export class Tunnel {
     }
   }
 
-  /** A message of the client, or a control frame. */
+  /** Takes a message or a control frame from the client. */
   fromClient(kind: FrameKind, data: string | Buffer): void {
     if (this.#closing || this.#relay === undefined) return;
     const { peers, toSandbox } = this.#relay;
@@ -139,13 +144,13 @@ export class Tunnel {
     this.#finishIfDone();
   }
 
-  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  /** Monotonic ms of the last sign of life after a whole message; undefined: no message is whole yet. */
   get finishedAt(): number | undefined {
     const { bytesIn, bytesOut, activeAt } = this.exchange;
     return bytesIn + bytesOut > 0 ? activeAt : undefined;
   }
 
-  /** Reads neither side until `release`. */
+  /** Stops reading both sides until `release`. */
   hold(): void {
     if (!this.#closing && this.#relay?.isHeld === false) this.#relay.hold();
   }
@@ -154,12 +159,12 @@ export class Tunnel {
     if (!this.#closing && this.#relay?.isHeld === true) this.#relay.release();
   }
 
-  /** Ends it, because it holds too much memory. */
+  /** Ends the tunnel because it holds too much memory. */
   endForMemory(): void {
     this.exchange.cut(new IngressError("memory_exceeded"));
   }
 
-  /** Closes both sides as "going away", behind what still waits for them: the ingress stops. */
+  /** Closes both sides as "going away", after the frames that still wait, because the ingress stops. */
   goAway(reason: string): void {
     if (this.#closing || this.#relay === undefined) return;
     this.#closing = true;
@@ -169,7 +174,7 @@ export class Tunnel {
     this.#endLane(toClient, () => client.close(CLOSE_CODES.goingAway, reason));
   }
 
-  /** Ends both connections without a closing handshake: the drain time is over. */
+  /** Ends both connections without a closing handshake, for example because the drain time is over. */
   terminate(): void {
     this.#closing = true;
     this.#clearLanes();
@@ -178,25 +183,29 @@ export class Tunnel {
   }
 
   /**
-   * Looks whether both sides are still there, and whether the sandbox has closed.
+   * Checks whether both sides are still there, and whether the sandbox has closed.
    *
-   * @param options `intervalMs`: the silence after which a side is asked; `mayAsk`: false where this sweep has sent enough pings.
+   * @param options `intervalMs`: the silence after which a side gets a ping; `mayAsk`: false if this sweep has sent
+   * enough pings.
    * @returns How many pings were sent.
    */
   sweep(nowMs: number, options: { readonly intervalMs: number; readonly mayAsk: boolean }): number {
     if (this.#relay === undefined) return 0;
-    // Its `close` event follows, with the code that the sandbox gave.
+    // The `close` event follows, with the code that the sandbox sent.
     if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
-    // Who is not read cannot show that it is there.
-    if (toSandbox.isPaused || this.#relay.isHeld) peers.client.beat();
+    // A side that is not read cannot show that it is there.
+    const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
+    if (isClientUnread) peers.client.beat();
     if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
     const verdicts = peers.check(nowMs, options.intervalMs);
     if (verdicts.client === "dead") return this.#endDead("client");
     if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
-    // Behind data that waits a ping would not arrive; that the data drains is as good as a pong.
-    const asksClient = verdicts.client === "ask" && client.waitingBytes === 0;
+    // A ping behind waiting data would not arrive. If the data drains, that is as good as a pong.
+    const isPausedPingDue = isClientUnread && nowMs - this.#pausedPingAt >= PAUSED_CLIENT_PING_MS;
+    if (isPausedPingDue) this.#pausedPingAt = nowMs;
+    const asksClient = (verdicts.client === "ask" || isPausedPingDue) && client.waitingBytes === 0;
     const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
     if (asksClient) client.ping(this.#tunnels.pingPayload);
     if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
@@ -216,7 +225,6 @@ export class Tunnel {
       {
         deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
         deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
-        onClientPaused: () => (this.#pingedAt = this.#clock.monotonic()),
         onClientSlow: () => this.#blockClient(),
         onHeldBytes: () => this.#countBacklog(),
         fail: (thrown) => this.#fail(thrown),
@@ -257,19 +265,15 @@ export class Tunnel {
     if (this.#relay === undefined || this.#isFinished) return;
     if (hasDrained) this.#relay.peers.sandbox.beat();
     this.#countBacklog();
-    const now = this.#clock.monotonic();
-    if (this.#closing || !this.#relay.toSandbox.isPaused || now - this.#pingedAt < PAUSED_CLIENT_PING_MS) return;
-    this.#pingedAt = now;
-    this.#relay.client.ping(this.#tunnels.pingPayload);
   }
 
-  /** Counts what waits towards both ends; the tunnel with which all together hold too much ends. */
+  /** Counts what waits for both ends. If the account refuses more, this tunnel ends. */
   #countBacklog(): void {
     if (this.#relay === undefined || this.#isFinished) return;
     const { client, toClient, toSandbox } = this.#relay;
     const bytes = this.#sandbox.waitingBytes + client.waitingBytes + toClient.heldBytes + toSandbox.heldBytes;
     if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
-    // Where too much waits already, a Close would wait behind it.
+    // If data waits for the client, a Close would only wait behind it.
     const code = client.waitingBytes > 0 ? CLOSE_CODES.abnormal : CLOSE_CODES.tryAgainLater;
     this.#endWith(new IngressError("memory_exceeded"), { client: code, sandbox: CLOSE_CODES.abnormal });
   }
@@ -295,12 +299,12 @@ export class Tunnel {
     this.#endWith(new IngressError("websocket_flood", `too many pings or pongs from the ${end}`), farewell);
   }
 
-  /** Something of ours has thrown. */
+  /** Ends the tunnel after an error in the ingress itself. */
   #fail(thrown: unknown): void {
     const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
     const steps = [
       () => this.#endWith(toIngressError(thrown), farewell),
-      // Where the relay could not be made, nobody else closes the client's connection.
+      // If the relay could not be made, nothing else closes the client's connection.
       () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
       () => this.#sandbox.terminate(),
       () => this.#finishIfDone(),
@@ -311,7 +315,7 @@ export class Tunnel {
       try {
         step();
       } catch {
-        // A fault of the same tunnel, which ends already: the first is told.
+        // The tunnel is ending already. Only its first error is reported.
       }
     }
   }
@@ -319,11 +323,11 @@ export class Tunnel {
   #endWith(error: IngressError, farewell: Farewell): void {
     if (!this.#closing) this.#farewell = farewell;
     this.exchange.cut(error);
-    // The signal calls it already, unless the exchange had ended.
+    // The signal has called this already, unless the exchange had ended.
     this.#cut();
   }
 
-  /** The exchange was cut: the sandbox is gone or replaced, or a limit was reached. Both sides are told. */
+  /** The exchange was cut: the sandbox is gone or replaced, or a limit was reached. Tells both sides. */
   #cut(): void {
     if (this.#isCut) return;
     this.#isCut = true;
@@ -348,17 +352,17 @@ export class Tunnel {
     this.#finishIfDone();
   }
 
-  /** The sandbox broke the protocol, or sent more than is allowed; it never reaches the client. */
+  /** The sandbox broke the protocol or sent too much. The bad frame never reaches the client. */
   #failSandbox(error: Error): void {
     if (this.#closing) return;
     this.#closing = true;
-    const code = "code" in error ? CLOSE_CODE_OF_FAULT[String(error.code)] : undefined;
+    const code = CLOSE_CODE_OF_FAULT[codeOf(error)];
     this.#relay?.toSandbox.clear();
     this.#endLane(this.#relay?.toClient, () => this.#relay?.client.close(code ?? CLOSE_CODES.abnormal, ""));
     this.#sandbox.terminate();
   }
 
-  /** Calls `then` behind what waits in the lane. */
+  /** Calls `then` after everything that waits in the lane. */
   #endLane(lane: FrameLane | undefined, then: () => void): void {
     lane?.end(() => {
       then();
@@ -375,7 +379,7 @@ export class Tunnel {
     this.#finishIfDone();
   }
 
-  /** Both are true: the client's connection has ended, and the sandbox has been given what came over it. */
+  /** Finishes if the client's connection has ended and the sandbox has got everything that came over it. */
   #finishIfDone(): void {
     if (this.#client?.isGone === true && this.#relay?.toSandbox.isEnded !== false) this.#finish();
   }

@@ -1,6 +1,6 @@
 /**
- * Sandboxes that are waited for at a time, after their tunnels have ended, until they answer a Close. Each holds a descriptor for
- * up to `CLOSE_TIMEOUT_MS`, and no limit of requests counts it any more.
+ * How many connections to sandboxes may wait for the answer to a Close after their tunnels have ended. Each holds a
+ * descriptor for up to `CLOSE_TIMEOUT_MS`, and no limit of requests counts it any more.
  */
 export const UNANSWERED_CLOSES_MAX = 256;
 
@@ -10,16 +10,19 @@ export interface ClosingConnection {
   terminate(): void;
 }
 
-/** The connections that wait for the answer to a Close though their tunnels have ended: few, so that descriptors do not run out. */
+/**
+ * Connections that wait for the answer to a Close although their tunnels have ended. Their number is limited, so that
+ * descriptors do not run out.
+ */
 export class UnansweredCloses {
   readonly #waiting = new Set<ClosingConnection>();
 
-  /** Connections that are waited for. */
+  /** How many connections wait. */
   get size(): number {
     return this.#waiting.size;
   }
 
-  /** Waits for one more. Where that are too many, the one that has had the most time ends. */
+  /** Adds a connection. If there are too many, ends the one that has waited longest. */
   add(connection: ClosingConnection): void {
     this.#waiting.add(connection);
     if (this.#waiting.size <= UNANSWERED_CLOSES_MAX) return;
@@ -29,7 +32,7 @@ export class UnansweredCloses {
     }
   }
 
-  /** It has ended. */
+  /** Forgets a connection that has ended. */
   delete(connection: ClosingConnection): void {
     this.#waiting.delete(connection);
   }

@@ -5,18 +5,21 @@ import type { ReflectorLimits } from "../../kube/reflector-limits.ts";
 import { Reflector } from "../../kube/reflector.ts";
 import type { ReflectorStore } from "../../kube/reflector-store.ts";
 import type { KubeObject } from "../../kube/resource.ts";
+import { WatchCounts } from "../../kube/watch-counts.ts";
 import type { Logger } from "../../log/logger.ts";
 import { sandboxResourceOf } from "./resources.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import { createObjectWarnings } from "../projection/object-warnings.ts";
 import type { Projection, ProjectOptions } from "../projection/projection.ts";
 import type {
+  ChangeListener,
   GenerationEndListener,
   ProviderStatus,
   Resolution,
   SandboxCounts,
   SandboxProvider,
   SandboxView,
+  WatchActivity,
 } from "../provider.ts";
 import { resolveIn } from "../look-up.ts";
 import { SandboxTable } from "../table.ts";
@@ -52,6 +55,7 @@ class KubernetesProvider implements SandboxProvider {
   readonly #reflectors: readonly Reflector[];
   readonly #synced: SyncLatch;
   readonly #createdAtMs: number;
+  readonly #watchCounts = new WatchCounts();
   #unsynced: number;
 
   constructor(options: KubernetesProviderOptions) {
@@ -100,12 +104,20 @@ class KubernetesProvider implements SandboxProvider {
     return this.#table.counts();
   }
 
+  watching(): WatchActivity {
+    return this.#watchCounts;
+  }
+
   get view(): SandboxView {
     return this.#table;
   }
 
   namesakes(): number {
     return this.#table.namesakes();
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#table.onChange(listener);
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {
@@ -134,6 +146,7 @@ class KubernetesProvider implements SandboxProvider {
           store: createTableStore(this.#table, { namespace, read }),
           logger,
           onSynced: () => this.#onSynced(),
+          counts: this.#watchCounts,
           clock: this.#clock,
           ...(random !== undefined && { random }),
           ...(limits !== undefined && { limits }),

@@ -2,7 +2,7 @@ import type { ProviderType } from "../provider.ts";
 import type { Clock } from "../../clock.ts";
 import type { KubeClient } from "../../kube/client.ts";
 import { KubeError } from "../../kube/errors.ts";
-import { readKubeStream } from "../../kube/stream.ts";
+import { readKubeJson } from "../../kube/read-json.ts";
 import { type SandboxKind, sandboxKindOf } from "../projection/kinds.ts";
 import { isObject } from "../../values.ts";
 
@@ -12,8 +12,8 @@ export interface SandboxResource extends SandboxKind {
   readonly findVersion: (signal: AbortSignal) => Promise<string>;
 }
 
-/** Longest discovery document, in bytes. The document of one group has about 1 KiB. */
-const DISCOVERY_MAX_BYTES = 1024 * 1024;
+/** Longest discovery document, in characters. The document of one group has about 1 KiB. */
+const DISCOVERY_MAX_CHARS = 1024 * 1024;
 /** Longest wait for a discovery document, in milliseconds. The API server answers it from memory. */
 const DISCOVERY_MAX_MS = 15_000;
 
@@ -55,22 +55,11 @@ interface DiscoveryOptions {
 
 /** The discovery document of a group, an `APIGroup`. */
 async function readServedVersions(path: string, options: DiscoveryOptions): Promise<ServedVersions> {
-  let text = "";
-  const decoder = new TextDecoder();
-  const limits = { headMaxMs: DISCOVERY_MAX_MS, idleMaxMs: DISCOVERY_MAX_MS };
-  for await (const chunk of readKubeStream(path, { ...options, ...limits })) {
-    text += decoder.decode(chunk, { stream: true });
-    if (text.length > DISCOVERY_MAX_BYTES) throw new KubeError("protocol", "the discovery document is too long");
-  }
-  try {
-    const group: unknown = JSON.parse(text);
-    if (!isObject(group)) throw new TypeError("not an object");
-    const items: readonly unknown[] = Array.isArray(group["versions"]) ? group["versions"] : [];
-    const versions = items.map(versionOf).filter((version) => version !== undefined);
-    return { versions, preferred: versionOf(group["preferredVersion"]) };
-  } catch {
-    throw new KubeError("protocol", "the discovery document is not a JSON object");
-  }
+  const limits = { waitMaxMs: DISCOVERY_MAX_MS, maxChars: DISCOVERY_MAX_CHARS };
+  const group = await readKubeJson(path, { ...options, ...limits, what: "the discovery document" });
+  const items: readonly unknown[] = Array.isArray(group["versions"]) ? group["versions"] : [];
+  const versions = items.map(versionOf).filter((version) => version !== undefined);
+  return { versions, preferred: versionOf(group["preferredVersion"]) };
 }
 
 function versionOf(item: unknown): string | undefined {

@@ -5,7 +5,7 @@ import { fileSignature } from "../../files/watch-path.ts";
 import type { EndpointRules } from "../projection/endpoint-rules.ts";
 import type { SandboxKind } from "../projection/kinds.ts";
 import type { SandboxRecord } from "../provider.ts";
-import { ManifestError, type ManifestObject } from "../manifest-error.ts";
+import { ManifestError, type ManifestObject } from "./manifest-error.ts";
 import type { Pacer } from "../pacer.ts";
 import { readManifest } from "./read.ts";
 import { codeOf, messageOf } from "../../values.ts";
@@ -122,6 +122,7 @@ export class ManifestFiles {
       });
       const where = { file: path, line: object.line };
       if (record === undefined) {
+        if (warning === undefined) continue;
         this.#options.logger.error("ignored an object of a manifest", { ...where, reason: warning });
         continue;
       }

@@ -7,6 +7,7 @@ import { type ManifestEntry, ManifestFiles } from "./files.ts";
 import { createPacer, type Pacer, type SlicedWork } from "../pacer.ts";
 import { sandboxKindOf } from "../projection/kinds.ts";
 import type {
+  ChangeListener,
   GenerationEndListener,
   ProviderStatus,
   Resolution,
@@ -114,6 +115,10 @@ class ManifestProvider implements SandboxProvider {
 
   namesakes(): number {
     return this.#table.namesakes();
+  }
+
+  onChange(listener: ChangeListener): void {
+    this.#table.onChange(listener);
   }
 
   onGenerationEnd(listener: GenerationEndListener): void {

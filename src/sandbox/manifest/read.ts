@@ -11,10 +11,10 @@ import {
   Parser,
   visit,
 } from "yaml";
-import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "../manifest-error.ts";
+import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "./manifest-error.ts";
 import type { Pacer, SlicedWork } from "../pacer.ts";
-import { readJsonManifest } from "../read-json-manifest.ts";
-import { splitDocuments, type TextPart } from "../split-documents.ts";
+import { readJsonManifest } from "./read-json-manifest.ts";
+import { splitDocuments, type TextPart } from "./split-documents.ts";
 import { isObject, messageOf } from "../../values.ts";
 
 /**

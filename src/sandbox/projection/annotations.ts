@@ -1,4 +1,11 @@
-import { HOST_HEADER_MODES, ORIGIN_HEADER_MODES, type SandboxPolicy, URI_PREFIX_MODES } from "../policy.ts";
+import { parseDurationMs } from "../../duration.ts";
+import {
+  HOLD_TIME_MAX_MS,
+  HOST_HEADER_MODES,
+  ORIGIN_HEADER_MODES,
+  type SandboxPolicy,
+  URI_PREFIX_MODES,
+} from "../policy.ts";
 
 /** Prefix of all annotations for the ingress. */
 export const POLICY_PREFIX = "ingress.opensandbox.io/";
@@ -24,6 +31,8 @@ const READERS: ReadonlyMap<string, ReadAnnotation> = new Map<string, ReadAnnotat
   ["host-header", choice(HOST_HEADER_MODES, (hostHeader) => ({ hostHeader }))],
   ["origin-header", choice(ORIGIN_HEADER_MODES, (originHeader) => ({ originHeader }))],
   ["uri-prefix", choice(URI_PREFIX_MODES, (uriPrefix) => ({ uriPrefix }))],
+  ["hold-until-ready", readHoldTime],
+  ["wake-on-access", choice(["true", "false"], (word) => ({ wakesOnAccess: word === "true" }))],
 ]);
 
 const NOTHING: PolicyReading = Object.freeze({ policy: undefined, warning: undefined });
@@ -66,4 +75,17 @@ function choice<T extends string>(words: readonly T[], toPolicy: (word: T) => Sa
     const word = words.find((known) => known === value);
     return word === undefined ? expected : toPolicy(word);
   };
+}
+
+const HOLD_TIME_EXPECTED = "a duration of at most 10m, such as 30s";
+/** Longer texts are not read. The longest duration that Go writes has 32 characters. */
+const HOLD_TIME_MAX_CHARS = 32;
+
+function readHoldTime(value: unknown): SandboxPolicy | string {
+  if (typeof value !== "string" || value.length > HOLD_TIME_MAX_CHARS) return HOLD_TIME_EXPECTED;
+  try {
+    return { holdMs: parseDurationMs(value, { maxMs: HOLD_TIME_MAX_MS }) };
+  } catch {
+    return HOLD_TIME_EXPECTED;
+  }
 }

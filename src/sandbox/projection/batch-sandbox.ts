@@ -10,6 +10,7 @@ import {
   type ReadinessReading,
   readMetadata,
 } from "./projection.ts";
+import type { SandboxSleep } from "../provider.ts";
 import { isObject } from "../../values.ts";
 import { quote } from "../../log/quote.ts";
 
@@ -43,7 +44,21 @@ function readReadiness(status: unknown): ReadinessReading {
     return { notReady: "has an invalid status", fault: `status.ready ${quote(ready)} is not a number of replicas` };
   }
   if (ready >= 1) return { notReady: "", fault: undefined };
-  return { notReady: explain(status), fault: undefined };
+  return { notReady: explain(status), fault: undefined, sleep: readSleep(status) };
+}
+
+/** A resume that failed is told by its condition, whatever the phase says then. */
+function readSleep(status: Readonly<Record<string, unknown>>): SandboxSleep | undefined {
+  if (findCondition(status, "ResumeFailed")?.status === "True") return "failed";
+  switch (status["phase"]) {
+    case "Pausing":
+    case "Paused":
+      return "asleep";
+    case "Resuming":
+      return "waking";
+    default:
+      return undefined;
+  }
 }
 
 function explain(status: Readonly<Record<string, unknown>>): string {

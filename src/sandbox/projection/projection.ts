@@ -1,5 +1,5 @@
 import type { EndpointRules } from "./endpoint-rules.ts";
-import type { SandboxRecord } from "../provider.ts";
+import type { SandboxRecord, SandboxSleep } from "../provider.ts";
 import { readPolicy } from "./annotations.ts";
 import { isDnsLabel, isObject } from "../../values.ts";
 import { quote } from "../../log/quote.ts";
@@ -21,7 +21,9 @@ export interface ProjectOptions {
  */
 export type Projection =
   | { readonly record: SandboxRecord; readonly warning: string | undefined }
-  | { readonly record: undefined; readonly warning: string };
+  | { readonly record: undefined; readonly warning: string }
+  /** Nothing is wrong with the object. It is nobody's sandbox yet. */
+  | { readonly record: undefined; readonly warning: undefined };
 
 /** Resource → record, for one kind. */
 export type Project = (object: unknown, options: ProjectOptions) => Projection;
@@ -34,6 +36,9 @@ export interface SandboxMetadata {
   /** Trimmed. Empty: the sandbox is open. */
   readonly accessToken: string;
   readonly annotations: Readonly<Record<string, unknown>>;
+  /** Of any shape: whoever reads them has to check. */
+  readonly labels: unknown;
+  readonly ownerReferences: unknown;
   /**
    * What is wrong with an object that has an identity; undefined if nothing is. A sandbox with a fault must not be
    * ready.
@@ -84,6 +89,8 @@ export function readMetadata(object: unknown, options: ProjectOptions): SandboxM
     uid,
     accessToken: typeof token === "string" ? token.trim() : "",
     annotations: isObject(annotations) ? annotations : NO_ANNOTATIONS,
+    labels: metadata["labels"],
+    ownerReferences: metadata["ownerReferences"],
     // Whether the sandbox is secured is unknown. It must not be taken for an open one.
     fault:
       typeof token === "string"
@@ -109,13 +116,19 @@ export interface ReadinessReading {
   readonly notReady: string;
   /** What is malformed, for the log. */
   readonly fault: string | undefined;
+  /** Default: the sandbox is not paused. */
+  readonly sleep?: SandboxSleep | undefined;
 }
 
 /** Builds a record. Ready needs a ready status and an endpoint, because the two are written at different times. */
 export function buildRecord(
   metadata: SandboxMetadata,
   reading: EndpointReading,
-  options: { readonly readiness: ReadinessReading; readonly endpointMissing: string },
+  options: {
+    readonly readiness: ReadinessReading;
+    readonly endpointMissing: string;
+    readonly claim?: string | undefined;
+  },
 ): Projection {
   const fault = metadata.fault ?? reading.refusal ?? options.readiness.fault;
   const { policy, warning } = readPolicy(metadata.annotations);
@@ -134,6 +147,9 @@ export function buildRecord(
       notReady: reason === "" ? "" : `sandbox not ready: sandbox ${metadata.name} ${reason}`,
       accessToken: metadata.accessToken,
       policy,
+      ...(options.claim === undefined ? {} : { claim: options.claim }),
+      // Only where it counts: most records are smaller without it.
+      ...(reason === "" || options.readiness.sleep === undefined ? {} : { sleep: options.readiness.sleep }),
     },
     warning: fault === undefined || warning === undefined ? (fault ?? warning) : `${fault}; ${warning}`,
   };

@@ -1,6 +1,6 @@
 import { startServerProcess, type ServerProcess } from "../../../scripts/lib/server-process.ts";
 import { tempDir } from "../temp-dir.ts";
-import { connectCdp, type CdpClient } from "./cdp-client.ts";
+import { connectCdp, toRecord, type CdpClient } from "./cdp-client.ts";
 import { openPage, type Page } from "./page.ts";
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
@@ -63,7 +63,8 @@ export async function startChromium(flags: readonly string[] = []): Promise<Debu
 
 async function readDebuggerUrl(port: number): Promise<string | undefined> {
   const answer = await fetch(`http://127.0.0.1:${port}/json/version`, { proxy: false });
-  return ((await answer.json()) as { webSocketDebuggerUrl?: string }).webSocketDebuggerUrl;
+  const url = toRecord(await answer.json())["webSocketDebuggerUrl"];
+  return typeof url === "string" ? url : undefined;
 }
 
 /** The browser of a person who opens applications. */

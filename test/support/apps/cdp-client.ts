@@ -7,7 +7,7 @@ export interface CdpEvent {
   readonly method: string;
   readonly params: CdpParams;
   /** Undefined: it concerns the whole browser. */
-  readonly sessionId: string | undefined;
+  readonly sessionId: unknown;
 }
 
 interface Pending {
@@ -24,6 +24,11 @@ export interface CdpClient extends Disposable {
   listen(listener: (event: CdpEvent) => void): () => void;
 }
 
+/** The fields of an object; none where it is not one. */
+export function toRecord(value: unknown): CdpParams {
+  return typeof value === "object" && value !== null ? { ...value } : {};
+}
+
 /** Connects to the `ws://` URL that a browser names as its debugger's. */
 export async function connectCdp(url: string): Promise<CdpClient> {
   const socket = new WebSocket(url);
@@ -37,22 +42,15 @@ export async function connectCdp(url: string): Promise<CdpClient> {
     return waiting;
   };
   socket.addEventListener("message", ({ data }) => {
-    const message = JSON.parse(String(data)) as {
-      id?: number;
-      result?: CdpParams;
-      error?: { message: string };
-      method?: string;
-      params?: CdpParams;
-      sessionId?: string;
-    };
-    if (message.id === undefined) {
-      const event = { method: message.method ?? "", params: message.params ?? {}, sessionId: message.sessionId };
+    const { id, result, error, method, params, sessionId } = toRecord(JSON.parse(String(data)));
+    if (typeof id !== "number") {
+      const event = { method: String(method), params: toRecord(params), sessionId };
       for (const listener of listeners) listener(event);
       return;
     }
-    const waiting = settle(message.id);
-    if (message.error === undefined) waiting?.resolve(message.result ?? {});
-    else waiting?.reject(new Error(message.error.message));
+    const waiting = settle(id);
+    if (error === undefined) waiting?.resolve(toRecord(result));
+    else waiting?.reject(new Error(String(toRecord(error)["message"])));
   });
   socket.addEventListener("close", () => {
     for (const id of pending.keys()) settle(id)?.reject(new Error("the browser closed the connection"));
@@ -62,7 +60,7 @@ export async function connectCdp(url: string): Promise<CdpClient> {
     socket.addEventListener("error", () => reject(new Error(`cannot connect to the browser at ${url}`)));
   });
   return {
-    send(method, params = {}, sessionId = undefined) {
+    send(method, params = {}, sessionId) {
       const id = ++lastId;
       return new Promise((resolve, reject) => {
         const timer = setTimeout(() => settle(id)?.reject(new Error(`${method}: no answer`)), COMMAND_MAX_MS);

@@ -1,5 +1,5 @@
 import { eventually } from "../../../scripts/lib/eventually.ts";
-import type { CdpClient, CdpEvent, CdpParams } from "./cdp-client.ts";
+import { toRecord, type CdpClient, type CdpEvent, type CdpParams } from "./cdp-client.ts";
 
 /** How long a page may take to come to a state, in milliseconds: an application's first page loads megabytes of script. */
 const STATE_MAX_MS = 90_000;
@@ -56,13 +56,13 @@ type Send = (method: string, params?: CdpParams) => Promise<CdpParams>;
 
 function createPage(send: Send, events: readonly string[], close: () => Promise<void>): Page {
   const evaluate = async (expression: string): Promise<unknown> => {
-    const { result, exceptionDetails } = (await send("Runtime.evaluate", {
+    const { result, exceptionDetails } = await send("Runtime.evaluate", {
       expression,
       awaitPromise: true,
       returnByValue: true,
-    })) as { result?: { value?: unknown }; exceptionDetails?: { exception?: { description?: string } } };
-    if (exceptionDetails !== undefined) throw new Error(exceptionDetails.exception?.description ?? "it threw");
-    return result?.value;
+    });
+    if (exceptionDetails !== undefined) throw new Error(JSON.stringify(exceptionDetails));
+    return toRecord(result)["value"];
   };
   const waitFor = async (what: string, probe: () => Promise<boolean>): Promise<void> => {
     try {
@@ -84,10 +84,10 @@ function createPage(send: Send, events: readonly string[], close: () => Promise<
     until: (expression) => waitFor(expression, async () => (await evaluate(expression)) === true),
     untilEvent: (pattern) => waitFor(String(pattern), () => Promise.resolve(events.some((line) => pattern.test(line)))),
     async click(selector) {
-      let point: { x: number; y: number } | undefined;
+      let point: CdpParams = {};
       await waitFor(selector, async () => {
-        point = (await evaluate(locate(selector))) as typeof point;
-        return typeof point === "object";
+        point = toRecord(await evaluate(locate(selector)));
+        return typeof point["x"] === "number";
       });
       for (const type of ["mousePressed", "mouseReleased"]) {
         await send("Input.dispatchMouseEvent", { type, ...point, button: "left", clickCount: 1 });
@@ -119,24 +119,22 @@ function locate(selector: string): string {
 function createEventDescriber(): (event: CdpEvent) => string | undefined {
   const requests = new Map<unknown, string>();
   return ({ method, params }) => {
-    const { request, response, requestId } = params as {
-      request?: { method: string; url: string };
-      response?: { status: number; url: string; payloadData?: string };
-      requestId?: string;
-    };
+    const { requestId } = params;
+    const request = toRecord(params["request"]);
+    const response = toRecord(params["response"]);
     switch (method) {
       case "Network.requestWillBeSent":
-        requests.set(requestId, `${request?.method} ${request?.url}`);
+        requests.set(requestId, `${String(request["method"])} ${String(request["url"])}`);
         return undefined;
       case "Network.webSocketCreated":
         requests.set(requestId, String(params["url"]));
         return undefined;
       case "Network.responseReceived":
-        return `${response?.status} ${requests.get(requestId) ?? response?.url}`;
+        return `${String(response["status"])} ${requests.get(requestId)}`;
       case "Network.webSocketHandshakeResponseReceived":
-        return `websocket ${response?.status} ${requests.get(requestId)}`;
+        return `websocket ${String(response["status"])} ${requests.get(requestId)}`;
       case "Network.webSocketFrameReceived":
-        return `received ${response?.payloadData}`;
+        return `received ${String(response["payloadData"])}`;
       case "Network.webSocketFrameError":
         return `websocket failed ${requests.get(requestId)}: ${String(params["errorMessage"])}`;
       case "Network.loadingFailed":

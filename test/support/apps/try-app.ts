@@ -101,7 +101,7 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
     `${app.name} %s`,
     async (_, row) => {
       const started = await start(row);
-      const { form, settings = {}, fails, use = app.use } = row;
+      const { form, settings = {}, fails, use = (visit, it) => app.use(visit, it) } = row;
       const place = await stage.place({ form, settings, port: started.port });
       await using visit = createVisit(browser, place);
       try {

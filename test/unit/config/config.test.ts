@@ -53,6 +53,33 @@ test("parseConfig gives the documented defaults", () => {
     memoryBudgetBytes: undefined,
     websocketMaxMessageBytes: undefined,
     websocketFrameRate: 4_000,
+    activity: {
+      enabled: false,
+      redisDsn: "redis://127.0.0.1:6379/0",
+      minIntervalMs: 5_000,
+      ttlSeconds: 1_800,
+    },
+    networkReadiness: {
+      windowMs: 60_000,
+      maxTargets: 1_024,
+      minAttempts: 20,
+      minTargets: 5,
+      minSignalTargets: 2,
+      failureRatio: 0.2,
+    },
+    hold: {
+      holdMs: 0,
+      holdMax: 1_024,
+      holdReleaseRate: 100,
+      wake: {
+        enabled: false,
+        parkBudgetMs: 60_000,
+        parkMax: 1_024,
+        scope: "annotated",
+        wakeMax: 32,
+        ignoredPaths: new Set(["/favicon.ico", "/robots.txt"]),
+      },
+    },
     shutdownDelayMs: 5_000,
     drainTimeoutMs: 20_000,
     secureAccessKeys: undefined,
@@ -223,6 +250,79 @@ describe("parseConfig reads each flag", () => {
       false,
     ]);
   });
+});
+
+test("parseConfig reads where activity is noted, and looks at the address only where it is on", () => {
+  const flags = ["--activity-redis-dsn=redis://:p@h/2", "--activity-min-interval=10s", "--activity-ttl-seconds=60"];
+  expect(configOf([NAMESPACE, "--activity-enabled", ...flags]).activity).toEqual({
+    enabled: true,
+    redisDsn: "redis://:p@h/2",
+    minIntervalMs: 10_000,
+    ttlSeconds: 60,
+  });
+  expect(configOf([NAMESPACE, "--activity-redis-dsn=$(REDIS_DSN)"]).activity.enabled).toBe(false);
+});
+
+test("parseConfig reads how requests wait and wake", () => {
+  const flags = [
+    "--hold-until-ready=30s",
+    "--hold-max=8",
+    "--hold-release-rate=0",
+    "--wake-enabled",
+    "--wake-scope=all",
+  ];
+  const more = ["--wake-park-budget=5s", "--wake-park-max=4", "--wake-max=2", "--wake-ignore-paths=/a, /b"];
+  const { hold, warnings } = configOf([NAMESPACE, ...flags, ...more]);
+  expect(hold).toEqual({
+    holdMs: 30_000,
+    holdMax: 8,
+    holdReleaseRate: 0,
+    wake: {
+      enabled: true,
+      parkBudgetMs: 5_000,
+      parkMax: 4,
+      scope: "all",
+      wakeMax: 2,
+      ignoredPaths: new Set(["/a", "/b"]),
+    },
+  });
+  expect(warnings).toEqual([]);
+  expect(configOf(["--manifests=m", "--wake-enabled"]).warnings).toEqual([
+    "--wake-enabled has no effect: nothing wakes a sandbox of --manifests",
+  ]);
+});
+
+test.each([
+  "--fastpath-endpoint=http://x",
+  "--fastpath-access-mode=central-proxy",
+  "--fastpath-wait-timeout-millis=2000",
+  "--wake-retry-interval=50ms",
+  "--wake-retry-factor=1.3",
+  "--wake-retry-jitter=0.1",
+  "--audit-webhook-url=http://x",
+  "--audit-queue-size=1024",
+  "--audit-timeout=3s",
+])("parseConfig takes %s of newer Go ingresses, with one line that it changes nothing", (flag) => {
+  const { warnings, ...config } = configOf([NAMESPACE, flag, "--audit-enabled=false"]);
+  expect(warnings).toHaveLength(1);
+  expect(warnings[0]).toContain(`${flag.split("=")[0]} is ignored because`);
+  const { warnings: none, ...plain } = configOf([NAMESPACE]);
+  expect(none).toEqual([]);
+  expect(JSON.stringify(config)).toBe(JSON.stringify(plain));
+});
+
+test.each([
+  "--network-readiness-shadow-window=0",
+  "--network-readiness-max-targets=0",
+  "--network-readiness-min-attempts=-1",
+  "--network-readiness-min-targets=1025",
+  "--network-readiness-min-signal-targets=1025",
+  "--network-readiness-failure-ratio=0",
+  "--network-readiness-failure-ratio=1.1",
+])("parseConfig has no page of network readiness with %s, and starts", (flag) => {
+  const { networkReadiness, warnings } = configOf([NAMESPACE, flag]);
+  expect(networkReadiness).toBeUndefined();
+  expect(warnings).toHaveLength(1);
 });
 
 test("parseConfig requires no namespace with --manifests or --all-namespaces", () => {

@@ -20,6 +20,21 @@ describe("readOtlp finds the endpoint", () => {
     expect(warnings).toEqual([]);
   });
 
+  test.each([
+    [{}, "10.0.0.9\n", "http://10.0.0.9:4318/v1/metrics"],
+    [{ HOST_IP: "" }, "fd00::9", "http://[fd00::9]:4318/v1/metrics"],
+    [{ HOST_IP: "10.0.0.1" }, "10.0.0.9", "http://10.0.0.1:4318/v1/metrics"],
+    [ENDPOINT, "10.0.0.9", "http://collector:4318/v1/metrics"],
+  ])("in %j and the file with %j", (env, hostInfo, url) => {
+    expect(readOtlp(env, [], hostInfo)?.url).toBe(url);
+  });
+
+  test("nowhere in a file without an address, with a warning", () => {
+    const warnings: string[] = [];
+    expect(readOtlp({}, warnings, "name: node-1")).toBeUndefined();
+    expect(warnings).toEqual(['/etc/hostinfo: "name: node-1" is ignored: expected an IP address']);
+  });
+
   test.each<Readonly<Record<string, string>>>([
     {},
     { HOST_IP: "" },

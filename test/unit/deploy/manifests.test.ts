@@ -70,6 +70,17 @@ describe("deploy/base/deployment.yaml", () => {
     for (const constraint of constraints) expect(dig(constraint, "matchLabelKeys")).toEqual(["pod-template-hash"]);
   });
 
+  test("nobody's X-Forwarded-For is believed unless told, and the ranges of pods are recommended", () => {
+    expect(listOf(dig(container, "args"))).toContain("--trusted-proxies=none");
+    const text = readFileSync(join(DEPLOY, "base/deployment.yaml"), "utf8");
+    expect(text).toMatch(/# Recommended:[^-]*--cluster-cidr[^-]*\n(?: *#.*\n)* *# - --endpoint-ranges=/);
+  });
+
+  test("no sandbox can have the address of the node or of the pod: both are told to the program", () => {
+    const names = listOf(dig(container, "env")).map((entry) => dig(entry, "name"));
+    for (const name of ["NODE_IP", "POD_IPS"]) expect(names).toContain(name);
+  });
+
   test("the image is this checkout's version", async () => {
     const { name } = { name: String(dig(container, "image")) };
     expect(name).not.toContain(":");

@@ -24,6 +24,8 @@ test("Metrics.scrape returns text that a strict parser accepts, before and after
     sandboxCounts: () => ({ ready: 1, notReady: 2, ambiguous: 3 }),
     providerStatus: () => ({ synced: true, ageMs: 1.5 }),
     renewIntents: () => ({ published: 4, dropped: 5, throttled: 6, failed: 7, queued: 8, healthy: false }),
+    watching: () => ({ lists: { initial: 1, expired: 2 }, watchEnds: { ended: 3 } }),
+    openBytes: () => ({ http: { in: 1, out: 2 }, websocket: { in: 3, out: 4 } }),
     droppedLogLines: () => 7,
     memory: () => ({ limit: 8, budget: 9, held: 10 }),
     descriptors: () => ({ open: 11, limit: 12, shortages: 13, exhaustions: 14, idleClosed: 15 }),
@@ -43,6 +45,8 @@ test("Metrics.scrape returns text that a strict parser accepts, before and after
   metrics.refused("upstream_reset");
   metrics.resolved("not_found", 0.001);
   metrics.connected("dns_error", "websocket", 20_000);
+  metrics.answered("http", 3);
+  metrics.moved("http", { in: 5, out: 6 });
   metrics.tunnelOpened();
   const names = new Set((await scrape()).map(({ name }) => name));
   for (const name of [
@@ -50,6 +54,10 @@ test("Metrics.scrape returns text that a strict parser accepts, before and after
     "http_request_duration_bucket",
     "http_request_active",
     "http_refusal_count_total",
+    "http_first_byte_duration_bucket",
+    "http_body_bytes_total",
+    "kubernetes_list_count_total",
+    "kubernetes_watch_end_count_total",
     "upstream_failure_count_total",
     "upstream_connect_count_total",
     "upstream_connect_duration_sum",
@@ -144,6 +152,26 @@ test("Metrics counts open requests and tunnels", async () => {
   expect(await valuesOf("opensandbox_ingress_tunnel_count_total")).toEqual([[{}, 2]]);
 });
 
+test("Metrics tells of requests that wait, and of wakes by the reference's names", async () => {
+  metrics.observe({ waits: () => ({ held: 7, waking: 2 }) });
+  metrics.wakeAsked("triggered");
+  metrics.wakeAsked("joined");
+  metrics.wakeAsked("joined");
+  metrics.parked();
+  metrics.parked();
+  metrics.unparked("served", 6_000);
+  metrics.parkShed();
+  expect(await valuesOf("opensandbox_ingress_hold_active")).toEqual([[{}, 7]]);
+  expect(await valuesOf("opensandbox_ingress_wake_active")).toEqual([[{}, 2]]);
+  expect(await valuesOf("opensandbox_ingress_wake_flights_total")).toEqual([
+    [{ outcome: "triggered" }, 1],
+    [{ outcome: "joined" }, 2],
+  ]);
+  expect(await valuesOf("opensandbox_ingress_park_active")).toEqual([[{}, 1]]);
+  expect(await valuesOf("opensandbox_ingress_park_shed_total")).toEqual([[{}, 1]]);
+  expect(await valuesOf("opensandbox_ingress_park_wait_duration_sum")).toEqual([[{ outcome: "served" }, 6]]);
+});
+
 test("Metrics counts refusals by code, and those that a sandbox caused by kind too", async () => {
   metrics.refused("route_missing");
   metrics.refused("upstream_refused");
@@ -153,6 +181,25 @@ test("Metrics counts refusals by code, and those that a sandbox caused by kind t
     [{ code: "upstream_refused" }, 2],
   ]);
   expect(await valuesOf("opensandbox_ingress_upstream_failure_count_total")).toEqual([[{ kind: "refused" }, 2]]);
+});
+
+test("Metrics counts faults of its own from zero on", async () => {
+  metrics.refused("route_missing");
+  expect(await valuesOf("opensandbox_ingress_http_fault_count_total")).toEqual([[{}, 0]]);
+  metrics.refused("internal");
+  expect(await valuesOf("opensandbox_ingress_http_fault_count_total")).toEqual([[{}, 1]]);
+});
+
+test("Metrics adds what is open to the bytes of what has ended", async () => {
+  metrics.moved("http", { in: 5, out: 6 });
+  metrics.moved("websocket", { in: 7, out: 8 });
+  metrics.observe({ openBytes: () => ({ http: { in: 10, out: 20 }, websocket: { in: 30, out: 40 } }) });
+  expect(await valuesOf("opensandbox_ingress_http_body_bytes_total")).toEqual([
+    [{ direction: "in", proxy_type: "http" }, 15],
+    [{ direction: "out", proxy_type: "http" }, 26],
+    [{ direction: "in", proxy_type: "websocket" }, 37],
+    [{ direction: "out", proxy_type: "websocket" }, 48],
+  ]);
 });
 
 test("Metrics puts a duration into the bucket whose bound it does not exceed", async () => {

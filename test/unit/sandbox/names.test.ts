@@ -3,6 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { resolveIn } from "../../../src/sandbox/look-up.ts";
 import { sandboxNameCandidates } from "../../../src/sandbox/names.ts";
 import { SandboxTable } from "../../../src/sandbox/table.ts";
+import type { SandboxRecord } from "../../../src/sandbox/provider.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
@@ -78,5 +79,53 @@ describe("resolveIn", () => {
       else expect(resolution).toMatchObject({ state: "found", record: { namespace, name: first } });
       expect(table.namesakes() > 0).toBe(other !== undefined);
     }
+  });
+
+  const adopted = (change: Partial<SandboxRecord>) => sandboxRecord({ name: "pool-x7k2p", claim: "mine", ...change });
+
+  test("resolveIn finds an adopted Sandbox by its own name, and by its claim's", () => {
+    const table = new SandboxTable();
+    table.set(adopted({}));
+    for (const id of ["pool-x7k2p", "mine"]) {
+      expect(resolveIn(table, id, "agent-sandbox")).toMatchObject({ state: "found", record: { name: "pool-x7k2p" } });
+    }
+    expect(resolveIn(table, "mine", "batchsandbox").state).toBe("not-found");
+  });
+
+  test("resolveIn takes a name before a claim in one namespace, and neither across namespaces", () => {
+    const table = new SandboxTable();
+    table.set(adopted({}));
+    table.set(sandboxRecord({ name: "sandbox-mine", uid: "own" }));
+    expect(resolveIn(table, "mine", "agent-sandbox")).toMatchObject({ record: { name: "sandbox-mine" } });
+    table.set(adopted({ namespace: "other", uid: "theirs" }));
+    expect(resolveIn(table, "mine", "agent-sandbox").state).toBe("ambiguous");
+    expect(table.namesakes()).toBeGreaterThan(0);
+    table.remove("ns", "sandbox-mine");
+    expect(resolveIn(table, "mine", "agent-sandbox").state).toBe("ambiguous");
+    table.remove("other", "pool-x7k2p");
+    expect(resolveIn(table, "mine", "agent-sandbox").state).toBe("found");
+  });
+
+  test("resolveIn takes none of two that one claim adopted", () => {
+    const table = new SandboxTable();
+    table.set(adopted({}));
+    table.set(adopted({ name: "pool-other", uid: "other" }));
+    expect(resolveIn(table, "mine", "agent-sandbox").state).toBe("ambiguous");
+    expect(resolveIn(table, "pool-other", "agent-sandbox").state).toBe("found");
+  });
+
+  test("resolveIn follows a claim through changes, removals and new lists", () => {
+    const table = new SandboxTable();
+    const stateOf = (id: string) => resolveIn(table, id, "agent-sandbox").state;
+    table.set(adopted({}));
+    table.set(adopted({ claim: "yours" }));
+    expect([stateOf("mine"), stateOf("yours")]).toEqual(["not-found", "found"]);
+    table.replaceAll("ns", [adopted({})]);
+    expect([stateOf("mine"), stateOf("yours")]).toEqual(["found", "not-found"]);
+    table.replaceAll(undefined, [adopted({ claim: undefined })]);
+    expect([stateOf("mine"), stateOf("pool-x7k2p")]).toEqual(["not-found", "found"]);
+    table.set(adopted({}));
+    table.remove("ns", "pool-x7k2p");
+    expect([stateOf("mine"), stateOf("pool-x7k2p")]).toEqual(["not-found", "not-found"]);
   });
 });

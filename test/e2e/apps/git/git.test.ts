@@ -34,8 +34,15 @@ async function pushAndClone(visit: Visit, app: GitApp): Promise<void> {
     runClient(visit, {
       // No name of the tests is in a DNS.
       command: [
-        ...["git", "-c", `http.curloptResolve=${hostname}:${port}:127.0.0.1`],
-        ...["-c", `http.postBuffer=${LENGTH_MAX_BYTES}`, "-c", "user.name=person", "-c", "user.email=person@apps.test"],
+        "git",
+        "-c",
+        `http.curloptResolve=${hostname}:${port}:127.0.0.1`,
+        "-c",
+        `http.postBuffer=${LENGTH_MAX_BYTES}`,
+        "-c",
+        "user.name=person",
+        "-c",
+        "user.email=person@apps.test",
         ...words,
       ],
       env: { GIT_TERMINAL_PROMPT: "0", GIT_CONFIG_NOSYSTEM: "1" },

@@ -7,10 +7,7 @@ const [transport, url] = process.argv.slice(2);
 const Transport = transport === "sse" ? SSEClientTransport : StreamableHTTPClientTransport;
 const client = new Client({ name: "proof", version: "1.0.0" });
 await client.connect(new Transport(new URL(url)));
-const progress = [];
-const result = await client.callTool({ name: "count", arguments: { to: 3 } }, undefined, {
-  onprogress: (step) => progress.push(step.progress),
-});
-console.log(result.content[0].text, JSON.stringify(progress));
+const result = await client.callTool({ name: "count", arguments: { to: 3 } });
+console.log(result.content[0].text);
 await client.close();
 process.exit(0);

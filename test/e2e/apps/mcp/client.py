@@ -12,16 +12,11 @@ transport, url = sys.argv[1:]
 
 async def main() -> None:
     connect = sse_client if transport == "sse" else streamable_http_client
-    progress = []
-
-    async def note(done, total, message):
-        progress.append(done)
-
     async with connect(url) as streams:
         async with ClientSession(streams[0], streams[1]) as session:
             await session.initialize()
-            result = await session.call_tool("count", {"to": 3}, progress_callback=note)
-            print(result.content[0].text, progress)
+            result = await session.call_tool("count", {"to": 3})
+            print(result.content[0].text)
 
 
 asyncio.run(asyncio.wait_for(main(), 60))

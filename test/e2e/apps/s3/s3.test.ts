@@ -36,8 +36,15 @@ async function useS3cmd(visit: Visit, app: StoreApp): Promise<void> {
   const run = (...words: string[]) =>
     runClient(visit, {
       command: [
-        ...[join(PROGRAMS, "python"), join(PROGRAMS, "s3cmd"), "--config=/dev/null", "--no-ssl", "--region=us-east-1"],
-        ...[`--host=${host}`, `--host-bucket=${host}`, `--access_key=${app.key}`, `--secret_key=${app.secret}`],
+        join(PROGRAMS, "python"),
+        join(PROGRAMS, "s3cmd"),
+        "--config=/dev/null",
+        "--no-ssl",
+        "--region=us-east-1",
+        `--host=${host}`,
+        `--host-bucket=${host}`,
+        `--access_key=${app.key}`,
+        `--secret_key=${app.secret}`,
         ...words,
       ],
     });

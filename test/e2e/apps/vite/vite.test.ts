@@ -29,8 +29,13 @@ tryApp<ViteApp>({
       port,
       readyPath: `${basePath}/`,
       command: [
-        ...["node", join(cacheFolder("vite"), "node_modules/vite/bin/vite.js"), project.path],
-        ...["--host=127.0.0.1", `--port=${port}`, "--strictPort", `--base=${basePath}/`],
+        "node",
+        join(cacheFolder("vite"), "node_modules/vite/bin/vite.js"),
+        project.path,
+        "--host=127.0.0.1",
+        `--port=${port}`,
+        "--strictPort",
+        `--base=${basePath}/`,
       ],
     });
     return {

@@ -22,6 +22,7 @@ const HEALTHY: Status = {
     requests: 10,
     open: 0,
     tunnels: 0,
+    held: 0,
     statuses: [],
     refusals: [],
     history: [],
@@ -29,7 +30,7 @@ const HEALTHY: Status = {
   eventLoop: { p50Ms: 1, p99Ms: 2 },
   memory: { heldBytes: 1, budgetBytes: 100, limitBytes: 1_000, residentBytes: 10 },
   descriptors: { open: 1, limit: 100, shortages: 0, exhaustions: 0, idleClosed: 0 },
-  sandboxes: { ready: 1, notReady: 0, ambiguous: 0, namesakes: 0, synced: true, ageMs: 0 },
+  sandboxes: { ready: 1, notReady: 0, ambiguous: 0, namesakes: 0, waking: 0, synced: true, ageMs: 0 },
   access: { failures: 0, exhaustedSandboxes: 0 },
   redis: { published: 1, dropped: 0, throttled: 0, failed: 0, queued: 0, healthy: true },
 };

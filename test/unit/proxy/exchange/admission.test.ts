@@ -35,9 +35,9 @@ function createStage(limits: Partial<AdmissionLimits>) {
     sandboxRecord({ name: "new", uid: "new" }),
     0,
   ).share;
-  const checkNew = (client?: string): IngressErrorCode | undefined => {
+  const checkNew = (client?: string, peer = client ?? ""): IngressErrorCode | undefined => {
     try {
-      admission.check(newcomer, client === undefined ? undefined : stage.register.shareOfClient(client));
+      admission.check(newcomer, client === undefined ? undefined : stage.register.shareOfClient({ client, peer }));
       return undefined;
     } catch (thrown) {
       return thrown instanceof IngressError ? thrown.code : "internal";
@@ -102,6 +102,16 @@ describe("Admission.check", () => {
     for (let at = 1; at <= 6; at++) stage.open({ sandbox: `s${at}`, client: `2001:db8::${at}` });
     expect(stage.checkNew("2001:db8::ffff")).toBe("too_many_requests_client");
     expect(stage.checkNew("2001:db8:0:1::1")).toBeUndefined();
+  });
+
+  test("counts a client that a peer names for that peer alone", () => {
+    const stage = createStage({ maxRequests: 10 });
+    for (let at = 1; at <= 6; at++) stage.open({ sandbox: `s${at}`, client: "203.0.113.1", peer: "10.0.0.66" });
+    expect(stage.checkNew("203.0.113.1", "10.0.0.66")).toBe("too_many_requests_client");
+    expect(stage.checkNew("203.0.113.1", "10.0.0.2")).toBeUndefined();
+    expect(stage.checkNew("203.0.113.1")).toBeUndefined();
+    expect(stage.checkNew("10.0.0.66")).toBeUndefined();
+    expect(stage.register.counters().clients).toBe(1);
   });
 
   test("has no limit where the flags are 0", () => {

@@ -95,6 +95,21 @@ describe("GrantCheck.sweep", () => {
     expect(exchange.cutBy).toBeUndefined();
   });
 
+  test("cuts what a token admitted also while a namesake of another namespace makes the id ambiguous", () => {
+    const { set, admit, sweep, clock, provider } = createStage();
+    set("first");
+    const exchange = admit("first");
+    set("first", { namespace: "other", uid: "namesake" });
+    expect(provider.resolve("sb").state).toBe("ambiguous");
+    clock.advance(PERIOD_MS);
+    sweep();
+    expect(exchange.cutBy).toBeUndefined();
+    set("second");
+    clock.advance(PERIOD_MS);
+    sweep();
+    expect(exchange.cutBy?.code).toBe("access_revoked");
+  });
+
   test("looks at all once in a period, and not between", () => {
     const { set, admit, sweep, clock, looked } = createStage();
     set("first");

@@ -111,12 +111,37 @@ describe("rewriteRequestHeaders", () => {
     },
   );
 
-  test.each(["X-Original-URL", "CF-Connecting-IP", "X-Forward", "X_Custom", "X-Osbourne", "Forwarded-By"])(
-    "rewriteRequestHeaders passes %s on as any other header",
-    (name) => {
-      expect(rewritten({ [name]: "1" })).toEqual({ ...OWN, [name.toLowerCase()]: "1" });
-    },
-  );
+  test.each([
+    "Content_Length",
+    "content_Length",
+    "Transfer_Encoding",
+    "TRANSFER_ENCODING",
+    "X_Request_Id",
+    "X-Request_Id",
+    "CDN_Loop",
+    "Keep_Alive",
+    "Proxy_Connection",
+    "Proxy_Authorization",
+    "Sec_WebSocket_Key",
+    "Proxy",
+  ])("rewriteRequestHeaders lets no %s pass, which some servers take for another header", (name) => {
+    expect(rewritten({ [name]: "1" })).toEqual(OWN);
+    expect(rewritten({ [name]: "1" }, { peer: TRUSTED_PEER })).toEqual({ ...OWN, "x-forwarded-for": TRUSTED_PEER });
+  });
+
+  test.each([
+    "X-Original-URL",
+    "CF-Connecting-IP",
+    "X-Forward",
+    "X_Custom",
+    "X-Osbourne",
+    "Forwarded-By",
+    "Content_Type",
+    "X_Request",
+    "Proxy-X",
+  ])("rewriteRequestHeaders passes %s on as any other header", (name) => {
+    expect(rewritten({ [name]: "1" })).toEqual({ ...OWN, [name.toLowerCase()]: "1" });
+  });
 
   test.each([["203.0.113.9"], [TRUSTED_PEER]])(
     "rewriteRequestHeaders sets whatever Connection names, from a peer %s",

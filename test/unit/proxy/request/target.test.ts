@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import { createRandom } from "../../../../scripts/lib/stage/random.ts";
 import { IngressError } from "../../../../src/errors.ts";
 import { parseHost, parseRequestTarget } from "../../../../src/proxy/request/target.ts";
 
@@ -18,6 +19,8 @@ describe("parseRequestTarget", () => {
     ["http://a.test:28888/", "/", ""],
     ["http://[::1]:1/x?", "/x", "?"],
     ["/x?a?b", "/x", "?a?b"],
+    ["/a/../b/%2e%2E/c\\d?e=/../f", "/c/d", "?e=/../f"],
+    ["//x/./y?", "//x/y", "?"],
     ["http://a//x", "//x", ""],
   ])("parseRequestTarget splits %s", (url, path, query) => {
     expect(parseRequestTarget(url)).toEqual({ path, query });
@@ -26,6 +29,7 @@ describe("parseRequestTarget", () => {
   test("parseRequestTarget refuses a fragment, in the path and in the query", () => {
     expect(codeOf(() => parseRequestTarget("http://a/x#y"))).toBe("request_invalid");
     expect(codeOf(() => parseRequestTarget("http://a/x?y#z"))).toBe("request_invalid");
+    expect(codeOf(() => parseRequestTarget("/x?y#z"))).toBe("request_invalid");
   });
 });
 
@@ -55,5 +59,19 @@ describe("parseHost", () => {
     "a%2e",
     "a:123456",
     "é",
+    "a:65536",
+    "[:::]",
+    "[1.2.3.4]",
+    "1.2.3.4.5",
+    "a.999",
+    "xn--a",
   ])("parseHost refuses %j", (host) => expect(codeOf(() => parseHost(host))).toBe("host_invalid"));
+
+  test("parseHost accepts nothing that is not the host of a URL: there Bun would not normalise the path", () => {
+    const random = createRandom(20_261_126);
+    const hosts = Array.from({ length: 20_000 }, () => random.text("aZxX019.-_~:[]f", 1 + random.integer(9)));
+    const accepted = hosts.filter((host) => codeOf(() => parseHost(host)) === "no error");
+    expect(accepted.length).toBeGreaterThan(1_000);
+    expect(accepted.filter((host) => !URL.canParse(`http://${host}/`))).toEqual([]);
+  });
 });

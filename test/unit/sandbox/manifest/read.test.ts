@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 import { systemClock } from "../../../../src/clock.ts";
-import { ManifestError } from "../../../../src/sandbox/manifest-error.ts";
+import { ManifestError } from "../../../../src/sandbox/manifest/manifest-error.ts";
 import { createPacer } from "../../../../src/sandbox/pacer.ts";
 import { readManifest } from "../../../../src/sandbox/manifest/read.ts";
 import { createRandom } from "../../../../scripts/lib/stage/random.ts";

@@ -27,6 +27,31 @@ describe("readPolicy", () => {
     }
   });
 
+  test.each([
+    ["hold-until-ready", "30s", { holdMs: 30_000 }],
+    ["hold-until-ready", "1m30s", { holdMs: 90_000 }],
+    ["hold-until-ready", "0", { holdMs: 0 }],
+    ["hold-until-ready", "10m", { holdMs: 600_000 }],
+    ["wake-on-access", "true", { wakesOnAccess: true }],
+    ["wake-on-access", "false", { wakesOnAccess: false }],
+  ])("readPolicy takes %s of %s", (name, value, policy) => {
+    expect(readPolicy({ [P + name]: value })).toEqual({ policy, warning: undefined });
+  });
+
+  test.each([
+    ["hold-until-ready", "10m1s"],
+    ["hold-until-ready", "-1s"],
+    ["hold-until-ready", "30"],
+    ["hold-until-ready", "1".repeat(100_000)],
+    ["hold-until-ready", 30],
+    ["wake-on-access", "yes"],
+    ["wake-on-access", true],
+  ])("readPolicy keeps the default for %s of %p", (name, value) => {
+    const { policy, warning } = readPolicy({ [P + name]: value });
+    expect(policy).toBeUndefined();
+    expect(warning).toContain(`invalid annotation ${P}${name}, using the default`);
+  });
+
   test.each(["Preserve", " preserve", "", "constructor", 1, null, undefined, {}, [["preserve"]]])(
     "readPolicy keeps the default for the value %j, and the other annotations",
     (value) => {

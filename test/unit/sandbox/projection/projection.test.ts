@@ -141,6 +141,71 @@ describe("projectBatchSandbox: endpoints", () => {
   });
 });
 
+describe("projections: what a paused sandbox does", () => {
+  const failed = [{ type: "ResumeFailed", status: "True" }];
+  test.each([
+    [{ phase: "Pausing" }, "asleep"],
+    [{ phase: "Paused" }, "asleep"],
+    [{ phase: "Resuming" }, "waking"],
+    [{ phase: "Paused", conditions: failed }, "failed"],
+    [{ phase: "Resuming", conditions: [{ type: "ResumeFailed", status: "False" }] }, "waking"],
+    [{ phase: "Pending" }, undefined],
+    [{ phase: "Failed" }, undefined],
+    [{ phase: "Paused", ready: 1 }, undefined],
+  ] as const)("projectBatchSandbox takes %j as %p", (status, sleep) => {
+    expect(recordOf(batchSandbox({ status })).sleep).toBe(sleep);
+  });
+
+  const condition = (type: string, status: string) => ({ type, status });
+  test.each([
+    ["Suspended", [], "asleep"],
+    ["Suspended", [condition("Suspended", "False")], "asleep"],
+    ["Running", [condition("Suspended", "True")], "waking"],
+    ["Running", [condition("Suspended", "False")], undefined],
+    ["Running", [condition("Suspended", "True"), condition("Ready", "True")], undefined],
+    [undefined, [condition("Suspended", "True")], undefined],
+    [{}, [], undefined],
+  ] as const)("projectAgentSandbox takes the mode %j with conditions %j as %p", (operatingMode, conditions, sleep) => {
+    const object = { ...agentSandbox({ podIPs: ["10.0.0.1"], conditions }), spec: { operatingMode } };
+    expect(recordOf(object, strict, projectAgentSandbox).sleep).toBe(sleep);
+  });
+});
+
+describe("projectAgentSandbox: warm pools and claims", () => {
+  const of = (metadata: Record<string, unknown>) => projectAgentSandbox(agentSandbox({}, metadata), strict);
+
+  test("projectAgentSandbox gives no record and no warning for an unclaimed member of a warm pool", () => {
+    const labels = { "agents.x-k8s.io/warm-pool-sandbox": "hash" };
+    expect(of({ labels })).toEqual({ record: undefined, warning: undefined });
+    expect(of({ labels: { other: "1" } }).record).toBeDefined();
+    expect(of({ labels: "odd" }).record).toBeDefined();
+  });
+
+  const owner = (change: Record<string, unknown> = {}) => ({
+    apiVersion: "extensions.agents.x-k8s.io/v1alpha1",
+    kind: "SandboxClaim",
+    name: "mine",
+    controller: true,
+    ...change,
+  });
+  test.each([
+    [[owner()], "mine"],
+    [[{ kind: "Other", controller: true }, owner({ apiVersion: "extensions.agents.x-k8s.io/v1beta1" })], "mine"],
+    [[owner({ name: "sb" })], undefined],
+    [[owner({ controller: false })], undefined],
+    [[owner({ kind: "Sandbox" })], undefined],
+    [[owner({ apiVersion: "evil.example/v1" })], undefined],
+    [[owner({ apiVersion: "extensions.agents.x-k8s.io.evil.example/v1" })], undefined],
+    [[owner({ name: "A/../b" })], undefined],
+    [[owner({ name: 1 })], undefined],
+    [[null, 1, "x"], undefined],
+    ["odd", undefined],
+    [undefined, undefined],
+  ])("projectAgentSandbox reads the claim in %j as %p", (ownerReferences, claim) => {
+    expect(of({ ownerReferences }).record?.claim).toBe(claim);
+  });
+});
+
 describe("projectBatchSandbox: readiness", () => {
   test.each([
     [undefined, { replicas: 2, ready: 0, phase: "Pending" }, "not ready (Pending: 0 of 2 replicas ready)"],
@@ -415,7 +480,9 @@ test("projections give a record or a refusal for any JSON, and ready only with a
     for (const project of [projectBatchSandbox, projectAgentSandbox]) {
       const { record, warning } = project(object, strict);
       if (record === undefined) {
-        expect(warning.length).toBeGreaterThan(0);
+        // The objects have no labels, so none is in a warm pool.
+        expect(warning).not.toBe("");
+        expect(warning).toBeString();
         seen.refusals += 1;
         continue;
       }

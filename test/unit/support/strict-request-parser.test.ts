@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
 
-import { parseStrictRequests } from "../support/strict-request-parser.ts";
+import { parseStrictRequests } from "../../support/strict-request-parser.ts";
 
 const HEAD = "POST /x HTTP/1.1\r\nHost: a\r\n";
 

@@ -1,12 +1,12 @@
 import { describe, expect, test } from "bun:test";
 import { Composer, Parser } from "yaml";
-import { ManifestError } from "../../../src/sandbox/manifest-error.ts";
-import { createPacer } from "../../../src/sandbox/pacer.ts";
-import { readManifest } from "../../../src/sandbox/manifest/read.ts";
-import { splitDocuments } from "../../../src/sandbox/split-documents.ts";
-import { createFakeClock } from "../../../scripts/lib/stage/fake-clock.ts";
-import { createRandom, type Random } from "../../../scripts/lib/stage/random.ts";
-import { batchSandbox } from "../../../scripts/lib/stage/sandbox-objects.ts";
+import { ManifestError } from "../../../../src/sandbox/manifest/manifest-error.ts";
+import { createPacer } from "../../../../src/sandbox/pacer.ts";
+import { readManifest } from "../../../../src/sandbox/manifest/read.ts";
+import { splitDocuments } from "../../../../src/sandbox/manifest/split-documents.ts";
+import { createFakeClock } from "../../../../scripts/lib/stage/fake-clock.ts";
+import { createRandom, type Random } from "../../../../scripts/lib/stage/random.ts";
+import { batchSandbox } from "../../../../scripts/lib/stage/sandbox-objects.ts";
 
 /**
  * Reads a text on a clock on which a slice is over at each look. Gives how often others had a turn, which is how many

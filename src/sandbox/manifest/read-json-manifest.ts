@@ -1,6 +1,6 @@
 import { DEPTH_MAX, ManifestError, type ManifestObject, TOO_DEEP } from "./manifest-error.ts";
-import type { SlicedWork } from "./pacer.ts";
-import { isObject } from "../values.ts";
+import type { SlicedWork } from "../pacer.ts";
+import { isObject } from "../../values.ts";
 
 /**
  * Longest resource, in characters. `JSON.parse` reads a resource in one go: at worst 0.1 s, for a map of nothing but

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "bun:test";
-import { runVerifyCommand } from "../../src/commands/verify-command.ts";
-import { SIGNATURE_VECTORS } from "../support/vectors.ts";
+import { runVerifyCommand } from "../../../src/commands/verify-command.ts";
+import { SIGNATURE_VECTORS } from "../../support/vectors.ts";
 
 const NOW_MS = 1_900_000_000_000;
 const KEY = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

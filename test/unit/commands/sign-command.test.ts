@@ -1,10 +1,10 @@
 import { describe, expect, test } from "bun:test";
-import { parseAccessKeys } from "../../src/access/keys.ts";
-import { verifySignature } from "../../src/access/signature.ts";
-import { parseRoute } from "../../src/route/parse-route.ts";
-import type { Route } from "../../src/route/route.ts";
-import { runSignCommand } from "../../src/commands/sign-command.ts";
-import { SIGNATURE_VECTORS } from "../support/vectors.ts";
+import { parseAccessKeys } from "../../../src/access/keys.ts";
+import { verifySignature } from "../../../src/access/signature.ts";
+import { parseRoute } from "../../../src/route/parse-route.ts";
+import type { Route } from "../../../src/route/route.ts";
+import { runSignCommand } from "../../../src/commands/sign-command.ts";
+import { SIGNATURE_VECTORS } from "../../support/vectors.ts";
 
 const NOW_MS = 1_900_000_000_500;
 const KEY = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";

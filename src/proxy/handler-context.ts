@@ -1,0 +1,85 @@
+import type { Server } from "bun";
+
+import type { AccessChecker, Admission as AccessAdmission } from "../access/request.ts";
+import type { Clock } from "../clock.ts";
+import type { ProxyMetrics } from "../metrics/metrics.ts";
+import type { RenewPublisher } from "../renew/publisher.ts";
+import type { Route, RouteMode } from "../route/route.ts";
+import type { SandboxProvider, SandboxRecord } from "../sandbox/provider.ts";
+import type { BrowserAnswers } from "./browser/browser-answers.ts";
+import type { CorsPolicy } from "./browser/cors.ts";
+import type { BrowserConfig } from "./browser/view.ts";
+import type { Admission } from "./exchange/admission.ts";
+import type { Exchange, ExchangeObserver } from "./exchange/exchange.ts";
+import type { ExchangeRegister } from "./exchange/register.ts";
+import type { Holds } from "./hold/holds.ts";
+import type { ForwardContext } from "./http/forward.ts";
+import type { RequestReport } from "./report/report.ts";
+import type { ClientAddress, ResolveClientAddress } from "./request/client-address.ts";
+import type { HeaderSnapshot } from "./request/headers.ts";
+import type { TakeRequestId } from "./request/request-id.ts";
+import type { UnreadBodies } from "./request/unread-body.ts";
+import type { NetworkReadiness } from "./upstream/network-readiness.ts";
+import type { UpstreamPool } from "./upstream/upstream.ts";
+import type { WebSocketContext } from "./websocket/handshake.ts";
+import type { TunnelData } from "./websocket/tunnel.ts";
+
+/** The parts that the handler uses. All of them outlive a request. */
+export interface HandlerContext {
+  readonly mode: RouteMode;
+  readonly browser: BrowserConfig;
+  /** Undefined: `--cors-origins` is off. */
+  readonly cors: CorsPolicy | undefined;
+  readonly browserAnswers: BrowserAnswers;
+  readonly resolveClientAddress: ResolveClientAddress;
+  /** `--max-body-size`, bytes; 0: no limit. */
+  readonly maxBodyBytes: number;
+  readonly clock: Clock;
+  readonly metrics: ProxyMetrics;
+  readonly provider: SandboxProvider;
+  readonly access: AccessChecker;
+  readonly renew: RenewPublisher;
+  readonly upstreams: UpstreamPool;
+  readonly register: ExchangeRegister;
+  readonly admission: Admission;
+  readonly holds: Holds;
+  /** Undefined: there is no such page. */
+  readonly networkReadiness: NetworkReadiness | undefined;
+  readonly observer: ExchangeObserver;
+  readonly report: RequestReport;
+  readonly takeRequestId: TakeRequestId;
+  readonly unreadBodies: UnreadBodies;
+  readonly forward: ForwardContext;
+  readonly websocket: WebSocketContext;
+  /** Whether every answer must close its connection, whatever its client asked for. */
+  readonly closesConnections: () => boolean;
+  /**
+   * Undefined once the list of sandboxes is known. Before that, a promise that waits for the list and rejects with the
+   * reason if it does not arrive.
+   */
+  readonly ensureSynced: () => Promise<void> | undefined;
+}
+
+/** What is known about a request so far. A refusal reports it. */
+export interface Progress {
+  readonly startedAt: number;
+  readonly requestId: string;
+  isUpgrade: boolean;
+  /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
+  isForwarded: boolean;
+  /** The headers as the client sent them. */
+  seen: HeaderSnapshot | undefined;
+  /** The last known record of the sandbox. */
+  record: SandboxRecord | undefined;
+  admission: AccessAdmission | undefined;
+  address: ClientAddress | undefined;
+  route: Route | undefined;
+  exchange: Exchange | undefined;
+}
+
+/** A request on its way through the handler. */
+export interface Visit {
+  readonly request: Request;
+  readonly server: Server<TunnelData>;
+  readonly progress: Progress;
+}

@@ -1,0 +1,182 @@
+import type { Clock } from "../../clock.ts";
+import { IngressError, toIngressError } from "../../errors.ts";
+import type { ParkOutcome, ProxyMetrics } from "../../metrics/metrics.ts";
+import type { SandboxProvider, SandboxRecord, SandboxWaker } from "../../sandbox/provider.ts";
+import type { Exchange, Patience } from "../exchange/exchange.ts";
+import { unreadBytesOf } from "../exchange/stalled-sizes.ts";
+import { chooseForm } from "../report/refusal-form.ts";
+import type { UpstreamPool } from "../upstream/upstream.ts";
+import type { HoldConfig } from "./hold-config.ts";
+import { HoldRoom, notReadyError } from "./hold-room.ts";
+import { WakeDesk, type WakeRequest } from "./wake-desk.ts";
+
+/**
+ * The longest time that a browser's navigation waits, in milliseconds. After it people see the page that says why, which loads
+ * itself again.
+ */
+const NAVIGATION_MAX_MS = 2_000;
+
+export interface HoldParts {
+  readonly clock: Clock;
+  readonly provider: SandboxProvider;
+  readonly upstreams: UpstreamPool;
+  readonly metrics: ProxyMetrics;
+  /** Undefined: nothing wakes sandboxes. */
+  readonly waker: SandboxWaker | undefined;
+  /** Tells the log. */
+  warn(message: string): void;
+}
+
+/** What a request may wait for, and how long. */
+export class Holds {
+  readonly #config: HoldConfig;
+  readonly #parts: HoldParts;
+  readonly #room: HoldRoom;
+  readonly #desk: WakeDesk | undefined;
+  /** Requests that wait for a wake. */
+  #parked = 0;
+  #isClosed = false;
+
+  constructor(config: HoldConfig, parts: HoldParts) {
+    this.#config = config;
+    this.#parts = parts;
+    this.#room = new HoldRoom({ placesMax: config.holdMax, releaseRate: config.holdReleaseRate }, parts);
+    const { waker } = parts;
+    if (!config.wake.enabled || waker === undefined) return;
+    this.#desk = new WakeDesk(config.wake, {
+      ...parts,
+      waker,
+      onFailed: (record, error) => this.#room.fail(record, error),
+      warn: (message) => parts.warn(message),
+    });
+  }
+
+  /** Requests that wait now, and sandboxes that are being woken. */
+  counters(): { readonly held: number; readonly waking: number } {
+    return { held: this.#room.size, waking: this.#desk?.size ?? 0 };
+  }
+
+  /** The same for one sandbox. */
+  countersOf({ name, uid }: SandboxRecord): { readonly held: number; readonly isWaking: boolean } {
+    return { held: this.#room.sizeOf(name), isWaking: this.#desk?.isWaking(uid) ?? false };
+  }
+
+  /** Milliseconds that a request may wait for a sandbox to become ready, or for its port; 0: it does not wait. */
+  holdMsFor({ policy }: SandboxRecord): number {
+    return this.#isClosed ? 0 : (policy?.holdMs ?? this.#config.holdMs);
+  }
+
+  /** Whether a request wakes a sandbox that is not ready. Its access has been checked. */
+  wakes(record: SandboxRecord, request: WakeRequest): boolean {
+    return !this.#isClosed && this.#desk?.isFor(record, request) === true;
+  }
+
+  /** How long a request may wait; undefined: not at all. */
+  patienceFor(request: Request, record: SandboxRecord, options: { readonly wakes: boolean }): Patience | undefined {
+    const holdMs = this.holdMsFor(record);
+    if (holdMs === 0 && !options.wakes) return undefined;
+    const sinceMs = this.#parts.clock.monotonic();
+    const isNavigation = request.method === "GET" && chooseForm(request) === "page";
+    return {
+      sinceMs,
+      untilMs: sinceMs + (isNavigation ? Math.min(holdMs, NAVIGATION_MAX_MS) : holdMs),
+      error: notReadyError(record),
+      refusals: 0,
+      isNavigation,
+      body: undefined,
+      rewind: undefined,
+    };
+  }
+
+  /**
+   * Parks an exchange until its sandbox may be ready. Resolves when it is to begin again at the top; rejects with what cut it.
+   * Throws IngressError, and may have cut it, where it cannot wait.
+   */
+  untilReady(exchange: Exchange, record: SandboxRecord, options: { readonly wakes: boolean }): Promise<void> {
+    const { bodyLength } = exchange.subject;
+    if (this.#isClosed) throw new IngressError("draining");
+    if (bodyLength !== 0) exchange.checkRoom(unreadBytesOf(bodyLength));
+    return options.wakes ? this.#untilAwake(exchange, record) : this.#room.untilReady(exchange, record);
+  }
+
+  /** Parks an exchange whose connection was refused, until another attempt is due. Rejects with what cut it, or with `refusal`. */
+  async untilNextAttempt(exchange: Exchange, record: SandboxRecord, refusal: IngressError): Promise<void> {
+    const { patience } = exchange;
+    if (patience === undefined || this.#isClosed) throw refusal;
+    patience.error = refusal;
+    patience.refusals++;
+    try {
+      await this.#room.untilNextAttempt(exchange, record);
+    } catch (thrown) {
+      // A place is missing: what happened to the request is that its connection was refused.
+      throw exchange.cutBy ?? (toIngressError(thrown).code === "hold_full" ? refusal : thrown);
+    }
+  }
+
+  /** From now on nothing waits any more. The caller cuts what does. */
+  close(): void {
+    this.#isClosed = true;
+  }
+
+  sweep(nowMs: number): void {
+    this.#desk?.sweep(nowMs);
+  }
+
+  #untilAwake(exchange: Exchange, record: SandboxRecord): Promise<void> {
+    const { metrics, clock } = this.#parts;
+    if (this.#parked >= this.#config.wake.parkMax) {
+      metrics.parkShed();
+      throw new IngressError("hold_full");
+    }
+    // The place comes first: nothing is woken for a request that cannot wait.
+    const turn = this.#takePlace(exchange, record);
+    const parkedAtMs = clock.monotonic();
+    this.#parked++;
+    metrics.parked();
+    const leave = (outcome: ParkOutcome): void => {
+      this.#parked--;
+      metrics.unparked(outcome, clock.monotonic() - parkedAtMs);
+    };
+    const parked = turn.then(
+      () => leave(this.#isReady(record) ? "served" : "error"),
+      (thrown: unknown) => {
+        leave(parkOutcomeOf(toIngressError(thrown)));
+        throw thrown;
+      },
+    );
+    this.#joinWake(exchange, record);
+    return parked;
+  }
+
+  #takePlace(exchange: Exchange, record: SandboxRecord): Promise<void> {
+    try {
+      return this.#room.untilReady(exchange, record);
+    } catch (thrown) {
+      if (toIngressError(thrown).code === "hold_full") this.#parts.metrics.parkShed();
+      throw thrown;
+    }
+  }
+
+  #joinWake(exchange: Exchange, record: SandboxRecord): void {
+    const { patience } = exchange;
+    if (this.#desk === undefined || patience === undefined || exchange.cutBy !== undefined) return;
+    try {
+      const untilMs = this.#desk.join(record);
+      const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
+      patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
+    } catch (thrown) {
+      // Where requests are held anyway, somebody else may wake it meanwhile.
+      if (patience.untilMs > this.#parts.clock.monotonic()) return;
+      exchange.cut(toIngressError(thrown));
+    }
+  }
+
+  #isReady({ namespace, name }: SandboxRecord): boolean {
+    return this.#parts.provider.view.find(namespace, name)?.ready === true;
+  }
+}
+
+function parkOutcomeOf({ code }: IngressError): ParkOutcome {
+  if (code === "client_closed") return "canceled";
+  return code === "sandbox_not_ready" ? "budget_exhausted" : "error";
+}

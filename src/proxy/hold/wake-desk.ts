@@ -1,0 +1,215 @@
+import type { Clock, Timer } from "../../clock.ts";
+import { IngressError } from "../../errors.ts";
+import type { ProxyMetrics } from "../../metrics/metrics.ts";
+import type { SandboxProvider, SandboxRecord, SandboxWaker, WakeResult } from "../../sandbox/provider.ts";
+import { messageOf } from "../../values.ts";
+import type { WakeConfig } from "./hold-config.ts";
+
+/** Least time between two wakes of one sandbox, in milliseconds: who pauses it again means it. */
+const WAKE_INTERVAL_MS = 60_000;
+
+/** The pause after a failed wake, in milliseconds; doubles up to the longest. */
+const FAILURE_PAUSE_MIN_MS = 1_000;
+const FAILURE_PAUSE_MAX_MS = 60_000;
+
+/** Doublings that reach the longest pause. */
+const FAILURE_DOUBLINGS_MAX = 6;
+
+/** How long a sandbox is remembered after its last wake, in milliseconds: as long as any pause. */
+const REMEMBER_MS = 60_000;
+
+/** Sandboxes that are remembered at most. Beyond it the oldest is forgotten early: it may be woken again too soon. */
+const REMEMBERED_MAX = 10_000;
+
+/** A wake that requests wait for. */
+interface Flight {
+  readonly record: SandboxRecord;
+  /** Monotonic ms when the budget of those who wait is used up. */
+  readonly untilMs: number;
+  readonly timer: Timer;
+  /** Whether a failure that the controller tells is one of this wake: its sandbox has been seen without one. */
+  mayFail: boolean;
+}
+
+/** What is known of the wakes of one sandbox. */
+interface Memory {
+  /** Monotonic ms. */
+  wokenAtMs: number;
+  failures: number;
+  /** Monotonic ms before which no wake is tried. */
+  pausedUntilMs: number;
+}
+
+/** A request that may wake a sandbox. */
+export interface WakeRequest {
+  readonly method: string;
+  /** As it would be forwarded. */
+  readonly path: string;
+  /** `Sec-Purpose`: a browser says `prefetch` where nobody has asked for the page yet. */
+  readonly purpose: string | undefined;
+}
+
+export interface WakeDeskParts {
+  readonly clock: Clock;
+  readonly provider: SandboxProvider;
+  readonly waker: SandboxWaker;
+  readonly metrics: ProxyMetrics;
+  /** Ends the waits for a sandbox whose wake failed. */
+  onFailed(record: SandboxRecord, error: IngressError): void;
+  /** Tells the log why a wake failed. */
+  warn(message: string): void;
+}
+
+/** Decides who wakes which sandbox, and when: one wake of a sandbox at a time, for all who wait for it. */
+export class WakeDesk {
+  readonly #config: WakeConfig;
+  readonly #parts: WakeDeskParts;
+  /** By uid. */
+  readonly #flights = new Map<string, Flight>();
+  /** By uid, the longest unchanged first. */
+  readonly #memories = new Map<string, Memory>();
+  /** Calls of the waker that have not been answered. */
+  #calls = 0;
+
+  constructor(config: WakeConfig, parts: WakeDeskParts) {
+    this.#config = config;
+    this.#parts = parts;
+    parts.provider.onChange((name) => this.#lookAtFlights(name));
+  }
+
+  /** Sandboxes that are being woken now. */
+  get size(): number {
+    return this.#flights.size;
+  }
+
+  isWaking(uid: string): boolean {
+    return this.#flights.has(uid);
+  }
+
+  /**
+   * Whether a request waits for the wake of a sandbox. Access has been checked already: a request that is asked about here for a
+   * secured sandbox has shown its credential.
+   */
+  isFor(record: SandboxRecord, request: WakeRequest): boolean {
+    if (record.sleep === undefined || this.#isStray(request)) return false;
+    const isSecured = record.accessToken !== "";
+    return record.policy?.wakesOnAccess ?? (isSecured && this.#config.scope === "all");
+  }
+
+  /**
+   * Joins the wake of a sandbox, or begins it. Gives the monotonic ms when the budget is used up.
+   * Throws `wake_failed` while a failed one is not tried again yet, `wake_busy` while too many are under way, and
+   * `sandbox_not_ready` for a sandbox that has been woken within the last minute.
+   */
+  join(record: SandboxRecord): number {
+    const { clock, metrics } = this.#parts;
+    const flight = this.#flights.get(record.uid);
+    if (flight !== undefined) {
+      metrics.wakeAsked("joined");
+      return flight.untilMs;
+    }
+    const now = clock.monotonic();
+    // Somebody else has told it to run: that is only awaited.
+    const isTold = record.sleep === "waking";
+    try {
+      this.#checkDue(record, { now, isTold });
+    } catch (thrown) {
+      metrics.wakeAsked("none");
+      throw thrown;
+    }
+    const untilMs = now + this.#config.parkBudgetMs;
+    const timer = clock.setTimer(this.#config.parkBudgetMs, () => this.#end(record.uid));
+    this.#flights.set(record.uid, { record, untilMs, timer, mayFail: record.sleep !== "failed" });
+    if (isTold) {
+      metrics.wakeAsked("joined");
+      return untilMs;
+    }
+    metrics.wakeAsked("triggered");
+    this.#remember(record.uid, now).wokenAtMs = now;
+    void this.#wake(record);
+    return untilMs;
+  }
+
+  /** Forgets what is no longer needed. */
+  sweep(nowMs: number): void {
+    for (const [uid, { wokenAtMs, pausedUntilMs }] of this.#memories) {
+      if (nowMs - Math.max(wokenAtMs, pausedUntilMs) >= REMEMBER_MS) this.#memories.delete(uid);
+    }
+  }
+
+  #isStray({ method, path, purpose }: WakeRequest): boolean {
+    if (method === "HEAD" || method === "OPTIONS") return true;
+    return this.#config.ignoredPaths.has(path) || purpose?.includes("prefetch") === true;
+  }
+
+  #checkDue(record: SandboxRecord, { now, isTold }: { readonly now: number; readonly isTold: boolean }): void {
+    const memory = this.#memories.get(record.uid);
+    if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
+    // There are no more wakes than requests may wait for: one whose requests have left goes on, and counts.
+    if (this.#flights.size >= this.#config.parkMax) throw new IngressError("wake_busy");
+    if (isTold) return;
+    if (this.#calls >= this.#config.wakeMax) throw new IngressError("wake_busy");
+    if (memory === undefined || memory.failures > 0) return;
+    if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
+  }
+
+  async #wake(record: SandboxRecord): Promise<void> {
+    const result = await this.#attempt(record);
+    if (result.kind === "failed") this.#fail(record, result.reason);
+    // The watch tells of a sandbox that is gone, or another.
+    else if (result.kind === "gone") this.#end(record.uid);
+  }
+
+  async #attempt(record: SandboxRecord): Promise<WakeResult> {
+    this.#calls++;
+    try {
+      return await this.#parts.waker.wake(record);
+    } catch (thrown) {
+      return { kind: "failed", reason: messageOf(thrown) };
+    } finally {
+      this.#calls--;
+    }
+  }
+
+  #fail(record: SandboxRecord, reason: string): void {
+    const now = this.#parts.clock.monotonic();
+    const memory = this.#remember(record.uid, now);
+    const doublings = Math.min(memory.failures, FAILURE_DOUBLINGS_MAX);
+    memory.pausedUntilMs = now + Math.min(FAILURE_PAUSE_MAX_MS, FAILURE_PAUSE_MIN_MS * 2 ** doublings);
+    memory.failures++;
+    this.#end(record.uid);
+    this.#parts.warn(`cannot wake sandbox ${record.namespace}/${record.name}: ${reason}`);
+    this.#parts.onFailed(record, new IngressError("wake_failed", undefined, { cause: reason }));
+  }
+
+  #end(uid: string): void {
+    this.#flights.get(uid)?.timer.cancel();
+    this.#flights.delete(uid);
+  }
+
+  #remember(uid: string, now: number): Memory {
+    const known = this.#memories.get(uid);
+    this.#memories.delete(uid);
+    const [oldest] = this.#memories.size >= REMEMBERED_MAX ? this.#memories.keys() : [];
+    if (oldest !== undefined) this.#memories.delete(oldest);
+    const memory = known ?? { wokenAtMs: now, failures: 0, pausedUntilMs: 0 };
+    this.#memories.set(uid, memory);
+    return memory;
+  }
+
+  /** @param name The name of the sandbox that changed; undefined: any may have. */
+  #lookAtFlights(name: string | undefined): void {
+    for (const [uid, flight] of this.#flights) {
+      const { record } = flight;
+      if (name !== undefined && record.name !== name) continue;
+      const now = this.#parts.provider.view.find(record.namespace, record.name);
+      if (now?.uid !== uid) this.#end(uid);
+      else if (now.ready) {
+        const memory = this.#memories.get(uid);
+        if (memory !== undefined) memory.failures = 0;
+        this.#end(uid);
+      } else if (now.sleep !== "failed") flight.mayFail = true;
+      else if (flight.mayFail) this.#fail(record, now.notReady);
+    }
+  }
+}
