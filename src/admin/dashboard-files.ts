@@ -3,6 +3,9 @@ import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { execPath } from "node:process";
 
+/** In the order in which they apply. */
+const STYLES = ["base.css", "controls.css", "parts.css"] as const;
+
 /**
  * The dashboard's files, as text. Runs as a macro, in Bun's parser: the binary holds the texts and neither this function
  * nor the sources. The script is made by a Bun of its own, since the bundler waits for macros. Throws with the bundler's
@@ -27,7 +30,7 @@ export function readDashboardFiles() {
   return {
     page: { text: read("page.html"), type: "text/html; charset=utf-8" },
     script: { text: bundled.stdout.toString(), type: "text/javascript; charset=utf-8" },
-    style: { text: read("dashboard.css"), type: "text/css; charset=utf-8" },
+    style: { text: STYLES.map(read).join("\n"), type: "text/css; charset=utf-8" },
     icon: { text: read("icon.svg"), type: "image/svg+xml" },
   };
 }

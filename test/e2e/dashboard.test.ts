@@ -244,9 +244,7 @@ describe.skipIf(!requireBrowser())("the dashboard with 10,000 sandboxes", () => 
       const firstRow = () => page.evaluate("document.querySelector('#rows tr').dataset.id");
       expect(await range("1 to 25 of 10,000")).toBe("1 to 25 of 10,000");
       for (const wanted of ["26 to 50 of 10,000", "51 to 75 of 10,000"]) {
-        await page.settle("document.querySelectorAll('.pager button')[1].ariaDisabled", (value) => value === "false");
         await page.evaluate("document.querySelectorAll('.pager button')[1].click()");
-        await page.settle("document.querySelectorAll('.pager button')[1].ariaDisabled", (value) => value === "false");
         expect(await range(wanted)).toBe(wanted);
       }
       expect(await firstRow()).toBe("sandbox-00050");

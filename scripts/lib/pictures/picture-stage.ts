@@ -57,6 +57,9 @@ export async function startPictureStage(): Promise<PictureStage> {
   };
 }
 
+/** Of the secured sandboxes; all requests but those of the refused pages show it. */
+const TOKEN = "a-token-of-the-pictures";
+
 /** Every so many sandboxes one is starting, or has a token. */
 const STARTING_EVERY = 9;
 const SECURED_EVERY = 4;
@@ -73,7 +76,7 @@ function describeSandbox(namespace: string, at: number): Record<string, unknown>
     namespace,
     uid: `uid-${at}`,
     endpoints: '["127.0.0.1"]',
-    ...(at % SECURED_EVERY === 2 ? { token: "a-token-of-the-pictures" } : {}),
+    ...(at % SECURED_EVERY === 2 ? { token: TOKEN } : {}),
     ...(isStarting ? { status: { replicas: 1, ready: 0, phase: "Pending" } } : {}),
   });
 }
@@ -123,7 +126,7 @@ function askFor(at: number, port: number): { readonly route: string; readonly pa
 }
 
 async function send(ingress: IngressProcess, asked: ReturnType<typeof askFor>): Promise<void> {
-  const headers = { "OpenSandbox-Ingress-To": asked.route };
+  const headers = { "OpenSandbox-Ingress-To": asked.route, "OpenSandbox-Secure-Access": TOKEN };
   const answer = await fetch(ingress.origin + asked.path, { headers, proxy: false }).catch(() => undefined);
   await answer?.arrayBuffer().catch(() => {});
 }

@@ -1,29 +1,35 @@
 import type { ExplainAnswer } from "../explain-page.ts";
 import { type Asked, ask } from "./ask.ts";
-import { useEffect, useRef, useState } from "./ui.ts";
+import { type RefObject, useEffect, useRef, useState } from "./ui.ts";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
 const OUTCOMES = { ok: "ok", refused: "refused", unknown: "not known" } as const;
 
+interface Question {
+  readonly target: string;
+  readonly method: string;
+  /** As they are typed. */
+  readonly headers: string;
+}
+
 /** A box that asks what would become of a request. The question goes to the ingress in a body, never in a URL. */
 export function Explain({ asked }: { readonly asked: { readonly route: string; readonly times: number } }) {
-  const [target, setTarget] = useState("");
-  const [method, setMethod] = useState<string>("GET");
-  const [headers, setHeaders] = useState("");
+  const [question, setQuestion] = useState<Question>({ target: "", method: "GET", headers: "" });
   const [result, setResult] = useState<Asked<ExplainAnswer> | undefined>(undefined);
-  const question = useRef(new AbortController());
+  const sending = useRef(new AbortController());
   const box = useRef<HTMLInputElement>(null);
   useEffect(() => {
     if (asked.times === 0) return;
-    setTarget(asked.route);
+    setQuestion((before) => ({ ...before, target: asked.route }));
     setResult(undefined);
     box.current?.focus();
     box.current?.scrollIntoView({ block: "center" });
   }, [asked]);
   const send = async (): Promise<void> => {
-    question.current.abort();
-    const { signal } = (question.current = new AbortController());
+    sending.current.abort();
+    const { signal } = (sending.current = new AbortController());
+    const { target, method, headers } = question;
     const parsed = parseHeaders(headers);
     if (parsed === undefined) return setResult({ kind: "fault", text: "Each header is a line: name, colon, value." });
     const answer = await ask<ExplainAnswer>("/debug/explain", {
@@ -37,55 +43,72 @@ export function Explain({ asked }: { readonly asked: { readonly route: string; r
   return (
     <section class="card" aria-labelledby="explain-title">
       <h2 id="explain-title">Explain a request</h2>
-      <form
-        class="controls"
-        onSubmit={(event) => {
-          event.preventDefault();
-          void send();
-        }}
-      >
-        <label class="grow">
-          URL or route
-          <input
-            id="explain-target"
-            ref={box}
-            type="text"
-            required
-            autoComplete="off"
-            spellcheck={false}
-            placeholder="https://my-sandbox-8080.example.com/ or my-sandbox-8080"
-            value={target}
-            onInput={({ currentTarget }) => setTarget(currentTarget.value)}
-          />
-        </label>
-        <label>
-          Method
-          <select value={method} onChange={({ currentTarget }) => setMethod(currentTarget.value)}>
-            {METHODS.map((name) => (
-              <option key={name}>{name}</option>
-            ))}
-          </select>
-        </label>
-        <label class="full">
-          Headers, one on each line
-          <textarea
-            id="explain-headers"
-            rows={2}
-            autoComplete="off"
-            spellcheck={false}
-            placeholder="OpenSandbox-Secure-Access: …"
-            value={headers}
-            onInput={({ currentTarget }) => setHeaders(currentTarget.value)}
-          />
-        </label>
-        <button type="submit" id="explain-send">
-          Explain
-        </button>
-      </form>
+      <ExplainForm
+        question={question}
+        onChange={(part) => setQuestion({ ...question, ...part })}
+        onSend={send}
+        box={box}
+      />
       <div role="status" id="explanation">
         {result === undefined ? null : <Explanation result={result} />}
       </div>
     </section>
+  );
+}
+
+function ExplainForm(props: {
+  readonly question: Question;
+  readonly onChange: (part: Partial<Question>) => void;
+  readonly onSend: () => Promise<void>;
+  readonly box: RefObject<HTMLInputElement | null>;
+}) {
+  const { question, onChange, onSend, box } = props;
+  return (
+    <form
+      class="controls"
+      onSubmit={(event) => {
+        event.preventDefault();
+        void onSend();
+      }}
+    >
+      <label class="grow">
+        URL or route
+        <input
+          id="explain-target"
+          ref={box}
+          type="text"
+          required
+          autoComplete="off"
+          spellcheck={false}
+          placeholder="https://my-sandbox-8080.example.com/ or my-sandbox-8080"
+          value={question.target}
+          onInput={({ currentTarget }) => onChange({ target: currentTarget.value })}
+        />
+      </label>
+      <label>
+        Method
+        <select value={question.method} onChange={({ currentTarget }) => onChange({ method: currentTarget.value })}>
+          {METHODS.map((name) => (
+            <option key={name}>{name}</option>
+          ))}
+        </select>
+      </label>
+      <label class="full">
+        Headers, one on each line
+        <textarea
+          id="explain-headers"
+          rows={2}
+          autoComplete="off"
+          spellcheck={false}
+          placeholder="OpenSandbox-Secure-Access: …"
+          value={question.headers}
+          onInput={({ currentTarget }) => onChange({ headers: currentTarget.value })}
+        />
+      </label>
+      <button type="submit" id="explain-send">
+        Explain
+      </button>
+    </form>
   );
 }
 

@@ -2,7 +2,8 @@ import type { SandboxPage } from "../sandbox-list.ts";
 import type { SandboxSort } from "../sandbox-query.ts";
 import { formatCount } from "./format.ts";
 import { usePoll } from "./poll.ts";
-import { COLUMNS, SandboxRows } from "./sandbox-rows.tsx";
+import { ALL, type Filter, formatPath, SandboxFilter } from "./sandbox-filter.tsx";
+import { SandboxRows } from "./sandbox-rows.tsx";
 import { useEffect, useRef, useState } from "./ui.ts";
 
 const INTERVAL_MS = 2_000;
@@ -11,23 +12,12 @@ const PAGE_ROWS = 25;
 /** Time after the last key before the search is asked, in milliseconds. */
 const TYPING_MS = 150;
 
-/** What is looked for; each change begins at the first page. */
-interface Filter {
-  readonly search: string;
-  readonly state: string;
-  readonly namespace: string;
-  readonly sort: SandboxSort;
-  readonly order: "asc" | "desc";
-}
-
-const ALL: Filter = { search: "", state: "", namespace: "", sort: "name", order: "asc" };
-
 /** The list of sandboxes, page by page: the ingress searches, sorts and counts. */
 export function Sandboxes(props: { readonly now: number; readonly onExplain: (route: string) => void }) {
   const [filter, setFilter] = useState(ALL);
   const settled = useSettled(filter, TYPING_MS);
   const [cursors, setCursors] = useState<readonly string[]>([]);
-  const path = formatPath(settled, cursors.at(-1) ?? "");
+  const path = formatPath(settled, { cursor: cursors.at(-1) ?? "", limit: PAGE_ROWS });
   const { value, path: shownPath, fault } = usePoll<SandboxPage>(path, INTERVAL_MS);
   const change = (part: Partial<Filter>): void => {
     setFilter({ ...filter, ...part });
@@ -41,63 +31,12 @@ export function Sandboxes(props: { readonly now: number; readonly onExplain: (ro
   return (
     <section class="card" aria-labelledby="sandboxes-title">
       <h2 id="sandboxes-title">Sandboxes</h2>
-      <div id="sandboxes" class="controls" role="search" aria-label="Sandboxes" tabIndex={-1}>
-        <label class="grow">
-          Search
-          <input
-            id="search"
-            type="search"
-            placeholder="name, namespace, uid or address"
-            maxLength={253}
-            spellcheck={false}
-            value={filter.search}
-            onInput={({ currentTarget }) => change({ search: currentTarget.value })}
-          />
-        </label>
-        <label>
-          State
-          <select value={filter.state} onChange={({ currentTarget }) => change({ state: currentTarget.value })}>
-            <option value="">all</option>
-            <option value="ready">ready</option>
-            <option value="not-ready">not ready</option>
-            <option value="ambiguous">ambiguous</option>
-          </select>
-        </label>
-        <label>
-          Namespace
-          <input
-            type="text"
-            placeholder="all"
-            maxLength={63}
-            spellcheck={false}
-            value={filter.namespace}
-            onInput={({ currentTarget }) => change({ namespace: currentTarget.value })}
-          />
-        </label>
-        <label class="narrow">
-          Sort by
-          <select
-            value={filter.sort}
-            onChange={({ currentTarget }) => {
-              const sort = COLUMNS.find((column) => column.sort === currentTarget.value)?.sort;
-              if (sort !== undefined) sortBy(sort);
-            }}
-          >
-            {COLUMNS.map(({ title, sort }) =>
-              sort === undefined ? null : (
-                <option key={sort} value={sort}>
-                  {title}
-                </option>
-              ),
-            )}
-          </select>
-        </label>
-      </div>
+      <SandboxFilter filter={filter} onChange={change} onSort={sortBy} />
       {fault === "" ? null : <p class="fault">{fault}</p>}
       <SandboxRows rows={value?.sandboxes} now={props.now} order={filter} onSort={sortBy} onExplain={props.onExplain} />
       <Pager
         page={value}
-        isCurrent={shownPath === path}
+        isCurrent={shownPath === path && settled === filter}
         at={cursors.length}
         onBack={() => setCursors(cursors.slice(0, -1))}
         onNext={(next) => setCursors([...cursors, next])}
@@ -109,6 +48,7 @@ export function Sandboxes(props: { readonly now: number; readonly onExplain: (ro
 
 function Pager(props: {
   readonly page: SandboxPage | undefined;
+  /** Whether the rows are those of the question as it stands; cursors belong to one question. */
   readonly isCurrent: boolean;
   readonly at: number;
   readonly onBack: () => void;
@@ -130,9 +70,7 @@ function Pager(props: {
       <button type="button" aria-disabled={!canGoOn} onClick={() => (canGoOn ? onNext(next) : undefined)}>
         Next
       </button>
-      <span id="range">
-        {range} of {formatCount(page.matched)}
-      </span>
+      <span id="range">{isCurrent ? `${range} of ${formatCount(page.matched)}` : "loading"}</span>
     </nav>
   );
 }
@@ -151,12 +89,6 @@ function Announcement({ page, path }: { readonly page: SandboxPage | undefined; 
       {text}
     </p>
   );
-}
-
-function formatPath({ search, state, namespace, sort, order }: Filter, cursor: string): string {
-  const asked = { q: search, state, namespace, sort, order, limit: String(PAGE_ROWS), cursor };
-  const given = Object.entries(asked).filter(([, text]) => text !== "");
-  return `/debug/sandboxes?${new URLSearchParams(given).toString()}`;
 }
 
 /** The value after it has stayed the same for a while. */
