@@ -26,12 +26,13 @@ import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
 import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
+import { createTracer } from "./traces/tracer.ts";
 import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
 /**
- * How long Redis may take to disconnect after the drain, in milliseconds. At the same time the metrics take at most 2
- * s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s.
+ * How long Redis may take to disconnect after the drain, in milliseconds. At the same time metrics and traces take at
+ * most 2 s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s.
  * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
@@ -89,6 +90,8 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const logger = seams.logger ?? createLogger({ level: config.logLevel, format: config.logFormat, clock });
   const lifecycle = createLifecycle();
   const metrics = createMetrics({ buildInfo, clock, logger, process: seams.process, otlp: config.otlp });
+  const tracer =
+    config.traces === undefined ? undefined : createTracer({ config: config.traces, buildInfo, clock, logger });
   const endpoints = buildEndpointRules(config, seams);
   const { provider, waker } =
     seams.provider === undefined
@@ -123,6 +126,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       clock,
       accessLog: createAccessLog(config.accessLog, { logger, clock }),
       metrics,
+      tracer,
       provider,
       access: createAccessChecker({ keys: () => keys.current(), failures, clock, endAtExpiry: config.endAtExpiry }),
       renew,
@@ -150,6 +154,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     providerStatus: () => provider.status(),
     watching: () => provider.watching?.(),
     openBytes: () => proxy.openBytes(),
+    spans: () => tracer?.counts(),
     droppedLogLines: () => logger.droppedLines(),
     memory: () => ({ limit: limit.bytes, budget: plan.budgetBytes, held: proxy.counters().heldBytes }),
     descriptors: () => {
@@ -233,7 +238,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     descriptors.stop();
     keys.stop();
     adminToken.stop();
-    await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop()]);
+    await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop(), tracer?.stop()]);
     lifecycle.advance("stopped");
     logger.info("stopped");
     await logger.flush();

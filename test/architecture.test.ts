@@ -38,11 +38,12 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
 
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
+  traces: { uses: ["clock", "metrics"], types: ["log", "route", "version"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
   sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox", "values", "version"],
+    uses: ["address", "clock", "errors", "process", "route", "sandbox", "traces", "values", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
@@ -50,7 +51,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // The rooms' options, filled in from flags and environment.
   config: {
     uses: ["address", "access", "duration", "log", "renew", "values"],
-    types: ["host", "metrics", "proxy", "route", "sandbox"],
+    types: ["host", "metrics", "proxy", "route", "sandbox", "traces"],
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
   look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
@@ -78,6 +79,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "renew",
       "sandbox",
       "source",
+      "traces",
       "version",
     ],
   },
@@ -90,10 +92,11 @@ const WITHOUT_KUBE = /^sandbox\/(?!kubernetes\/)/;
 /** Each package is imported in one file. */
 const PACKAGES: Readonly<Record<string, string>> = {
   "@kubernetes/client-node": "kube/credentials.ts",
-  "@opentelemetry/api": "metrics/metrics.ts",
+  "@opentelemetry/api": "metrics/otel.ts",
   "@opentelemetry/exporter-metrics-otlp-http": "metrics/metrics.ts",
   "@opentelemetry/exporter-prometheus": "metrics/metrics.ts",
-  "@opentelemetry/resources": "metrics/metrics.ts",
+  "@opentelemetry/exporter-trace-otlp-http": "traces/otlp-spans.ts",
+  "@opentelemetry/resources": "metrics/resource.ts",
   "@opentelemetry/sdk-metrics": "metrics/metrics.ts",
   cac: "config/parse-config.ts",
   consola: "log/logger.ts",

@@ -9,14 +9,16 @@ import type { FlagReader } from "./flag-reader.ts";
 import { readHold } from "./build-hold.ts";
 import { checkNewerFlags, readNetworkReadiness } from "./build-newer.ts";
 import type { FlagNameOf } from "./flags.ts";
-import { type Environment, readOtlp } from "./otlp.ts";
+import { readOtlp } from "./otlp.ts";
+import { readTraces } from "./otlp-traces.ts";
+import type { Environment } from "./otlp-variables.ts";
 import { faultTextOf } from "./text.ts";
 import { formatDuration, formatSize } from "./values.ts";
 import { isDnsLabel } from "../values.ts";
 
 /**
  * Kubernetes kills a pod 30 s after SIGTERM, and the charts do not change that. At worst, three of these seconds are
- * needed after the drain: 2 s for a metrics collector that does not answer (Redis gets 1 s of the same time), 1 s for a
+ * needed after the drain: 2 s for a collector that does not answer (Redis gets 1 s of the same time), 1 s for a
  * log that nobody reads.
  */
 const SHUTDOWN_MAX_MS = 27_000;
@@ -80,6 +82,7 @@ export function buildConfig(reader: FlagReader, env: Environment, hostInfo: stri
     renew: Object.freeze(readRenew(reader, warnings)),
     activity: Object.freeze(readActivity(reader)),
     otlp: readOtlp(env, warnings, hostInfo),
+    traces: readTraces(env, warnings, hostInfo),
     warnings: Object.freeze(warnings),
   };
   return Object.freeze(config);

@@ -1,6 +1,7 @@
 import type { OtlpConfig } from "../metrics/otlp-config.ts";
 import type { ProxyConfig } from "../proxy/proxy-config.ts";
 import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
+import type { TracesConfig } from "../traces/traces-config.ts";
 import type { ProviderType } from "../sandbox/provider.ts";
 import type { AddressSet } from "../address.ts";
 import type { LogFormat, LogLevel } from "../log/logger.ts";
@@ -71,6 +72,8 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
   readonly activity: ActivityConfig;
   /** Where metrics are pushed (docs/contract.md §8). Undefined: nowhere. */
   readonly otlp: OtlpConfig | undefined;
+  /** Where traces are pushed (OTEL_TRACES_EXPORTER=otlp). Undefined: traces are off. */
+  readonly traces: TracesConfig | undefined;
   /** Warnings to log once at the start, such as ignored flags. */
   readonly warnings: readonly string[];
 }

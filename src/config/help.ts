@@ -32,6 +32,7 @@ Environment:
   KUBECONFIG                             See --kubeconfig
   OTEL_EXPORTER_OTLP_METRICS_ENDPOINT,   Where to push metrics over OTLP/HTTP; by default to port
   OTEL_EXPORTER_OTLP_ENDPOINT            4318 of HOST_IP, if set; off with OTEL_SDK_DISABLED=true
+  OTEL_TRACES_EXPORTER                   "otlp" turns traces on; see docs/operations.md
 
 Exit code: 0 stopped, 1 failed, 2 invalid command line.`;
 

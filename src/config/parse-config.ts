@@ -6,11 +6,11 @@ import type { Config } from "./config.ts";
 import { FlagReader } from "./flag-reader.ts";
 import { FLAGS, type FlagName } from "./flags.ts";
 import { formatHelp, formatUsage } from "./help.ts";
-import type { Environment } from "./otlp.ts";
+import type { Environment } from "./otlp-variables.ts";
 
 export { readClusterDomain } from "./cluster-domain.ts";
 export type { Config } from "./config.ts";
-export { HOST_INFO_PATH } from "./otlp.ts";
+export { HOST_INFO_PATH } from "./otlp-variables.ts";
 export { FLAGS, type FlagSpec } from "./flags.ts";
 export { type MemoryPlan, resolveMemoryPlan } from "./memory-plan.ts";
 

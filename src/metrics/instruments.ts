@@ -196,6 +196,17 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       read: () => current().internalFaults?.(),
     },
     {
+      name: "ingress.trace.span.count",
+      kind: "counter",
+      description: "Spans by result: exported, dropped for want of a place, or failed because the collector took none",
+      read: () => {
+        const spans = current().spans?.();
+        if (spans === undefined) return undefined;
+        const { exported, dropped, failed } = spans;
+        return byLabel("result", { exported, dropped, failed });
+      },
+    },
+    {
       name: "ingress.log.dropped.count",
       kind: "counter",
       description: "Log lines lost because the reader stalled",

@@ -1,7 +1,5 @@
-import { type HrTime, type Meter, ValueType } from "@opentelemetry/api";
 import { AggregationTemporalityPreference, OTLPMetricExporter } from "@opentelemetry/exporter-metrics-otlp-http";
 import { PrometheusSerializer } from "@opentelemetry/exporter-prometheus";
-import { resourceFromAttributes } from "@opentelemetry/resources";
 import {
   AggregationTemporality,
   type CollectionResult,
@@ -22,6 +20,9 @@ import type { InstrumentSpec } from "./instrument.ts";
 import { listProxyInstruments, listSourceInstruments } from "./instruments.ts";
 import { listHostInstruments, listProcessInstruments } from "./process-instruments.ts";
 import { watchEventLoop } from "./event-loop.ts";
+import { type HrTime, type Meter, ValueType } from "./otel.ts";
+import { PushLog } from "./push-log.ts";
+import { createResource, emptyResource } from "./resource.ts";
 import type { Metrics, MetricsSources, ProcessProbe } from "./sources.ts";
 import { createProxyCells } from "./proxy-cells.ts";
 import type { BuildInfo } from "../version.ts";
@@ -40,8 +41,6 @@ export {
 /** Names of docs/contract.md §8: dashboards of the Go ingress select by them. */
 const METER_NAME = "opensandbox/ingress";
 const PROMETHEUS_PREFIX = "opensandbox";
-/** Longest time of one push including retries, in milliseconds. */
-const PUSH_TIMEOUT_MAX_MS = 10_000;
 /** Longest time of the last push in `stop`, in milliseconds: a part of the time after the drain. */
 const METRICS_FLUSH_MAX_MS = 2_000;
 const MS_PER_SECOND = 1_000;
@@ -71,7 +70,7 @@ export function createMetrics(options: MetricsOptions): Metrics {
   const scraper = new ScrapeReader({ metricProducers: [histograms(AggregationTemporality.CUMULATIVE)] });
   const pusher = otlp === undefined ? undefined : createPusher(otlp, options.logger, histograms);
   const provider = new MeterProvider({
-    resource: resourceFromAttributes({ "service.name": `opensandbox-ingress-${buildInfo.version}` }),
+    resource: createResource(buildInfo),
     readers: pusher === undefined ? [scraper] : [scraper, pusher],
   });
   const sources: { current: MetricsSources } = { current: {} };
@@ -121,7 +120,8 @@ class ScrapeReader extends MetricReader {
 type ProducerOf = (temporality: AggregationTemporality) => MetricProducer;
 
 function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf): PeriodicExportingMetricReader {
-  const timeoutMs = Math.min(PUSH_TIMEOUT_MAX_MS, otlp.intervalMs);
+  // One push including its retries.
+  const timeoutMs = Math.min(otlp.timeoutMs, otlp.intervalMs);
   const isCumulative = otlp.temporality === "cumulative";
   const exporter = new LoggedExporter(logger, {
     url: otlp.url,
@@ -142,37 +142,20 @@ function createPusher(otlp: OtlpConfig, logger: Logger, producerOf: ProducerOf):
   });
 }
 
-/** Logs when pushing begins to fail, then after 2, 4, 8, … failures, and when it works again. */
+/** Tells the log how each push ended. */
 class LoggedExporter extends OTLPMetricExporter {
-  readonly #logger: Logger;
-  #failures = 0;
+  readonly #log: PushLog;
 
   constructor(logger: Logger, options: ConstructorParameters<typeof OTLPMetricExporter>[0]) {
     super(options);
-    this.#logger = logger;
+    this.#log = new PushLog(logger, "metrics");
   }
 
   override export(...[metrics, done]: Parameters<OTLPMetricExporter["export"]>): void {
     super.export(metrics, (result) => {
-      this.#report(result.error);
+      this.#log.note(result.error);
       done(result);
     });
-  }
-
-  #report(error: Error | undefined): void {
-    if (error === undefined) {
-      if (this.#failures > 0) this.#logger.info("pushing metrics works again", { failures: this.#failures });
-      this.#failures = 0;
-      return;
-    }
-    this.#failures += 1;
-    const isPowerOfTwo = Number.isInteger(Math.log2(this.#failures));
-    if (isPowerOfTwo) {
-      this.#logger.warn("cannot push metrics: check the collector and the OTEL_* variables", {
-        failures: this.#failures,
-        cause: error.message,
-      });
-    }
   }
 }
 
@@ -211,7 +194,7 @@ class HistogramProducer implements MetricProducer {
       .filter(({ dataPoints }) => dataPoints.length > 0);
     if (this.#isDelta) this.#startMs = endMs;
     const resourceMetrics = {
-      resource: resourceFromAttributes({}),
+      resource: emptyResource(),
       scopeMetrics: [{ scope: { name: METER_NAME }, metrics }],
     };
     return Promise.resolve({ resourceMetrics, errors: [] });

@@ -32,6 +32,8 @@ export interface MetricsSources {
   };
   /** Notes of the last use of sandboxes; undefined: nothing is told of that. */
   readonly activityNotes?: () => { readonly written: number; readonly dropped: number } | undefined;
+  /** Spans of traces since the start; undefined: traces are off. */
+  readonly spans?: () => { readonly exported: number; readonly dropped: number; readonly failed: number } | undefined;
   readonly droppedLogLines?: () => number;
   /** In bytes. `held`: the memory in the proxy's account of requests; undefined if nobody counts it. */
   readonly memory?: () => { readonly limit: number; readonly budget: number; readonly held?: number | undefined };

@@ -6,6 +6,8 @@ import type { ProxyMetrics } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
 import type { Route, RouteMode } from "../route/route.ts";
 import type { SandboxProvider, SandboxRecord } from "../sandbox/provider.ts";
+import type { RequestTrace } from "../traces/request-trace.ts";
+import type { Tracer } from "../traces/tracer.ts";
 import type { BrowserAnswers } from "./browser/browser-answers.ts";
 import type { CorsPolicy } from "./browser/cors.ts";
 import type { BrowserConfig } from "./browser/view.ts";
@@ -36,6 +38,8 @@ export interface HandlerContext {
   readonly maxBodyBytes: number;
   readonly clock: Clock;
   readonly metrics: ProxyMetrics;
+  /** Undefined: traces are off, and trace headers pass unchanged. */
+  readonly tracer: Tracer | undefined;
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
@@ -75,6 +79,8 @@ export interface Progress {
   address: ClientAddress | undefined;
   route: Route | undefined;
   exchange: Exchange | undefined;
+  /** Undefined: traces are off. */
+  trace: RequestTrace | undefined;
 }
 
 /** A request on its way through the handler. */

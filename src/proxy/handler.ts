@@ -9,6 +9,8 @@ import type { HandlerContext, Progress, Visit } from "./handler-context.ts";
 import { parseRoute } from "../route/parse-route.ts";
 import type { Route } from "../route/route.ts";
 import { endpointFor, type SandboxRecord } from "../sandbox/provider.ts";
+import { TRACE_PARENT_HEADER, TRACE_STATE_HEADER } from "../traces/trace-context.ts";
+import type { Tracer } from "../traces/tracer.ts";
 import type { ClientAddress } from "./request/client-address.ts";
 import { Exchange, type Patience } from "./exchange/exchange.ts";
 import type { ExchangeSubject } from "./exchange/exchange-subject.ts";
@@ -61,6 +63,7 @@ export class RequestHandler {
       address: undefined,
       route: undefined,
       exchange: undefined,
+      trace: undefined,
     });
   }
 
@@ -68,6 +71,8 @@ export class RequestHandler {
     const context = this.#context;
     const { startedAt } = progress;
     try {
+      const { tracer } = context;
+      if (tracer !== undefined) this.#beginTrace(tracer, { request, server, progress });
       // CONNECT is refused first, since its target has another form (RFC 9112 §3.2.3).
       checkMethod(request.method);
 
@@ -79,10 +84,7 @@ export class RequestHandler {
 
       const { headers, method } = request;
       const seen: HeaderSnapshot = (progress.seen ??= headers.toJSON());
-      const address = (progress.address ??= context.resolveClientAddress(
-        server.requestIP(request)?.address ?? "",
-        seen["x-forwarded-for"],
-      ));
+      const address = (progress.address ??= this.#resolveClient(request, server, seen));
       checkConnectionOptions(seen);
       checkLoop(seen[LOOP_HEADER]);
       progress.isUpgrade = isWebSocketUpgrade(method, seen);
@@ -145,6 +147,7 @@ export class RequestHandler {
         use,
         grant,
         startedAt,
+        trace: progress.trace,
       };
       const upstream = context.upstreams.acquire(record, startedAt);
       const waited = progress.exchange;
@@ -159,6 +162,7 @@ export class RequestHandler {
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
       rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
       rewriteOrigin(headers, seen, browser);
+      progress.trace?.forward(headers, context.clock.monotonic());
 
       if (!progress.isUpgrade) {
         const forwarded = forwardRequest(exchange, context.forward);
@@ -168,6 +172,23 @@ export class RequestHandler {
     } catch (thrown) {
       return this.#refuse(request, progress, thrown);
     }
+  }
+
+  #resolveClient(request: Request, server: Server<TunnelData>, seen: HeaderSnapshot): ClientAddress {
+    return this.#context.resolveClientAddress(server.requestIP(request)?.address ?? "", seen["x-forwarded-for"]);
+  }
+
+  /** Begins the trace before anything can be refused. A request that starts again at the top keeps its trace. */
+  #beginTrace(tracer: Tracer, { request, server, progress }: Visit): void {
+    if (progress.trace !== undefined) return;
+    const seen: HeaderSnapshot = (progress.seen ??= request.headers.toJSON());
+    const { peerTrusted } = (progress.address ??= this.#resolveClient(request, server, seen));
+    progress.trace = tracer.begin({
+      traceparent: seen[TRACE_PARENT_HEADER],
+      tracestate: seen[TRACE_STATE_HEADER],
+      isTrusted: peerTrusted,
+      startedAt: progress.startedAt,
+    });
   }
 
   /** Checks access. A request that has waited is not checked again, but what admitted it must still be valid. */
@@ -223,7 +244,9 @@ export class RequestHandler {
     const { request, progress } = visit;
     const { clock, holds } = this.#context;
     try {
-      return await attempt;
+      const answer = await attempt;
+      if (answer === undefined && progress.exchange !== undefined) this.#context.report.onUpgraded(progress.exchange);
+      return answer;
     } catch (thrown) {
       const { exchange, record, seen } = progress;
       const error = toIngressError(thrown);
@@ -244,8 +267,15 @@ export class RequestHandler {
       const found = await browserAnswers.find({ request, error, address, isUpgrade });
       if (found === undefined) return undefined;
       const { response, route } = found;
-      const answer = { status: response.status, route, clientAddress: address.client, requestId, startedAt, isUpgrade };
-      report.onAnswered(request, answer);
+      report.onAnswered(request, {
+        status: response.status,
+        route,
+        clientAddress: address.client,
+        requestId,
+        startedAt,
+        isUpgrade,
+        trace: progress.trace,
+      });
       return completeOwnAnswer(response, request, { closeConnection: this.#closes(request), requestId });
     } catch (thrown) {
       return this.#buildRefusal(request, progress, toIngressError(thrown));
@@ -332,6 +362,7 @@ export class RequestHandler {
         requestId: progress.requestId,
         startedAt: progress.startedAt,
         isUpgrade: progress.isUpgrade,
+        trace: progress.trace,
       });
     } else {
       exchange.end(error);

@@ -7,6 +7,7 @@ import type { AccessLogger } from "./report/access-log.ts";
 import type { ByteCounts, ProxyMetrics, ProxyType } from "../metrics/metrics.ts";
 import type { RenewPublisher } from "../renew/publisher.ts";
 import type { SandboxProvider, SandboxWaker } from "../sandbox/provider.ts";
+import type { Tracer } from "../traces/tracer.ts";
 import { BrowserAnswers } from "./browser/browser-answers.ts";
 import { createCorsPolicy } from "./browser/cors.ts";
 import { Admission } from "./exchange/admission.ts";
@@ -60,6 +61,8 @@ export interface ProxyParts {
   readonly clock: Clock;
   readonly accessLog: AccessLogger;
   readonly metrics: ProxyMetrics;
+  /** Undefined: traces are off, and trace headers pass unchanged. */
+  readonly tracer?: Tracer | undefined;
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
   readonly renew: RenewPublisher;
@@ -219,6 +222,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const handler = new RequestHandler({
     ...config,
     ...parts,
+    tracer: parts.tracer,
     cors,
     browserAnswers: new BrowserAnswers({ ...parts, mode, uriRecovery: browser.uriRecovery, cors, ensureSynced }),
     resolveClientAddress,

@@ -77,7 +77,7 @@ function createCollector() {
 }
 
 function buildOtlp(url: string, options: Partial<OtlpConfig> = {}): OtlpConfig {
-  return { url, temporality: "delta", intervalMs: NEVER_MS, headers: { "x-key": "v" }, ...options };
+  return { url, temporality: "delta", intervalMs: NEVER_MS, timeoutMs: 10_000, headers: { "x-key": "v" }, ...options };
 }
 
 function attributesOf(point: Point | undefined): Record<string, string | number | undefined> {

@@ -76,6 +76,7 @@ export function createExchangeStage(
         },
         path,
         query: "",
+        trace: undefined,
         bodyLength: 0,
         hostPort: "10.0.0.7:80",
         browser: {

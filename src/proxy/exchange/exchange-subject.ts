@@ -2,6 +2,7 @@ import type { AccessGrant } from "../../access/request.ts";
 import type { IngressError } from "../../errors.ts";
 import type { SandboxUse } from "../../renew/publisher.ts";
 import type { Route } from "../../route/route.ts";
+import type { RequestTrace } from "../../traces/request-trace.ts";
 import type { BrowserView } from "../browser/view.ts";
 
 /**
@@ -52,4 +53,6 @@ export interface ExchangeSubject {
   readonly grant: AccessGrant;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
+  /** Undefined: traces are off. */
+  readonly trace: RequestTrace | undefined;
 }

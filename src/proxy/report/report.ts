@@ -4,19 +4,23 @@ import { type AccessEntry, type AccessLogger, isFailure } from "./access-log.ts"
 import type { FailureList } from "./failure-list.ts";
 import type { ProxyMetrics } from "../../metrics/metrics.ts";
 import type { Route } from "../../route/route.ts";
+import type { RequestTrace, TraceOutcome } from "../../traces/request-trace.ts";
 import { describeCause } from "./describe-cause.ts";
 import type { Exchange, ExchangeObserver } from "../exchange/exchange.ts";
-import type { ExchangeOutcome } from "../exchange/exchange-subject.ts";
+import type { ExchangeOutcome, ExchangeSubject } from "../exchange/exchange-subject.ts";
 import type { NetworkReadiness } from "../upstream/network-readiness.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
 /**
- * Is told about requests that the ingress answered itself. For requests that became an exchange, its observer is told.
+ * Is told about requests that the ingress answered itself, and about upgrades. For requests that became an exchange, its
+ * observer is told.
  */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;
   /** The answer is not a refusal: it is a redirect or the answer to a preflight. */
   onAnswered(request: Request, answer: OwnAnswer): void;
+  /** The client of an exchange has been upgraded to a WebSocket. */
+  onUpgraded(exchange: Exchange): void;
 }
 
 /** A request that never became an exchange. */
@@ -27,6 +31,8 @@ interface Unforwarded {
   /** Monotonic milliseconds. */
   readonly startedAt: number;
   readonly isUpgrade: boolean;
+  /** Undefined: traces are off. */
+  readonly trace: RequestTrace | undefined;
 }
 
 export interface Refusal extends Unforwarded {
@@ -36,6 +42,9 @@ export interface Refusal extends Unforwarded {
 export interface OwnAnswer extends Unforwarded {
   readonly status: number;
 }
+
+/** The status of an upgrade (RFC 9110 §15.2.2). */
+const SWITCHING_PROTOCOLS = 101;
 
 /** What a report needs from the program. */
 export interface ReportContext {
@@ -81,6 +90,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       } catch (thrown) {
         error = toInternalError(thrown);
       }
+      endTrace(exchange.subject, { status, isFromSandbox: exchange.hasBegun, code: error?.code });
       tell(status, error, () => describeExchange(exchange, { status, error, durationMs }));
     },
 
@@ -89,7 +99,26 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     },
 
     onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
+
+    // With the upgrade the exchange of HTTP messages is over. A tunnel may stay open for days: a span of it would reach
+    // the collector long after all others of its trace, or never, and would spoil every percentile. Log and metrics tell
+    // how tunnels end.
+    onUpgraded: (exchange) =>
+      endTrace(exchange.subject, { status: SWITCHING_PROTOCOLS, isFromSandbox: true, code: undefined }),
   };
+
+  /** The first call for a request counts. */
+  function endTrace(
+    { trace, request, route }: Pick<ExchangeSubject, "trace" | "request"> & { readonly route: Route | undefined },
+    ended: Pick<TraceOutcome, "status" | "isFromSandbox" | "code">,
+  ): void {
+    if (trace?.isRecorded !== true) return;
+    try {
+      trace.end({ ...ended, method: request.method, route, endedAt: clock.monotonic() });
+    } catch {
+      countInternal();
+    }
+  }
 
   /** Writes the line of a request. If that throws, the metric still counts it. */
   function tell(status: number, error: IngressError | undefined, gather: () => AccessEntry): void {
@@ -124,6 +153,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
     } catch (thrown) {
       told = toInternalError(thrown);
     }
+    endTrace({ trace: ended.trace, request, route }, { status, isFromSandbox: false, code: told?.code });
     tell(status, told, () => ({
       method: request.method,
       form: route?.form ?? "none",

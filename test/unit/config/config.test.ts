@@ -95,6 +95,7 @@ test("parseConfig gives the documented defaults", () => {
       minIntervalMs: 60_000,
     },
     otlp: undefined,
+    traces: undefined,
     warnings: [],
   });
 });

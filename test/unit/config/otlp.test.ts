@@ -60,6 +60,7 @@ test("readOtlp reads temporality, interval and headers", () => {
     url: "http://collector:4318/v1/metrics",
     temporality: "cumulative",
     intervalMs: 5_000,
+    timeoutMs: 10_000,
     headers: { authorization: "Bearer x", a: "2" },
   });
   expect(readOtlp(ENDPOINT, warnings)).toMatchObject({ temporality: "delta", intervalMs: 60_000, headers: {} });
