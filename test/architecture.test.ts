@@ -22,6 +22,8 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
   values: { uses: [] },
   duration: { uses: [] },
+  quantity: { uses: [] },
+  origin: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -39,17 +41,17 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
+  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "origin", "quantity", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox", "values", "version"],
+    uses: ["address", "clock", "errors", "origin", "process", "quantity", "route", "sandbox", "values", "version"],
     types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
   config: {
-    uses: ["address", "access", "duration", "log", "renew", "values"],
+    uses: ["address", "access", "duration", "log", "origin", "quantity", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox"],
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },

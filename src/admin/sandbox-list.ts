@@ -37,6 +37,8 @@ export interface SandboxRow {
   /** The ports that the sandbox names, where it names some: the first of them. */
   readonly ports?: readonly { readonly port: number; readonly address: string }[] | undefined;
   readonly secured: boolean;
+  /** What is wrong with the annotations for its traffic; absent: nothing. */
+  readonly policyFault?: string | undefined;
   /** RFC 3339; absent: it has not been used. */
   readonly lastUse?: string | undefined;
   /** Open now, ended and failed since the ingress began to know it; absent where nobody serves. */
@@ -126,6 +128,7 @@ export class SandboxList {
       address: record.ports === undefined ? record.endpoint || undefined : undefined,
       ports: listPorts(record),
       secured: record.accessToken !== "",
+      policyFault: record.policy?.fault,
       lastUse: lastUsedMs === 0 ? undefined : formatTime(lastUsedMs),
       open: traffic?.open,
       held: held === 0 ? undefined : held,

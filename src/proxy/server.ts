@@ -14,6 +14,7 @@ import type { AnswerBodyContext } from "./http/answer-body.ts";
 import { createClientAddressResolver } from "./request/client-address.ts";
 import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
+import { PolicyGate } from "./exchange/policy-gate.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
 import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
@@ -216,6 +217,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const cors = createCorsPolicy(config.browser.corsOrigins);
   const { mode, browser } = config;
   const unreadBodies = new UnreadBodies(clock);
+  const policies = new PolicyGate(config, clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -225,6 +227,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     upstreams,
     register,
     admission,
+    policies,
     holds,
     networkReadiness,
     observer: report,
@@ -248,6 +251,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     ...config,
     ...parts,
     resolveClientAddress,
+    policies,
     ensureSynced,
     locate: (hostPort) => locator.locateHostPort(hostPort),
     limits: {
@@ -271,7 +275,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   };
   provider.onGenerationEnd((record) => {
     upstreams.endGeneration(record);
-    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) tallies.forget(record);
+    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) {
+      tallies.forget(record);
+      policies.forget(record);
+    }
     renew.forget(record);
   });
 

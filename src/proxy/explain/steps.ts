@@ -2,7 +2,8 @@ import { IngressError, type IngressErrorCode, toIngressError } from "../../error
 import { describeCause } from "../report/describe-cause.ts";
 
 /** What a request goes through, in this order. */
-export type StepName = "request" | "form" | "body" | "list" | "sandbox" | "access" | "ready" | "address" | "limits";
+export type StepName =
+  "request" | "form" | "body" | "list" | "sandbox" | "access" | "policy" | "ready" | "address" | "limits";
 
 /** What became of one step. */
 export interface ExplainStep {
