@@ -139,8 +139,8 @@ const ANSWERS = {
   body_too_large: {
     status: 413,
     message: "request body too large",
-    cause: "The body of the request is larger than the ingress allows.",
-    remedy: "Send a smaller body, or raise `--max-body-size`.",
+    cause: "The body of the request is larger than the ingress allows, at all or for this sandbox.",
+    remedy: "Send a smaller body. Operators: raise `--max-body-size`, or the annotation of the sandbox.",
     proxyError: "http_request_error",
   },
   websocket_version: {
@@ -158,6 +158,50 @@ const ANSWERS = {
   signature_invalid: DENIED,
   access_throttled: THROTTLED,
   access_throttled_sandbox: THROTTLED,
+
+  // 403: the sandbox's annotations do not allow the request, whoever sends it. For a method that is not 405, which would
+  // have to name the methods that the program in the sandbox supports (RFC 9110 §15.5.6).
+  port_not_allowed: {
+    status: 403,
+    message: "port not allowed",
+    cause: "The sandbox may not be reached on this port.",
+    remedy:
+      "Use another port. Operators: the annotation `ingress.opensandbox.io/allowed-ports` of the sandbox decides.",
+    proxyError: "http_request_denied",
+  },
+  sandbox_method_not_allowed: {
+    status: 403,
+    message: "method not allowed for this sandbox",
+    cause: "The sandbox may not be asked with this method.",
+    remedy:
+      "Use another method. Operators: the annotation `ingress.opensandbox.io/allowed-methods` of the sandbox decides.",
+    proxyError: "http_request_denied",
+  },
+  origin_not_allowed: {
+    status: 403,
+    message: "origin not allowed",
+    cause: "The page that sent the request is of an origin that may not use the sandbox.",
+    remedy:
+      "Open the application by its usual address. Operators: the annotation `ingress.opensandbox.io/allowed-origins` of the sandbox decides.",
+    proxyError: "http_request_denied",
+  },
+  client_not_allowed: {
+    status: 403,
+    message: "client address not allowed",
+    cause: "The sandbox may not be used from the network address of this client.",
+    remedy:
+      "Use another network. Operators: the annotation `ingress.opensandbox.io/client-cidrs` of the sandbox decides, and `--trusted-proxies` whose word on the address counts.",
+    proxyError: "http_request_denied",
+  },
+  rate_exceeded: {
+    status: 429,
+    message: "too many requests to this sandbox",
+    retryAfterSeconds: 1,
+    cause: "The sandbox got more requests in a short time than it may, from all clients together.",
+    remedy:
+      "Wait as long as `Retry-After` says. Operators: raise the annotation `ingress.opensandbox.io/rate` of the sandbox, or `--max-rate-per-sandbox`.",
+    proxyError: "connection_limit_reached",
+  },
 
   sandbox_not_found: {
     status: 404,
@@ -262,7 +306,8 @@ const ANSWERS = {
     message: "too many requests in flight to this sandbox",
     retryAfterSeconds: 1,
     cause: "This sandbox has as many open requests as the ingress allows for one sandbox.",
-    remedy: "Close unused tabs and connections, and try again. Operators: raise `--max-requests-per-sandbox`.",
+    remedy:
+      "Close unused tabs and connections, and try again. Operators: raise `--max-requests-per-sandbox`, or the annotation of the sandbox.",
     proxyError: "connection_limit_reached",
   },
   too_many_requests_client: {
@@ -362,7 +407,7 @@ const ANSWERS = {
     message: "sandbox did not answer in time",
     cause: "The program in the sandbox took too long to answer.",
     remedy:
-      "Check the program in the sandbox. Operators: raise `--response-timeout` or `--stream-idle-timeout` if such answers are normal.",
+      "Check the program in the sandbox. Operators: raise `--response-timeout` or `--stream-idle-timeout`, or the annotations of the sandbox, if such answers are normal.",
     proxyError: "http_response_timeout",
   },
 
@@ -383,16 +428,23 @@ export type IngressErrorCode = keyof typeof ANSWERS;
 export class IngressError extends Error {
   override readonly name = "IngressError";
   readonly code: IngressErrorCode;
+  /** Seconds for `Retry-After`; undefined: no such header. */
+  readonly retryAfterSeconds: number | undefined;
 
   /**
    * @param message What the client may read. Default: the code's own text. Ignored for codes whose answers are all
    * equal.
-   * @param options `cause`: only for the log, never shown to a client.
+   * @param options `cause`: only for the log, never shown to a client. `retryAfterSeconds`: default is the code's own.
    */
-  constructor(code: IngressErrorCode, message?: string, options?: { readonly cause?: unknown }) {
+  constructor(
+    code: IngressErrorCode,
+    message?: string,
+    options?: { readonly cause?: unknown; readonly retryAfterSeconds?: number },
+  ) {
     const answer: AnswerSpec = ANSWERS[code];
     super(answer.uniform === true ? answer.message : (message ?? answer.message), options);
     this.code = code;
+    this.retryAfterSeconds = options?.retryAfterSeconds ?? answer.retryAfterSeconds;
   }
 
   /** The HTTP status of the answer. */

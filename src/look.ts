@@ -7,6 +7,7 @@ import type { SandboxQuery } from "./admin/sandbox-query.ts";
 import type { Clock } from "./clock.ts";
 import type { Config } from "./config/parse-config.ts";
 import type { Logger } from "./log/logger.ts";
+import { PolicyGate } from "./proxy/exchange/policy-gate.ts";
 import { explainRequest } from "./proxy/explain/explain.ts";
 import type { AskedRequest } from "./proxy/explain/question.ts";
 import { createClientAddressResolver } from "./proxy/request/client-address.ts";
@@ -92,6 +93,7 @@ export async function createLook(config: Config, seams: SourceSeams & { readonly
         provider,
         access: createAccessChecker({ keys: () => keys.current(), failures: new FailureLimiter({ clock }), clock }),
         resolveClientAddress: createClientAddressResolver(config.trustedProxies),
+        policies: new PolicyGate(config, clock),
         ensureSynced: createSyncGate(provider),
         locate: (hostPort) => locator.locateHostPort(hostPort),
       });

@@ -22,6 +22,8 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   // Leaves: they know nothing of ours but each other.
   values: { uses: [] },
   duration: { uses: [] },
+  quantity: { uses: [] },
+  origin: { uses: [] },
   errors: { uses: [] },
   clock: { uses: [] },
   address: { uses: [] },
@@ -40,17 +42,29 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   traces: { uses: ["clock", "metrics"], types: ["log", "route", "version"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
-  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "values"] },
+  sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "origin", "quantity", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },
   proxy: {
-    uses: ["address", "clock", "errors", "process", "route", "sandbox", "traces", "values", "version"],
+    uses: [
+      "address",
+      "clock",
+      "errors",
+      "origin",
+      "process",
+      "quantity",
+      "route",
+      "sandbox",
+      "traces",
+      "values",
+      "version",
+    ],
     types: ["access", "host", "log", "metrics", "renew"],
   },
   admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
 
   // The rooms' options, filled in from flags and environment.
   config: {
-    uses: ["address", "access", "duration", "log", "renew", "values"],
+    uses: ["address", "access", "duration", "log", "origin", "quantity", "renew", "values"],
     types: ["host", "metrics", "proxy", "route", "sandbox", "traces"],
   },
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },

@@ -37,6 +37,8 @@ export interface SandboxRow {
   /** The first of the ports that the sandbox names; missing if it names none. */
   readonly ports?: readonly { readonly port: number; readonly address: string }[] | undefined;
   readonly secured: boolean;
+  /** What is wrong with the annotations for its traffic; missing: nothing. */
+  readonly policyFault?: string | undefined;
   /** RFC 3339; missing: it has not been used. */
   readonly lastUse?: string | undefined;
   /** Open now; ended and failed since the ingress first saw it. Missing if this process does not serve. */
@@ -126,6 +128,7 @@ export class SandboxList {
       address: record.ports === undefined ? record.endpoint || undefined : undefined,
       ports: listPorts(record),
       secured: record.accessToken !== "",
+      policyFault: record.policy?.fault,
       lastUse: lastUsedMs === 0 ? undefined : formatTime(lastUsedMs),
       open: traffic?.open,
       held: held === 0 ? undefined : held,

@@ -2,7 +2,6 @@ import { parseAccessKeys } from "../access/keys.ts";
 import { parseAddress, parseAddressRanges, parseAddressSet } from "../address.ts";
 import { parseClusterDomain } from "./cluster-domain.ts";
 import type { Config } from "./config.ts";
-import { parseCorsOrigins } from "./cors-origins.ts";
 import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
@@ -14,6 +13,8 @@ import { readTraces } from "./otlp-traces.ts";
 import type { Environment } from "./otlp-variables.ts";
 import { faultTextOf } from "./text.ts";
 import { formatDuration, formatSize } from "./values.ts";
+import { parseOrigins } from "../origin.ts";
+import { parseRate } from "../quantity.ts";
 import { isDnsLabel } from "../values.ts";
 
 /**
@@ -60,7 +61,7 @@ export function buildConfig(reader: FlagReader, env: Environment, hostInfo: stri
       uriPrefix: reader.choice("uri-prefix"),
       cookieDomain: reader.choice("cookie-domain"),
       uriRecovery: reader.choice("uri-recovery"),
-      corsOrigins: Object.freeze(reader.parse("cors-origins", parseCorsOrigins)),
+      corsOrigins: Object.freeze(reader.parse("cors-origins", parseOrigins)),
     }),
     connectTimeoutMs: reader.duration("connect-timeout"),
     responseTimeoutMs: reader.duration("response-timeout"),
@@ -69,6 +70,7 @@ export function buildConfig(reader: FlagReader, env: Environment, hostInfo: stri
     clientIdleTimeoutMs: reader.duration("client-idle-timeout"),
     maxRequests: reader.int("max-requests"),
     maxRequestsPerSandbox: reader.int("max-requests-per-sandbox"),
+    maxRatePerSandbox: reader.parse("max-rate-per-sandbox", (text) => (text === "" ? undefined : parseRate(text))),
     maxHeaderBytes: reader.size("max-header-size"),
     maxBodyBytes: reader.size("max-body-size"),
     memoryBudgetBytes: readMemoryBudget(reader),

@@ -224,6 +224,14 @@ export const FLAGS = [
     help: "Maximum number of open requests and WebSockets for each sandbox; 0 is no limit",
   },
   {
+    name: "max-rate-per-sandbox",
+    type: "string",
+    default: "",
+    group: "Limits and times",
+    valueName: "rate",
+    help: "Most requests to each sandbox, such as 100/s, 100/m or 100/h; above it, 429; empty is no limit",
+  },
+  {
     name: "max-header-size",
     type: "size",
     default: "64KiB",

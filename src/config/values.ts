@@ -1,43 +1,10 @@
 export { DURATION_MAX_MS, parseDurationMs } from "../duration.ts";
+export { parseSizeBytes } from "../quantity.ts";
 
 /**
  * Converts the texts of flags to values. Each function throws an Error whose message says what is expected and never
  * repeats the text. A caller can put the flag's name before it, and no secret follows.
  */
-
-/**
- * Lower-case unit → bytes. `Ki` and similar units are Kubernetes' spelling. Its bare `k` and `M` are not accepted,
- * because `m` means milli there.
- */
-const SIZE_UNITS: ReadonlyMap<string, number> = new Map([
-  ["", 1],
-  ["b", 1],
-  ["kb", 1e3],
-  ["mb", 1e6],
-  ["gb", 1e9],
-  ["tb", 1e12],
-  ["ki", 2 ** 10],
-  ["kib", 2 ** 10],
-  ["mi", 2 ** 20],
-  ["mib", 2 ** 20],
-  ["gi", 2 ** 30],
-  ["gib", 2 ** 30],
-  ["ti", 2 ** 40],
-  ["tib", 2 ** 40],
-]);
-
-/**
- * Parses a size to bytes: a whole number and a unit, `65536`, `64KiB`, `64Mi` (powers of 1024), `10MB` (powers of
- * 1000). Case does not matter. Throws above `Number.MAX_SAFE_INTEGER`.
- */
-export function parseSizeBytes(text: string): number {
-  const match = /^(\d+)([a-z]*)$/i.exec(text);
-  const unit = SIZE_UNITS.get(match?.[2]?.toLowerCase() ?? "");
-  if (match === null || unit === undefined) throw new Error("expected a size such as 65536, 64KiB, 64MiB or 10MB");
-  const bytes = Number(match[1]) * unit;
-  if (!Number.isSafeInteger(bytes)) throw new Error("is too large");
-  return bytes;
-}
 
 /** Parses a whole decimal number. Go's flag package also accepts `0x10` and, as octal, `010`. Here both are faults. */
 export function parseInteger(text: string): number {

@@ -13,6 +13,7 @@ import type { CorsPolicy } from "./browser/cors.ts";
 import type { BrowserConfig } from "./browser/view.ts";
 import type { Admission } from "./exchange/admission.ts";
 import type { Exchange, ExchangeObserver } from "./exchange/exchange.ts";
+import type { PolicyGate } from "./exchange/policy-gate.ts";
 import type { ExchangeRegister } from "./exchange/register.ts";
 import type { Holds } from "./hold/holds.ts";
 import type { ForwardContext } from "./http/forward.ts";
@@ -46,6 +47,7 @@ export interface HandlerContext {
   readonly upstreams: UpstreamPool;
   readonly register: ExchangeRegister;
   readonly admission: Admission;
+  readonly policies: PolicyGate;
   readonly holds: Holds;
   /** Undefined: there is no such page. */
   readonly networkReadiness: NetworkReadiness | undefined;

@@ -103,6 +103,7 @@ export class RequestHandler {
       progress.record = record;
       // Access comes before readiness. A client without a credential must not learn whether a secured sandbox is ready.
       const { path: settledPath, grant } = this.#checkAccess(progress, { route, record, seen, address });
+      if (context.policies.concerns(record)) this.#checkPolicy(progress, { route, record, method, seen, bodyLength });
       const hostPort = endpointFor(record, route.port);
       const isReady = record.ready && hostPort !== undefined;
 
@@ -146,6 +147,7 @@ export class RequestHandler {
         isLast: isLast(seen["connection"]),
         use,
         grant,
+        policy,
         startedAt,
         trace: progress.trace,
       };
@@ -220,6 +222,27 @@ export class RequestHandler {
     return progress.admission;
   }
 
+  /**
+   * Checks what the sandbox's annotations allow. A request that has waited is checked again, since nothing of it was sent, but
+   * counts once. Access comes before: a client without a credential must not learn a secured sandbox's policy.
+   */
+  #checkPolicy(
+    progress: Progress,
+    asked: {
+      readonly route: Route;
+      readonly record: SandboxRecord;
+      readonly method: string;
+      readonly seen: HeaderSnapshot;
+      readonly bodyLength: number | undefined;
+    },
+  ): void {
+    const { policies } = this.#context;
+    const { route, record, method, seen, bodyLength } = asked;
+    const clientAddress = progress.address?.client ?? "";
+    policies.check(record, { port: route.port, method, origin: seen["origin"], clientAddress, bodyLength });
+    if (progress.exchange?.upstream.uid !== record.uid) policies.takeRate(record);
+  }
+
   /** Takes a place in the register. Throws if there is no free place. */
   #begin(
     progress: Progress,
@@ -228,7 +251,7 @@ export class RequestHandler {
     const { register, admission, observer, metrics } = this.#context;
     const { address } = progress;
     const client = address?.isShared === false ? register.shareOfClient(address) : undefined;
-    admission.check(upstream.share, client);
+    admission.check(upstream.share, client, subject.policy?.maxRequests);
     const exchange = new Exchange(subject, { upstream, client, register, observer });
     exchange.patience = patience;
     progress.exchange = exchange;

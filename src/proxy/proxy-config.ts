@@ -1,4 +1,5 @@
 import type { AddressSet } from "../address.ts";
+import type { Rate } from "../quantity.ts";
 import type { RouteMode } from "../route/route.ts";
 import type { HoldConfig } from "./hold/hold-config.ts";
 import type { NetworkReadinessConfig } from "./upstream/network-readiness.ts";
@@ -33,6 +34,8 @@ export interface ProxyConfig {
   readonly maxRequests: number;
   /** `--max-requests-per-sandbox`, 1000; 0: no limit. */
   readonly maxRequestsPerSandbox: number;
+  /** `--max-rate-per-sandbox`; undefined (default): no limit. */
+  readonly maxRatePerSandbox: Rate | undefined;
   /** `--max-body-size`; 0 (default): no limit. */
   readonly maxBodyBytes: number;
   /**

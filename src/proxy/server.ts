@@ -15,6 +15,7 @@ import type { AnswerBodyContext } from "./http/answer-body.ts";
 import { createClientAddressResolver } from "./request/client-address.ts";
 import { Departures } from "./exchange/departures.ts";
 import { createEndpointLocator } from "./upstream/locator.ts";
+import { PolicyGate } from "./exchange/policy-gate.ts";
 import { ExchangeRegister, type RegisterCounters } from "./exchange/register.ts";
 import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
@@ -219,6 +220,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const cors = createCorsPolicy(config.browser.corsOrigins);
   const { mode, browser } = config;
   const unreadBodies = new UnreadBodies(clock);
+  const policies = new PolicyGate(config, clock);
   const handler = new RequestHandler({
     ...config,
     ...parts,
@@ -229,6 +231,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     upstreams,
     register,
     admission,
+    policies,
     holds,
     networkReadiness,
     observer: report,
@@ -252,6 +255,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     ...config,
     ...parts,
     resolveClientAddress,
+    policies,
     ensureSynced,
     locate: (hostPort) => locator.locateHostPort(hostPort),
     limits: {
@@ -275,7 +279,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   };
   provider.onGenerationEnd((record) => {
     upstreams.endGeneration(record);
-    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) tallies.forget(record);
+    if (provider.view.find(record.namespace, record.name)?.uid !== record.uid) {
+      tallies.forget(record);
+      policies.forget(record);
+    }
     renew.forget(record);
   });
 

@@ -61,6 +61,7 @@ const DEFAULTS: ProxyConfig = {
   clientIdleTimeoutMs: 60_000,
   maxRequests: 10_000,
   maxRequestsPerSandbox: 1_000,
+  maxRatePerSandbox: undefined,
   maxBodyBytes: 0,
   budgetBytes: 1024 * 1024 * 1024,
   websocketMaxMessageBytes: 64 * 1024 * 1024,

@@ -1,9 +1,7 @@
+import { createOriginSet } from "../../origin.ts";
 import type { HeaderSnapshot } from "../request/headers.ts";
 import { isListTooLong } from "../request/list-field.ts";
 import { addVary } from "./vary.ts";
-
-/** `<scheme>://<host>[:<port>]` in lower case, as browsers write an origin (RFC 6454 §6.2). Every repetition is bounded. */
-const ORIGIN = /^[a-z][a-z0-9+.-]{0,31}:\/\/(?:[a-z0-9_-][a-z0-9._-]{0,252}|\[[0-9a-f:.]{2,45}\])(?::\d{1,5})?$/;
 
 /** A method or the name of a header (RFC 9110 §5.6.2). Real ones are much shorter than the limit. */
 const TOKEN = /^[!#$%&'*+\-.^_`|~0-9A-Za-z]{1,128}$/;
@@ -42,25 +40,13 @@ const NOT_GRANTED: CorsGrant = Object.freeze({ origin: undefined });
 
 /**
  * Creates the policy of `--cors-origins`; undefined: it allows nothing.
- * @param allowed Origins in lower case without default ports. A host may begin with `*.`, which stands for one or more
- * labels, as in a Content Security Policy (CSP Level 3 §6.7.2.8).
+ * @param allowed As `parseOrigins` gives them.
  */
 export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undefined {
   if (allowed.length === 0) return undefined;
-  const exact = new Set(allowed.filter((origin) => !origin.includes("*")));
-  const below = allowed.flatMap((origin) => {
-    const [scheme, suffix] = origin.split("*");
-    return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
-  });
-  // A host does not begin with a dot, so something comes before the suffix.
-  const isAllowed = (origin: string): boolean =>
-    exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix));
+  const origins = createOriginSet(allowed);
   return {
-    decide(origin) {
-      if (origin === undefined) return NOT_GRANTED;
-      const lower = origin.toLowerCase();
-      return ORIGIN.test(lower) && isAllowed(lower) ? { origin } : NOT_GRANTED;
-    },
+    decide: (origin) => (origin !== undefined && origins.has(origin) ? { origin } : NOT_GRANTED),
   };
 }
 

@@ -1,4 +1,5 @@
 import { IngressError } from "../../errors.ts";
+import { limitFor } from "../../sandbox/policy.ts";
 import type { Departures } from "./departures.ts";
 import type { ExchangeRegister } from "./register.ts";
 import { type ExchangeShare, isFairRequest } from "./share.ts";
@@ -35,18 +36,20 @@ export class Admission {
   /**
    * Throws `too_many_requests`, `too_many_requests_sandbox`, `too_many_requests_client` or `memory_short` if one more
    * exchange would exceed a limit or a fair share.
+   * @param ownMax The annotation `max-requests` of the sandbox.
    */
-  check(sandbox: ExchangeShare, client: ExchangeShare | undefined): void {
-    if (this.#refusal(sandbox, client) === undefined) return;
+  check(sandbox: ExchangeShare, client: ExchangeShare | undefined, ownMax?: number): void {
+    if (this.#refusal(sandbox, client, ownMax) === undefined) return;
     // Some counted exchanges may have ended since the last check.
     this.#departures.sweep();
-    const refusal = this.#refusal(sandbox, client);
+    const refusal = this.#refusal(sandbox, client, ownMax);
     if (refusal !== undefined) throw new IngressError(refusal);
   }
 
-  #refusal(sandbox: ExchangeShare, client: ExchangeShare | undefined) {
+  #refusal(sandbox: ExchangeShare, client: ExchangeShare | undefined, ownMax: number | undefined) {
     const { maxRequests, maxRequestsPerSandbox } = this.#limits;
-    if (maxRequestsPerSandbox > 0 && sandbox.requests >= maxRequestsPerSandbox) return "too_many_requests_sandbox";
+    const maxOfSandbox = limitFor(maxRequestsPerSandbox, ownMax);
+    if (maxOfSandbox > 0 && sandbox.requests >= maxOfSandbox) return "too_many_requests_sandbox";
     if (maxRequests > 0) {
       const free = maxRequests - this.#register.size;
       if (free <= 0) return "too_many_requests";

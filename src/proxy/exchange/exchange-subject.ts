@@ -3,6 +3,7 @@ import type { IngressError } from "../../errors.ts";
 import type { SandboxUse } from "../../renew/publisher.ts";
 import type { Route } from "../../route/route.ts";
 import type { RequestTrace } from "../../traces/request-trace.ts";
+import type { SandboxPolicy } from "../../sandbox/policy.ts";
 import type { BrowserView } from "../browser/view.ts";
 
 /**
@@ -51,6 +52,8 @@ export interface ExchangeSubject {
   readonly use: SandboxUse | undefined;
   /** What admitted the request. It is checked again while the request is open. */
   readonly grant: AccessGrant;
+  /** The annotations of the sandbox when the request was admitted; a later change does not touch it. */
+  readonly policy?: SandboxPolicy | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;
   /** Undefined: traces are off. */

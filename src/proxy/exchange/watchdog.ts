@@ -1,5 +1,6 @@
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toInternalError } from "../../errors.ts";
+import { limitFor } from "../../sandbox/policy.ts";
 import type { Exchange } from "./exchange.ts";
 import type { ExchangeRegister } from "./register.ts";
 
@@ -25,7 +26,7 @@ const REARM_INTERVAL_MS = 30_000;
 export interface TimeLimits {
   /** `--connect-timeout`. */
   readonly connectTimeoutMs: number;
-  /** `--response-timeout`; 0: no limit. */
+  /** `--response-timeout`; 0: no limit. An annotation of the sandbox lowers it, and the next one. */
   readonly responseTimeoutMs: number;
   /** `--stream-idle-timeout`; 0: no limit. */
   readonly streamIdleTimeoutMs: number;
@@ -99,7 +100,10 @@ export class Watchdog {
 
   /** The limits of each state. Returns why an exchange must end now, or undefined. */
   #overdue(exchange: Exchange, now: number): IngressError | undefined {
-    const { responseTimeoutMs, streamIdleTimeoutMs, clientIdleTimeoutMs } = this.#limits;
+    const { clientIdleTimeoutMs } = this.#limits;
+    const { policy } = exchange.subject;
+    const responseTimeoutMs = limitFor(this.#limits.responseTimeoutMs, policy?.responseTimeoutMs);
+    const streamIdleTimeoutMs = limitFor(this.#limits.streamIdleTimeoutMs, policy?.streamIdleTimeoutMs);
     const isOver = (limitMs: number, since: number): boolean => limitMs > 0 && now - since >= limitMs;
     switch (exchange.state) {
       case "held": {

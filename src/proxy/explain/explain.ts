@@ -5,10 +5,13 @@ import { formatEpochSeconds, parseBase36 } from "../../route/expiry.ts";
 import { parseRoute } from "../../route/parse-route.ts";
 import type { Route, RouteForm, RouteMode } from "../../route/route.ts";
 import { createPacer } from "../../sandbox/pacer.ts";
+import { limitFor } from "../../sandbox/policy.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
 import type { Admission } from "../exchange/admission.ts";
+import type { PolicyGate } from "../exchange/policy-gate.ts";
 import { ExchangeShare } from "../exchange/share.ts";
 import { checkMethod, isReading, READINESS_PATH, STATUS_PATH } from "../handler.ts";
+import { describePolicy, describePolicyRefusal } from "./policy-texts.ts";
 import { notReadyError } from "../hold/hold-room.ts";
 import type { Holds } from "../hold/holds.ts";
 import type { ClientAddress, ResolveClientAddress } from "../request/client-address.ts";
@@ -34,6 +37,7 @@ export interface ExplainContext {
   readonly clock: Clock;
   readonly provider: SandboxProvider;
   readonly access: AccessChecker;
+  readonly policies: PolicyGate;
   readonly resolveClientAddress: ResolveClientAddress;
   readonly ensureSynced: () => Promise<void> | undefined;
   /** Returns `address:port` for the `host:port` of a record. */
@@ -92,6 +96,7 @@ class Explainer {
   #route: Route | undefined;
   #record: SandboxRecord | undefined;
   #nearest: readonly string[] | undefined;
+  #bodyLength: number | undefined;
 
   constructor(context: ExplainContext) {
     this.#context = context;
@@ -110,6 +115,7 @@ class Explainer {
     await this.#findSandbox();
     const address = this.#context.resolveClientAddress(peer, seen["x-forwarded-for"]);
     await this.#checkAccess(seen, address);
+    await this.#checkPolicy(asked.method, seen, address);
     await this.#checkReady();
     await this.#checkLimits();
     return this.#conclude();
@@ -156,6 +162,7 @@ class Explainer {
   async #checkBody({ method }: AskedRequest, seen: HeaderSnapshot): Promise<void> {
     await this.#steps.try("body", () => {
       const bytes = checkRequestFraming(method, seen, this.#context.maxBodyBytes);
+      this.#bodyLength = bytes;
       if (isWebSocketUpgrade(method, seen)) checkHandshake(seen);
       this.#steps.ok("body", bytes === 0 ? "no body" : `a body of ${bytes ?? "unknown"} bytes`);
     });
@@ -218,6 +225,23 @@ class Explainer {
     );
   }
 
+  async #checkPolicy(method: string, seen: HeaderSnapshot, { client }: ClientAddress): Promise<void> {
+    const [route, record, bodyLength] = [this.#route, this.#record, this.#bodyLength];
+    if (route === undefined || record === undefined) return this.#steps.unknown("policy", "no sandbox is found");
+    const { policies, limits } = this.#context;
+    const { port } = route;
+    const fault = record.policy?.fault === undefined ? "" : `; ${record.policy.fault}`;
+    await this.#steps.try(
+      "policy",
+      () => {
+        policies.check(record, { port, method, origin: seen["origin"], clientAddress: client, bodyLength });
+        policies.checkRate(record);
+        this.#steps.ok("policy", `${describePolicy(record, limits !== undefined)}${fault}`);
+      },
+      (code) => `${describePolicyRefusal(code, { port, client }) ?? code}${fault}`,
+    );
+  }
+
   async #checkReady(): Promise<void> {
     const [route, record] = [this.#route, this.#record];
     if (route === undefined || record === undefined) {
@@ -261,8 +285,9 @@ class Explainer {
     if (record === undefined) return this.#steps.unknown("limits", "no sandbox is found");
     const share = limits.shareOf(record) ?? new ExchangeShare();
     await this.#steps.try("limits", () => {
-      limits.admission.check(share, undefined);
-      const own = ofLimit(share.requests, limits.maxRequestsPerSandbox);
+      const ownMax = record.policy?.maxRequests;
+      limits.admission.check(share, undefined, ownMax);
+      const own = ofLimit(share.requests, limitFor(limits.maxRequestsPerSandbox, ownMax));
       this.#steps.ok("limits", `open: ${own} of this sandbox, ${ofLimit(limits.open(), limits.maxRequests)} in all`);
     });
   }

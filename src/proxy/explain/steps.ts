@@ -2,7 +2,8 @@ import { IngressError, type IngressErrorCode, toIngressError } from "../../error
 import { describeCause } from "../report/describe-cause.ts";
 
 /** The steps of a request, in this order. */
-export type StepName = "request" | "form" | "body" | "list" | "sandbox" | "access" | "ready" | "address" | "limits";
+export type StepName =
+  "request" | "form" | "body" | "list" | "sandbox" | "access" | "policy" | "ready" | "address" | "limits";
 
 /** The result of one step. */
 export interface ExplainStep {

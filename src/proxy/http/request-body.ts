@@ -1,4 +1,5 @@
 import { IngressError } from "../../errors.ts";
+import { limitFor } from "../../sandbox/policy.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 
@@ -60,7 +61,8 @@ function meterUpload(
   context: RequestBodyContext,
 ): ReadableStream<Uint8Array> {
   const reader = body.getReader();
-  const { monotonic, maxBodyBytes } = context;
+  const { monotonic } = context;
+  const maxBodyBytes = limitFor(context.maxBodyBytes, exchange.subject.policy?.maxBodyBytes);
   const flow = new BodyFlow(monotonic());
   exchange.upload = flow;
   let isBegun = false;

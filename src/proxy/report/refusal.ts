@@ -56,7 +56,8 @@ export function completeOwnAnswer(answer: Response, request: Request, options: O
 }
 
 function buildHeaders(error: IngressError, form: RefusalForm): Headers {
-  const { retryAfterSeconds, proxyError } = answerSpecOf(error.code);
+  const { retryAfterSeconds } = error;
+  const { proxyError } = answerSpecOf(error.code);
   const headers = new Headers({
     "Content-Type": CONTENT_TYPES[form],
     "X-Content-Type-Options": "nosniff",
@@ -101,7 +102,7 @@ function renderProblem(error: IngressError, { route, requestId }: RefusalOptions
     sandboxId: route?.sandboxId,
     port: route?.port,
     requestId,
-    retryAfter: answerSpecOf(error.code).retryAfterSeconds,
+    retryAfter: error.retryAfterSeconds,
   };
   return `${JSON.stringify(problem)}\n`;
 }

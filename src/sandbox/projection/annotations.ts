@@ -6,6 +6,7 @@ import {
   type SandboxPolicy,
   URI_PREFIX_MODES,
 } from "../policy.ts";
+import { type AnnotationReader, readTraffic, TRAFFIC_ANNOTATIONS } from "./traffic-annotations.ts";
 
 /** Prefix of all annotations for the ingress. */
 export const POLICY_PREFIX = "ingress.opensandbox.io/";
@@ -23,8 +24,8 @@ export interface PolicyReading {
   readonly warning: string | undefined;
 }
 
-/** Reads one annotation. Returns the fields to set, or a text that says what the value must be. */
-type ReadAnnotation = (value: unknown) => SandboxPolicy | string;
+/** Reads one annotation. Returns the fields to set, and what is wrong if the value is invalid. */
+type ReadAnnotation = (value: unknown) => { readonly policy?: SandboxPolicy; readonly expected?: string };
 
 /** All annotations, by their name after `POLICY_PREFIX`. */
 const READERS: ReadonlyMap<string, ReadAnnotation> = new Map<string, ReadAnnotation>([
@@ -33,13 +34,14 @@ const READERS: ReadonlyMap<string, ReadAnnotation> = new Map<string, ReadAnnotat
   ["uri-prefix", choice(URI_PREFIX_MODES, (uriPrefix) => ({ uriPrefix }))],
   ["hold-until-ready", readHoldTime],
   ["wake-on-access", choice(["true", "false"], (word) => ({ wakesOnAccess: word === "true" }))],
+  ...TRAFFIC_ANNOTATIONS.map(([name, reader]) => [name, traffic(reader)] as const),
 ]);
 
 const NOTHING: PolicyReading = Object.freeze({ policy: undefined, warning: undefined });
 
 /**
- * Reads the annotations that begin with `POLICY_PREFIX`. An invalid value leaves the default. The warning names invalid
- * values and unknown names. Never throws, for any values.
+ * Reads the annotations that begin with `POLICY_PREFIX`. An invalid value leaves the default, but one that says who may
+ * come allows nobody. The warning names invalid values and unknown names. Never throws, for any values.
  */
 export function readPolicy(annotations: Readonly<Record<string, unknown>>): PolicyReading {
   let policy: SandboxPolicy | undefined;
@@ -47,13 +49,17 @@ export function readPolicy(annotations: Readonly<Record<string, unknown>>): Poli
   for (const key in annotations) {
     if (!key.startsWith(POLICY_PREFIX)) continue;
     const name = key.slice(POLICY_PREFIX.length);
-    const read = READERS.get(name);
-    const result = read === undefined ? undefined : read(annotations[key]);
-    if (typeof result === "object") policy = { ...policy, ...result };
-    else (faults ??= []).push(describeFault(name, result));
+    const result = READERS.get(name)?.(annotations[key]);
+    if (result?.policy !== undefined) policy = { ...policy, ...result.policy };
+    if (result !== undefined && result.expected === undefined) continue;
+    faults ??= [];
+    // What nobody can use stands first, since few faults are named.
+    if (result?.policy === undefined) faults.push(describeFault(name, result?.expected));
+    else faults.unshift(`invalid annotation ${POLICY_PREFIX}${name}, allowing nothing: expected ${result.expected}`);
   }
-  if (policy === undefined && faults === undefined) return NOTHING;
-  return { policy, warning: faults === undefined ? undefined : joinFaults(faults) };
+  if (faults === undefined) return policy === undefined ? NOTHING : { policy, warning: undefined };
+  const fault = joinFaults(faults);
+  return { policy: { ...policy, fault }, warning: fault };
 }
 
 function describeFault(name: string, expected: string | undefined): string {
@@ -73,7 +79,17 @@ function choice<T extends string>(words: readonly T[], toPolicy: (word: T) => Sa
   const expected = words.join(" or ");
   return (value) => {
     const word = words.find((known) => known === value);
-    return word === undefined ? expected : toPolicy(word);
+    return word === undefined ? { expected } : { policy: toPolicy(word) };
+  };
+}
+
+/** An annotation that limits the traffic. */
+function traffic(reader: AnnotationReader): ReadAnnotation {
+  const { closed, expected } = reader;
+  const invalid = closed === undefined ? { expected } : { expected, policy: closed };
+  return (value) => {
+    const policy = readTraffic(reader, value);
+    return policy === undefined ? invalid : { policy };
   };
 }
 
@@ -81,11 +97,12 @@ const HOLD_TIME_EXPECTED = "a duration of at most 10m, such as 30s";
 /** Longer texts are not read. The longest duration that Go writes has 32 characters. */
 const HOLD_TIME_MAX_CHARS = 32;
 
-function readHoldTime(value: unknown): SandboxPolicy | string {
-  if (typeof value !== "string" || value.length > HOLD_TIME_MAX_CHARS) return HOLD_TIME_EXPECTED;
+function readHoldTime(value: unknown): ReturnType<ReadAnnotation> {
+  const invalid = { expected: HOLD_TIME_EXPECTED };
+  if (typeof value !== "string" || value.length > HOLD_TIME_MAX_CHARS) return invalid;
   try {
-    return { holdMs: parseDurationMs(value, { maxMs: HOLD_TIME_MAX_MS }) };
+    return { policy: { holdMs: parseDurationMs(value, { maxMs: HOLD_TIME_MAX_MS }) } };
   } catch {
-    return HOLD_TIME_EXPECTED;
+    return invalid;
   }
 }

@@ -1,0 +1,191 @@
+import { BlockList, isIPv4 } from "node:net";
+
+import { parseAddress } from "../../address.ts";
+import { DURATION_MAX_MS, parseDurationMs } from "../../duration.ts";
+import { createOriginSet, parseOrigins } from "../../origin.ts";
+import { parseRate, parseSizeBytes } from "../../quantity.ts";
+import { parsePort } from "../../values.ts";
+import { type AllowList, NOTHING_ALLOWED, type SandboxPolicy } from "../policy.ts";
+
+/**
+ * Characters of a list. It is read at every change of its sandbox, and whoever may create sandboxes may make it as long as
+ * Kubernetes allows (256 KiB), for thousands of them.
+ */
+const LIST_MAX_CHARS = 4_096;
+/** Items of a list. Requests are compared with one after the other. */
+const LIST_MAX_ITEMS = 64;
+/** Characters of a number with its unit: the longest duration that Go writes has 32. */
+const VALUE_MAX_CHARS = 32;
+/** Greatest `max-requests`: the greatest value of the flag. */
+const REQUESTS_MAX = 1_000_000_000;
+
+/** How one annotation is read. */
+export interface AnnotationReader {
+  /** Gives the fields to set, or undefined or throws if the value is invalid. */
+  readonly read: (text: string) => SandboxPolicy | undefined;
+  /** What the value must be, for the log. */
+  readonly expected: string;
+  /** What an invalid value sets; missing: nothing, so that the flag's value stays. */
+  readonly closed?: SandboxPolicy;
+}
+
+/** The annotations that limit the traffic of a sandbox, by their name after `POLICY_PREFIX`. */
+export const TRAFFIC_ANNOTATIONS: readonly (readonly [name: string, reader: AnnotationReader])[] = [
+  [
+    "allowed-ports",
+    {
+      read: (text) => wrap(readPorts(text), (allowedPorts) => ({ allowedPorts })),
+      expected: `at most ${LIST_MAX_ITEMS} ports and ranges of ports, such as 3000,8000-8999`,
+      closed: { allowedPorts: NOTHING_ALLOWED },
+    },
+  ],
+  [
+    "allowed-methods",
+    {
+      read: (text) => wrap(readMethods(text), (allowedMethods) => ({ allowedMethods })),
+      expected: `at most ${LIST_MAX_ITEMS} methods in capitals, such as GET,POST`,
+      closed: { allowedMethods: NOTHING_ALLOWED },
+    },
+  ],
+  [
+    "allowed-origins",
+    {
+      read: (text) => wrap(readOrigins(text), (allowedOrigins) => ({ allowedOrigins })),
+      expected: `at most ${LIST_MAX_ITEMS} origins, such as https://app.example.com,https://*.example.com`,
+      closed: { allowedOrigins: NOTHING_ALLOWED },
+    },
+  ],
+  [
+    "client-cidrs",
+    {
+      read: (text) => wrap(readRanges(text), (allowedClients) => ({ allowedClients })),
+      expected: `at most ${LIST_MAX_ITEMS} addresses and CIDR ranges, such as 203.0.113.0/24,2001:db8::/32`,
+      closed: { allowedClients: NOTHING_ALLOWED },
+    },
+  ],
+  [
+    "max-requests",
+    {
+      read: (text) => wrap(readCount(text), (maxRequests) => ({ maxRequests })),
+      expected: `a whole number from 1 to ${REQUESTS_MAX}`,
+    },
+  ],
+  ["rate", { read: (text) => ({ rate: parseRate(text) }), expected: "1 to 1000000 requests, such as 100/s or 20/m" }],
+  [
+    "max-body-size",
+    {
+      read: (text) => wrap(positive(parseSizeBytes(text)), (maxBodyBytes) => ({ maxBodyBytes })),
+      expected: "a size of at least 1 byte, such as 10MiB",
+    },
+  ],
+  [
+    "response-timeout",
+    {
+      read: (text) => wrap(readDuration(text), (responseTimeoutMs) => ({ responseTimeoutMs })),
+      expected: "a duration above 0, such as 30s",
+    },
+  ],
+  [
+    "stream-idle-timeout",
+    {
+      read: (text) => wrap(readDuration(text), (streamIdleTimeoutMs) => ({ streamIdleTimeoutMs })),
+      expected: "a duration above 0, such as 5m",
+    },
+  ],
+];
+
+/** Reads a value of any type and size. Undefined: it is invalid. Never throws. */
+export function readTraffic(reader: AnnotationReader, value: unknown): SandboxPolicy | undefined {
+  if (typeof value !== "string" || value.length > (reader.closed === undefined ? VALUE_MAX_CHARS : LIST_MAX_CHARS)) {
+    return undefined;
+  }
+  try {
+    return reader.read(value);
+  } catch {
+    return undefined;
+  }
+}
+
+function wrap<T>(value: T | undefined, toPolicy: (value: T) => SandboxPolicy): SandboxPolicy | undefined {
+  return value === undefined ? undefined : toPolicy(value);
+}
+
+/** The items between commas, with blanks and line ends around them, as YAML folds long texts. Undefined: too many. */
+function splitList(text: string): readonly string[] | undefined {
+  const items = text.split(",");
+  return items.length > LIST_MAX_ITEMS ? undefined : items.map((item) => item.replaceAll(/^[ \t\n]+|[ \t\n]+$/g, ""));
+}
+
+function readPorts(text: string): AllowList<number> | undefined {
+  const ranges: (readonly [first: number, last: number])[] = [];
+  for (const item of splitList(text) ?? [""]) {
+    const [from = "", to = from, ...rest] = item.split("-");
+    const [first, last] = [parsePort(from), parsePort(to)];
+    if (first === undefined || last === undefined || first > last || rest.length > 0) return undefined;
+    ranges.push([first, last]);
+  }
+  return { has: (port) => ranges.some(([first, last]) => first <= port && port <= last) };
+}
+
+/** Methods are case-sensitive (RFC 9110 §9.1), and all in use are in capitals. */
+const METHOD = /^[A-Z][A-Z-]{0,31}$/;
+
+function readMethods(text: string): AllowList<string> | undefined {
+  const methods = new Set(splitList(text) ?? [""]);
+  for (const method of methods) if (!METHOD.test(method)) return undefined;
+  // What GET may read, HEAD may ask about (RFC 9110 §9.3.2).
+  if (methods.has("GET")) methods.add("HEAD");
+  return methods;
+}
+
+function readOrigins(text: string): AllowList<string> | undefined {
+  const items = splitList(text);
+  // Origins are ASCII in the end. What looks like another character must not become one on the way.
+  if (items === undefined || !/^[!-~]+$/.test(items.join(","))) return undefined;
+  return createOriginSet(parseOrigins(items.join(",")));
+}
+
+/** Bits of an address of each family, and of the prefix of an IPv4-mapped one (RFC 4291 §2.5.5.2). */
+const IPV4_BITS = 32;
+const IPV6_BITS = 128;
+const MAPPED_BITS = 96;
+
+/**
+ * The families stay apart: `::/0` is every IPv6 address and no IPv4 address, unlike in Bun. A range of mapped addresses
+ * is one of IPv4, since a client's address is never mapped.
+ */
+function readRanges(text: string): AllowList<string> | undefined {
+  const [ipv4, ipv6] = [new BlockList(), new BlockList()];
+  for (const item of splitList(text) ?? [""]) {
+    const [base = "", bitsText, ...rest] = item.split("/");
+    const address = parseAddress(base);
+    if (address === undefined || rest.length > 0) return undefined;
+    const mappedBits = isIPv4(address) && base.includes(":") ? MAPPED_BITS : 0;
+    const most = isIPv4(address) ? IPV4_BITS : IPV6_BITS;
+    if (bitsText !== undefined && !/^(?:0|[1-9]\d{0,2})$/.test(bitsText)) return undefined;
+    const bits = bitsText === undefined ? most : Number(bitsText) - mappedBits;
+    if (bits < 0 || bits > most) return undefined;
+    if (isIPv4(address)) ipv4.addSubnet(address, bits, "ipv4");
+    else ipv6.addSubnet(address, bits, "ipv6");
+  }
+  return {
+    has: (client) => {
+      const address = parseAddress(client);
+      if (address === undefined) return false;
+      return isIPv4(address) ? ipv4.check(address, "ipv4") : ipv6.check(address, "ipv6");
+    },
+  };
+}
+
+function readCount(text: string): number | undefined {
+  return /^[1-9]\d{0,9}$/.test(text) && Number(text) <= REQUESTS_MAX ? Number(text) : undefined;
+}
+
+function readDuration(text: string): number | undefined {
+  return positive(parseDurationMs(text, { maxMs: DURATION_MAX_MS }));
+}
+
+/** 0 would say no limit, which is the flag's to say. */
+function positive(value: number): number | undefined {
+  return value > 0 ? value : undefined;
+}
