@@ -8,7 +8,7 @@ const ROOT = join(import.meta.dir, "../../..");
 /** Of one command; the largest application takes a minute on a quiet machine. */
 const COMMAND_MAX_MS = 10 * 60_000;
 /** Files of an application's folder that pin what it is installed from. */
-const PIN_FILES = ["requirements.txt", "package.json", "bun.lock", "go.mod", "go.sum", "main.go"] as const;
+const PIN_FILES = ["requirements.txt", "package.json", "bun.lock", "go.mod", "go.sum", "main.go", "build.sh"] as const;
 /** In an application's cache: which pins are installed there. Written last. */
 const MARKER = "installed";
 
@@ -20,6 +20,11 @@ export function sourceFolder(name: string): string {
 /** Where an application is installed: `venv` has Python's, `node_modules` npm's, `bin` Go's. */
 export function cacheFolder(name: string): string {
   return join(ROOT, ".cache/apps", name);
+}
+
+/** The Node.js that an application brings, because it needs another version than machines have. */
+export function nodeProgram(name: string): string {
+  return join(cacheFolder(name), `node_modules/node-linux-${process.arch}/bin/node`);
 }
 
 /** Whether this machine has an application in the pinned versions, and every program that it needs. */
@@ -58,6 +63,8 @@ function listCommands(folder: string): readonly (readonly string[])[] {
     commands.push([process.execPath, "install", "--frozen-lockfile", "--ignore-scripts"]);
   }
   if (existsSync(join(folder, "go.mod"))) commands.push(["go", "build", "-mod=readonly", "-o", "bin/server", "."]);
+  // Last: it compiles what the package manager brought.
+  if (existsSync(join(folder, "build.sh"))) commands.push(["bash", "build.sh"]);
   return commands;
 }
 

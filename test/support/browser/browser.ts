@@ -82,10 +82,16 @@ export interface Browser extends AsyncDisposable {
   open(url: string): Promise<Page>;
 }
 
+export interface BrowserOptions {
+  /** Only names below `HOST_SUFFIX` lead to this machine, as if it were another: neither `localhost` nor an address does. */
+  readonly isRemote?: boolean;
+}
+
 /** Starts a browser without a window, in which names below `HOST_SUFFIX` lead to this machine. */
-export async function startBrowser(): Promise<Browser> {
+export async function startBrowser({ isRemote = false }: BrowserOptions = {}): Promise<Browser> {
+  const rules = [`MAP *.${HOST_SUFFIX} 127.0.0.1`, ...(isRemote ? ["MAP * ~NOTFOUND"] : [])];
   const chromium = await startChromium([
-    `--host-resolver-rules=MAP *.${HOST_SUFFIX} 127.0.0.1`,
+    `--host-resolver-rules=${rules.join(", ")}`,
     // As over TLS: without it a page may use neither service workers nor the clipboard.
     `--unsafely-treat-insecure-origin-as-secure=http://*.${HOST_SUFFIX}`,
   ]);

@@ -3,8 +3,7 @@ import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
 import { eventually } from "../../../../scripts/lib/eventually.ts";
 import { startLocalApp } from "../../../support/apps/local-app.ts";
-import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
-import type { Page } from "../../../support/browser/page.ts";
+import { tryApp, type RunningApp } from "../../../support/apps/try-app.ts";
 
 /** Between two attempts to save a file, in milliseconds: longer than an update takes. */
 const SAVE_AGAIN_MS = 2_000;
@@ -18,20 +17,8 @@ interface NextApp extends RunningApp {
 
 /** Its hot updates are for an Origin of `localhost`, or one in `allowedDevOrigins`. */
 const ORIGIN_REFUSED = /^websocket failed .*\/_next\/(?:webpack-hmr|hmr)/;
-/** The page opens its WebSocket below `/_next/`, whatever its own path is. */
+/** The page opens its WebSocket below `/_next/`, whatever its own path is, and React waits for it. */
 const LEFT_PREFIX = /^websocket failed ws:\/\/[^/]+\/_next\/(?:webpack-hmr|hmr).* 400$/;
-
-/** The page shows its text and counts; without updates. */
-async function seePage(visit: Visit, app: NextApp): Promise<Page> {
-  app.writeMessage("first");
-  const page = await visit.open("");
-  await page.until("document.querySelector('#message')?.textContent === 'first'");
-  // It counts once React has the page.
-  await page.until(
-    "(document.querySelector('button')?.click(), Number(document.querySelector('button')?.textContent) > 0)",
-  );
-  return page;
-}
 
 tryApp<NextApp>({
   name: "nextjs",
@@ -74,8 +61,14 @@ tryApp<NextApp>({
     };
   },
   async use(visit, app) {
-    const page = await seePage(visit, app);
+    app.writeMessage("first");
+    const page = await visit.open("");
+    await page.until("document.querySelector('#message')?.textContent === 'first'");
     await page.untilEvent(/^websocket 101 .*\/_next\//);
+    // It counts once React has the page.
+    await page.until(
+      "(document.querySelector('button')?.click(), Number(document.querySelector('button')?.textContent) > 0)",
+    );
     // It misses changes that come soon after its start, also without an ingress: then a person saves again.
     await eventually(
       async () => {
@@ -93,7 +86,6 @@ tryApp<NextApp>({
     { form: "host", settings: { "origin-header": "upstream" } },
     { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
     { form: "uri", settings: { "origin-header": "upstream" }, fails: LEFT_PREFIX },
-    { form: "uri", use: seePage, letter: "page" },
     { form: "keep", fails: ORIGIN_REFUSED },
     { form: "keep", settings: { "origin-header": "upstream" } },
   ],
