@@ -99,6 +99,13 @@ describe.skipIf(!hasHelm())("what deploy/chart makes of values", () => {
     expect(dig(forTest, "spec", "ingress", 0, "from")).toEqual([{ podSelector: { matchLabels: labels } }]);
   });
 
+  test("rbac.create=false leaves roles to the operator, and the account stays", async () => {
+    const all = await renderObjects({ rbac: { create: false } });
+    const kinds = all.objects.map((object) => object["kind"]);
+    expect(kinds).toContain("ServiceAccount");
+    expect(kinds.filter((kind) => String(kind).includes("Role"))).toEqual([]);
+  });
+
   test("agentsEverywhere: a ClusterRole for agents.x-k8s.io, of the existing chart's name", async () => {
     const all = await rendered("agentsEverywhere");
     expect(dig(all.the("ClusterRole"), "metadata", "name")).toBe("agents-ingress-reader-full");
@@ -124,6 +131,9 @@ describe.skipIf(!hasHelm())("what deploy/chart makes of values", () => {
     expect(all.config).toMatchObject({ namespaces: ["team-a", "team-b"], logLevel: "debug" });
     expect(all.all("Role").map((role) => dig(role, "metadata", "namespace"))).toEqual(["team-a", "team-b"]);
     expect(all.all("PodDisruptionBudget")).toEqual([]);
+    const service = all.all("Service").find((object) => dig(object, "metadata", "name") === name);
+    expect(dig(service, "metadata", "annotations")).toEqual({ "example.com/kind": "nlb" });
+    expect(service?.["spec"]).toMatchObject({ type: "LoadBalancer", externalTrafficPolicy: "Local" });
   });
 
   test("wake: the permission to patch comes with a policy for exactly this account", async () => {

@@ -1,10 +1,10 @@
 import { describe, expect, setDefaultTimeout, test } from "bun:test";
-import { cpSync, mkdirSync, writeFileSync } from "node:fs";
+import { cpSync, mkdirSync, readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { HELM_BUILD_MAX_MS } from "../../scripts/lib/kube/helm-binary.ts";
 import type { Json } from "../../scripts/lib/kube/kube-api-server.ts";
 import { parseConfig } from "../../src/config/parse-config.ts";
-import { hasHelm, renderChart } from "../support/helm.ts";
+import { hasHelm, POD_MONITOR_VERSION, renderChart } from "../support/helm.ts";
 import { hasKubeApiServer } from "../support/kube-fixture.ts";
 import { dig, renderKustomization } from "../support/kustomize.ts";
 import { entriesOf, listOf } from "../support/rendered-chart.ts";
@@ -84,36 +84,59 @@ async function renderOverlay(resource: string, components: readonly string[]): P
   return await renderKustomization(folder);
 }
 
-const BASE: Json = { namespaceOverride: "opensandbox" };
+/** For each component, the values that mean the same. */
+const COMPONENT_VALUES: Readonly<Record<string, Json>> = {
+  "agent-sandbox": { gateway: { providerType: "agent-sandbox" } },
+  autoscaling: { autoscaling: { enabled: true } },
+  "network-policy": { networkPolicy: { enabled: true } },
+  renew: { renew: { enabled: true, existingSecret: "opensandbox-ingress-renew" } },
+  "secure-access": { gateway: { secureAccess: { existingSecret: "opensandbox-ingress-access-keys" } } },
+  wake: { wake: { enabled: true } },
+};
+
+const chartObjects = (values: Json, apiVersions: readonly string[] = []) =>
+  renderChart({ values: inBaseNamespace(values), apiVersions });
 
 describe.skipIf(!hasHelm() || !hasKubeApiServer())("deploy/chart and the manifests for Kustomize", () => {
-  test.each([
-    ["base", [], BASE],
-    ["base", ["agent-sandbox"], { ...BASE, gateway: { providerType: "agent-sandbox" } }],
-    ["base", ["network-policy"], { ...BASE, networkPolicy: { enabled: true } }],
-    ["base", ["autoscaling"], { ...BASE, autoscaling: { enabled: true } }],
-    [
-      "base",
-      ["secure-access", "renew"],
-      {
-        ...BASE,
-        gateway: { secureAccess: { existingSecret: "opensandbox-ingress-access-keys" } },
-        renew: { enabled: true, existingSecret: "opensandbox-ingress-renew" },
-      },
-    ],
-  ] as const)(
-    "deploy/%s with the components %j is equal but for the selector",
-    async (resource, components, values) => {
-      const manifests = comparable((await renderOverlay(resource, components)).values());
-      const chart = comparable(await renderChart({ values: withTrust(values) }));
-      expect(chart.objects).toEqual(manifests.objects);
-      expect(chart.settings).toEqual(manifests.settings);
+  test("deploy/base is equal but for the selector", async () => {
+    const manifests = comparable((await renderOverlay("base", [])).values());
+    expect(comparable(await chartObjects({}))).toEqual(manifests);
+  });
+
+  test.each(readdirSync(join(DEPLOY, "components")))(
+    "deploy/components/%s makes the same of deploy/base as its values of the chart",
+    async (component) => {
+      const values = COMPONENT_VALUES[component];
+      if (values === undefined) throw new Error("the chart has no value for it");
+      const manifests = comparable((await renderOverlay("base", [component])).values());
+      // The policy of wake has a folder of its own.
+      const chart = (await chartObjects(values)).filter(({ kind }) => !String(kind).startsWith("ValidatingAdmission"));
+      expect(comparable(chart)).toEqual(manifests);
     },
   );
 
+  test("deploy/wake-policy is equal but for its name and for whose changes it judges", async () => {
+    const manifests = await renderKustomization("deploy/wake-policy");
+    const chart = await chartObjects({ wake: { enabled: true } });
+    for (const [kind, object] of manifests) {
+      const ours = chart.find((other) => other["kind"] === kind);
+      expect(judging(ours)).toEqual(judging(object));
+    }
+    expect([...manifests.keys()].toSorted()).toEqual(["ValidatingAdmissionPolicy", "ValidatingAdmissionPolicyBinding"]);
+  });
+
+  test("deploy/monitoring/pod-monitor.yaml is equal but for the selector", async () => {
+    const manifest: unknown = Bun.YAML.parse(await Bun.file(join(DEPLOY, "monitoring/pod-monitor.yaml")).text());
+    const chart = await chartObjects({ podMonitor: { enabled: true } }, [POD_MONITOR_VERSION]);
+    const monitor = chart.find(({ kind }) => kind === "PodMonitor");
+    expect(plain(dig(monitor, "spec"))).toEqual(plain(dig(manifest, "spec")));
+    expect(dig(monitor, "metadata", "name")).toBe(dig(manifest, "metadata", "name"));
+  });
+
   test("deploy/overlays/all-namespaces is equal but for the selector and the name of the role", async () => {
     const manifests = comparable((await renderOverlay("overlays/all-namespaces", [])).values());
-    const chart = comparable(await renderChart({ values: withTrust({ gateway: { allNamespaces: true } }) }));
+    const values = { gateway: { allNamespaces: true, trustedProxies: "none" } };
+    const chart = comparable(await renderChart({ values }));
     const renamed: unknown = JSON.parse(JSON.stringify(chart.objects).replaceAll("-reader-full", ""));
     expect(renamed).toEqual(manifests.objects);
     // With --all-namespaces the manifests' --namespace has no effect.
@@ -122,7 +145,7 @@ describe.skipIf(!hasHelm() || !hasKubeApiServer())("deploy/chart and the manifes
 
   test("the selectors differ by the name of the release alone", async () => {
     const manifests = (await renderOverlay("base", [])).get("Deployment");
-    const chart = (await renderChart({ values: BASE })).find(({ kind }) => kind === "Deployment");
+    const chart = (await chartObjects({})).find(({ kind }) => kind === "Deployment");
     expect(dig(chart, "spec", "selector", "matchLabels")).toEqual({
       ...Object(dig(manifests, "spec", "selector", "matchLabels")),
       "app.kubernetes.io/instance": "opensandbox-ingress-gateway",
@@ -130,7 +153,14 @@ describe.skipIf(!hasHelm() || !hasKubeApiServer())("deploy/chart and the manifes
   });
 });
 
-/** The manifests trust no peer, which the chart says only if the values do. */
-function withTrust(values: Json): Json {
-  return { ...values, gateway: { ...Object(values["gateway"] ?? {}), trustedProxies: "none" } };
+/** Values with what deploy/base does otherwise than the chart: where it runs, and that it trusts no peer. */
+function inBaseNamespace(values: Json): Json {
+  const gateway = Object.fromEntries([...entriesOf(values["gateway"]), ["trustedProxies", "none"]]);
+  return { namespaceOverride: "opensandbox", ...values, gateway };
+}
+
+/** What a policy or its binding does, without names and without whose changes it judges. */
+function judging(object: Json | undefined): unknown {
+  const spec = plain(dig(object, "spec"));
+  return Object.fromEntries(entriesOf(spec).filter(([key]) => key !== "matchConditions" && key !== "policyName"));
 }

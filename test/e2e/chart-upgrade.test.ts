@@ -4,7 +4,14 @@ import { createNamespace } from "../../scripts/lib/kube/kube-resources.ts";
 import { writeExistingChart } from "../support/existing-chart.ts";
 import { CHART, hasHelm, helm, parseObjects, RELEASE, renderChart, runHelm } from "../support/helm.ts";
 import { hasKubeApiServer, useKubeApiServer } from "../support/kube-fixture.ts";
-import { createStrictly, findObject, mergeInto, type ObjectReference, removeObject } from "../support/kube-objects.ts";
+import {
+  checkApply,
+  createStrictly,
+  findObject,
+  mergeInto,
+  type ObjectReference,
+  removeObject,
+} from "../support/kube-objects.ts";
 import { dig, renderKustomization } from "../support/kustomize.ts";
 import { listOf } from "../support/rendered-chart.ts";
 import { tempDir } from "../support/temp-dir.ts";
@@ -47,6 +54,13 @@ describe.skipIf(!hasHelm() || !hasKubeApiServer())("upgrading to deploy/chart on
     await helm(["install", RELEASE, existing, `--namespace=${NAMESPACE}`], { kubeconfig, values: OPERATOR_VALUES });
     const [before, serviceBefore] = [await find(DEPLOYMENT), await find(SERVICE)];
     expect(containerOf(before)).toMatchObject({ image: "registry.example.com/go-ingress:release-1.1.1" });
+
+    // Tools that render and apply, such as Argo CD, get through, too.
+    for (const object of await renderChart({ values: OPERATOR_VALUES })) {
+      const applied = await checkApply(api(), object);
+      if (object["kind"] !== "Deployment") continue;
+      expect(listOf(dig(containerOf(applied), "args"))).toEqual(listOf(dig(containerOf(object), "args")));
+    }
 
     const image = "--set=gateway.image.repository=registry.example.com/ingress";
     await release("upgrade", RELEASE, CHART, "--reset-then-reuse-values", image);

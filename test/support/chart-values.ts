@@ -91,7 +91,7 @@ const unusual: Json = {
         { key_id: 1, key: ACCESS_KEY },
       ],
     },
-    service: { type: "LoadBalancer", externalTrafficPolicy: "Local" },
+    service: { type: "LoadBalancer", externalTrafficPolicy: "Local", annotations: { "example.com/kind": "nlb" } },
     podLabels: { "app.kubernetes.io/name": "mine", "app.kubernetes.io/instance": "mine", team: "edge" },
     extraArgs: ["--log-level=debug", "--max-requests=500"],
   },

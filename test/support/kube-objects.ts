@@ -25,6 +25,13 @@ export async function checkStrictly(server: KubeApiServer, object: Json): Promis
   await server.request("POST", `${await collectionOf(server, object)}?dryRun=All&fieldValidation=Strict`, object);
 }
 
+/** Lets the API server check what server-side apply would make of the object that is there. Nothing is stored. */
+export async function checkApply(server: KubeApiServer, object: Json): Promise<Json> {
+  const path = `${await collectionOf(server, object)}/${String(dig(object, "metadata", "name"))}`;
+  const query = "dryRun=All&fieldValidation=Strict&fieldManager=test&force=true";
+  return server.request("PATCH", `${path}?${query}`, object, { contentType: "application/apply-patch+yaml" });
+}
+
 /** Creates an object; a field that the API server does not know is an error. */
 export async function createStrictly(server: KubeApiServer, object: Json): Promise<void> {
   await server.request("POST", `${await collectionOf(server, object)}?fieldValidation=Strict`, object);
