@@ -270,8 +270,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     tense = clock.setTimer(TENSE_LOOK_MS, () => {
       try {
         const now = clock.monotonic();
-        guard.lookSoon(now);
-        tunnels.restrain(now, { isShort: guard.isTense, residentBytes: guard.residentBytes });
+        const residentBytes = guard.lookNow(now);
+        tunnels.restrain(now, { isShort: guard.isTense, residentBytes });
       } finally {
         lookWhileTense();
       }

@@ -63,9 +63,14 @@ export class MemoryGuard {
    * @param nowMs Monotonic.
    */
   lookSoon(nowMs: number): void {
-    if (nowMs - this.#sampledAt < BURST_LOOK_MS) return;
+    if (nowMs - this.#sampledAt >= BURST_LOOK_MS) this.lookNow(nowMs);
+  }
+
+  /** The same, whenever that was done. Gives resident memory in bytes as it is now. */
+  lookNow(nowMs: number): number {
     this.#sample(nowMs);
     if (this.isTense) this.look(nowMs);
+    return this.#resident;
   }
 
   /** Resident memory in bytes at the last check. */

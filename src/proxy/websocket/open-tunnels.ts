@@ -3,6 +3,7 @@ import { randomBytes } from "node:crypto";
 import { type Clock, sleep } from "../../clock.ts";
 import { createFrameRates, type FrameRates } from "./frame-rates.ts";
 import { FrameScheduler } from "./frame-scheduler.ts";
+import { type MemoryLook, type RestrainedTunnel, Restraint } from "./restraint.ts";
 import { UnansweredCloses } from "./unanswered-closes.ts";
 
 /** Steps in which a drain closes tunnels. There are enough of them that clients do not all come back at once. */
@@ -20,35 +21,17 @@ export const TUNNEL_PING_INTERVAL_MS = 35_000;
  */
 const SWEEP_MAX_PINGS = 1_000;
 
-/**
- * If resident memory grows by this many bytes while only one tunnel is read, that tunnel is taken for one that never
- * finishes a message.
- */
-const HIDDEN_GROWTH_BYTES = 3 * 1024 * 1024;
-
-/** A tunnel that has finished a message within this many milliseconds is always read. */
-const FINISHES_WITHIN_MS = 1_000;
-
 /** Length in bytes of the payload that identifies pongs to the ingress's own pings. */
 const PING_PAYLOAD_BYTES = 16;
 
 /** What the set needs from a tunnel. */
-export interface OpenTunnel {
+export interface OpenTunnel extends RestrainedTunnel {
   /** Closes it as "going away". */
   goAway(reason: string): void;
-  /** Runs a callback. If it throws, only this tunnel ends. */
-  safely(run: () => void): void;
   /** Checks whether both sides are there. Returns how many pings it sent. */
   sweep(nowMs: number, options: { readonly intervalMs: number; readonly mayAsk: boolean }): number;
   /** Ends both connections without a closing handshake. */
   terminate(): void;
-  /** Monotonic ms of the last sign of life after a whole message; undefined: no message is whole yet. */
-  readonly finishedAt: number | undefined;
-  /** Stops reading both sides until `release`. */
-  hold(): void;
-  release(): void;
-  /** Ends the tunnel because it holds too much memory. */
-  endForMemory(): void;
 }
 
 /** What tunnels share. */
@@ -68,12 +51,8 @@ export interface Tunnels extends TunnelSet {
   readonly size: number;
   /** Finds sides that have vanished. Call it with the monotonic time, at least once a second. */
   sweep(nowMs: number): void;
-  /**
-   * Call this every few tens of milliseconds while memory may become short (`isShort`), and once more afterwards. Bun
-   * does not show how much it holds of an unfinished message. So tunnels that finish no message are read one after the
-   * other. If memory grows while one of them is read, that one ends.
-   */
-  restrain(nowMs: number, memory: { readonly isShort: boolean; readonly residentBytes: number }): void;
+  /** `Restraint.look`, for all of them. */
+  restrain(nowMs: number, memory: MemoryLook): void;
   /**
    * Closes all tunnels as "going away", spread evenly over `spreadMs`. Tunnels that open meanwhile are closed at once.
    */
@@ -94,19 +73,7 @@ export function createTunnels(
   const rates = createFrameRates(options.frameRate);
   const unansweredCloses = new UnansweredCloses();
   let isClosing = false;
-  let isRestrained = false;
-  /**
-   * While memory is short: the tunnels that wait to be read, the index of the next one, and the one that is being read.
-   */
-  const waiting: OpenTunnel[] = [];
-  let turn = 0;
-  let reader: { readonly tunnel: OpenTunnel; readonly residentBytes: number } | undefined;
-  const judgeReader = (residentBytes: number): void => {
-    const judged = reader;
-    reader = undefined;
-    if (judged === undefined || residentBytes - judged.residentBytes < HIDDEN_GROWTH_BYTES) return;
-    if (open.has(judged.tunnel)) judged.tunnel.safely(() => judged.tunnel.endForMemory());
-  };
+  const restraint = new Restraint<OpenTunnel>();
   return {
     scheduler: new FrameScheduler(seams.clock),
     rates,
@@ -130,22 +97,7 @@ export function createTunnels(
       }
       rates.sweep(nowMs);
     },
-    restrain(nowMs, { isShort, residentBytes }) {
-      if (!isShort && !isRestrained) return;
-      isRestrained = isShort;
-      judgeReader(residentBytes);
-      for (const tunnel of open) {
-        const mayRead = !isShort || nowMs - (tunnel.finishedAt ?? Number.NEGATIVE_INFINITY) < FINISHES_WITHIN_MS;
-        tunnel.safely(() => (mayRead ? tunnel.release() : tunnel.hold()));
-        if (isShort && !mayRead) waiting.push(tunnel);
-      }
-      if (turn >= waiting.length) turn = 0;
-      const next = waiting[turn++];
-      waiting.length = 0;
-      if (next === undefined) return;
-      reader = { tunnel: next, residentBytes };
-      next.safely(() => next.release());
-    },
+    restrain: (nowMs, memory) => restraint.look(open, nowMs, memory),
     async closeAll(spreadMs) {
       isClosing = true;
       const all = [...open];
