@@ -17,9 +17,9 @@ import {
 
 const EXPLAIN_USAGE = `Usage: ingress explain <url or route> [--header '<name>: <value>' …] [flags]
 
-Says step by step what would happen to a request: form, sandbox or similar names, access, readiness, address, limits.
-The route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox, but a
-wrong signature counts as a guess. Exit status: 0 it would be forwarded, 1 it would not, 2 usage.
+Says step by step what would happen to a request: form, sandbox or similar names, access, policy, readiness, address,
+limits. The route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox, but
+a wrong signature counts as a guess. Exit status: 0 it would be forwarded, 1 it would not, 2 usage.
 
   --header            a header of the request; may be given several times. The list of processes shows a
                       secret on the command line

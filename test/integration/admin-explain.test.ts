@@ -6,6 +6,7 @@ import type { ExplainAnswer } from "../../src/admin/explain-page.ts";
 import type { IngressErrorCode } from "../../src/errors.ts";
 import { FAILURE_BURST } from "../../src/access/failure-limiter.ts";
 import { ADMIN_BODY_MAX_BYTES } from "../../src/admin/admin-server.ts";
+import { readPolicy } from "../../src/sandbox/projection/annotations.ts";
 import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
@@ -45,6 +46,20 @@ function fill(provider: TableProvider): TableProvider {
   provider.set({ name: "twin", namespace: "one", uid: "twin-1" });
   provider.set({ name: "twin", namespace: "two", uid: "twin-2" });
   provider.set({ name: "full" });
+  const limited = (name: string, annotations: Readonly<Record<string, string>>, accessToken = "") => {
+    const fields = Object.entries(annotations).map(([key, value]) => [`ingress.opensandbox.io/${key}`, value]);
+    provider.set({ name, accessToken, policy: readPolicy(Object.fromEntries(fields)).policy });
+  };
+  limited("closed", { "allowed-ports": "x" });
+  limited("ports-only", { "allowed-ports": `${PORT}` });
+  limited("reads", { "allowed-methods": "GET" });
+  limited("pages", { "allowed-origins": "https://app.example.com" });
+  limited("local", { "client-cidrs": "127.0.0.0/8" });
+  limited("remote", { "client-cidrs": "203.0.113.0/24" });
+  limited("small", { "max-body-size": "10" });
+  limited("rated", { rate: "1/h" });
+  limited("locked", { "allowed-methods": "GET" }, TOKEN);
+  limited("one", { "max-requests": "1", "response-timeout": "soon" });
   return provider;
 }
 
@@ -120,6 +135,34 @@ const CASES: readonly (readonly [string, () => Case])[] = [
   ["another version of WebSocket", () => to(`open-${PORT}`, { ...UPGRADE, "Sec-WebSocket-Version": "8" })],
   ["a handshake without a key", () => to(`open-${PORT}`, UPGRADE)],
   ["a full sandbox", () => to(`full-${PORT}`)],
+  ["a policy without a usable value", () => to(`closed-${PORT}`)],
+  ["a port that is allowed", () => to(`ports-only-${PORT}`)],
+  ["a port that is not allowed", () => to("ports-only-1")],
+  ["a method that is allowed", () => ({ ...to(`reads-${PORT}`), method: "HEAD" })],
+  ["a method that is not allowed", () => ({ ...to(`reads-${PORT}`), method: "DELETE" })],
+  ["an origin that is allowed", () => to(`pages-${PORT}`, { Origin: "https://app.example.com" })],
+  ["an origin that is not allowed", () => to(`pages-${PORT}`, { Origin: "https://evil.example" })],
+  ["no origin where some are allowed", () => to(`pages-${PORT}`)],
+  ["a client that is allowed", () => to(`local-${PORT}`)],
+  ["a client that is not allowed", () => to(`remote-${PORT}`)],
+  ["a body above that of the sandbox", () => ({ ...to(`small-${PORT}`, { "Content-Length": "11" }), method: "POST" })],
+  ["the first request of a rate", () => to(`rated-${PORT}`)],
+  ["the second request of a rate", () => to(`rated-${PORT}`)],
+  ["the method of a secured one without a credential", () => ({ ...to(`locked-${PORT}`), method: "PUT" })],
+  [
+    "the method of a secured one with the token",
+    () => ({ ...to(`locked-${PORT}`, { "OpenSandbox-Secure-Access": TOKEN }), method: "PUT" }),
+  ],
+  ["the first request of a rate by path", () => ({ path: `/rated/${PORT}/`, headers: { Host: "h" } })],
+  ["the second request of a rate by path", () => ({ path: `/rated/${PORT}/`, headers: { Host: "h" } })],
+  ["a port that is not allowed by path", () => ({ path: "/ports-only/1/", headers: { Host: "h" } })],
+  ["a method that is not allowed by path", () => ({ path: `/reads/${PORT}/`, headers: { Host: "h" }, method: "PUT" })],
+  [
+    "an origin that is not allowed by path",
+    () => ({ path: `/pages/${PORT}/`, headers: { Host: "h", Origin: "null" } }),
+  ],
+  ["a client that is not allowed by path", () => ({ path: `/remote/${PORT}/`, headers: { Host: "h" } })],
+  ["an invalid port policy by path", () => ({ path: `/closed/${PORT}/`, headers: { Host: "h" } })],
   ["a path", () => ({ path: `/open/${PORT}/x/y?q=1`, headers: { Host: "h" } })],
   ["a signed path", () => ({ path: `${formatUriRoute(signed("secured", 60))}/x`, headers: { Host: "h" } })],
   ["an expired path", () => ({ path: `${formatUriRoute(signed("secured", -60))}/x`, headers: { Host: "h" } })],
@@ -186,13 +229,42 @@ describe("/debug/explain", () => {
     const answer = await explain(byHeader, { route: `open-${PORT}` });
     expect(answer).toMatchObject({ forwarded: true, route: { form: "header", sandboxId: "open", port: PORT } });
     expect(answer.steps.map(({ name, outcome }) => `${name} ${outcome}`)).toEqual(
-      ["request", "form", "body", "list", "sandbox", "access", "ready", "address", "limits"].map(
+      ["request", "form", "body", "list", "sandbox", "access", "policy", "ready", "address", "limits"].map(
         (name) => `${name} ok`,
       ),
     );
     expect(step(answer, "address")?.text).toBe(`127.0.0.1:${PORT}`);
     expect(step(answer, "limits")?.text).toContain("0 of at most 2 of this sandbox");
     expect(answer.sandbox).toMatchObject({ id: "open", namespace: "default", state: "ready" });
+  });
+
+  test("/debug/explain and /debug/sandboxes name the annotations and what is wrong with them", async () => {
+    const textOf = async (question: Readonly<Record<string, unknown>>) =>
+      step(await explain(byHeader, question), "policy")?.text;
+    expect(await textOf({ route: `open-${PORT}` })).toBe("no annotation limits the sandbox");
+    expect(await textOf({ route: `reads-${PORT}` })).toBe("the annotations of the sandbox allow it: allowed-methods");
+    expect(await textOf({ route: "ports-only-1" })).toBe("port 1 is not in allowed-ports");
+    expect(await textOf({ route: `remote-${PORT}` })).toBe("the client's address 127.0.0.1 is not in client-cidrs");
+    expect(await textOf({ route: `closed-${PORT}` })).toStartWith(
+      `port ${PORT} is not in allowed-ports; invalid annotation ingress.opensandbox.io/allowed-ports, allowing nothing: `,
+    );
+    const one = await explain(byHeader, { route: `one-${PORT}` });
+    expect(one.forwarded).toBe(true);
+    expect(step(one, "policy")?.text).toStartWith(
+      "the annotations of the sandbox allow it: max-requests; invalid annotation ingress.opensandbox.io/response-timeout, using the default",
+    );
+    expect(step(one, "limits")?.text).toContain("0 of at most 1 of this sandbox");
+    const { sandboxes } = await byHeader.read<SandboxPage>("/debug/sandboxes?q=closed");
+    expect(sandboxes[0]?.policyFault).toContain("allowed-ports, allowing nothing");
+    const others = await byHeader.read<SandboxPage>("/debug/sandboxes?q=reads");
+    expect(others.sandboxes[0]).not.toHaveProperty("policyFault");
+  });
+
+  test("/debug/explain counts no request in a rate", async () => {
+    await using stage = await startDebugStage(LIMITS, { provider: fill(createTableProvider()) });
+    for (let at = 0; at < 3; at++) expect((await explain(stage, { route: `rated-${PORT}` })).forwarded).toBe(true);
+    expect(await refusalOf(stage, to(`rated-${PORT}`))).toBeUndefined();
+    expect((await explain(stage, { route: `rated-${PORT}` })).code).toBe("rate_exceeded");
   });
 
   test("/debug/explain takes a route in whatever form it was pasted", async () => {

@@ -67,13 +67,14 @@ describe("runExplainCommand", () => {
       "list",
       "sandbox",
       "access",
+      "policy",
       "ready",
       "address",
       "limits",
       "would be forwarded",
     ]);
     expect(all[1]).toBe("form     ok       the header names sandbox box-0007, port 80");
-    expect(all[8]).toContain("open: 0 of at most 1000 of this sandbox");
+    expect(all[9]).toContain("open: 0 of at most 1000 of this sandbox");
   });
 
   test("runExplainCommand sends headers, method and token; 1 when it would not be forwarded", async () => {

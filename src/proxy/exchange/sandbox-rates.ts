@@ -51,10 +51,15 @@ export class SandboxRates {
     this.#emptyAtMs.delete(uid);
   }
 
-  /** When the bucket is empty. It is never more than full: a higher rate counts at once, whatever the old one was. */
+  /** When the bucket is empty. It is never more than full, so a higher rate counts at once, whatever the old one was. */
   #filledTo(uid: string, { burst, leakMs }: Rate): number {
     const nowMs = this.#clock.monotonic();
-    return Math.min(Math.max(this.#emptyAtMs.get(uid) ?? nowMs, nowMs), nowMs + burst * leakMs);
+    const emptyAtMs = this.#emptyAtMs.get(uid) ?? nowMs;
+    const fullMs = nowMs + burst * leakMs;
+    if (emptyAtMs <= fullMs) return Math.max(emptyAtMs, nowMs);
+    // It begins to leak now, not at each look.
+    this.#emptyAtMs.set(uid, fullMs);
+    return fullMs;
   }
 
   #dropOldest(nowMs: number): void {

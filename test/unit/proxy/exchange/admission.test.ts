@@ -22,9 +22,9 @@ function createStage(limits: Partial<AdmissionLimits>) {
     { maxRequests: 0, maxRequestsPerSandbox: 0, ...limits },
     { register: stage.register, departures, isMemoryShort: () => memory.isShort },
   );
-  const check = (exchange: Exchange): IngressErrorCode | undefined => {
+  const check = (exchange: Exchange, ownMax?: number): IngressErrorCode | undefined => {
     try {
-      admission.check(exchange.upstream.share, exchange.client);
+      admission.check(exchange.upstream.share, exchange.client, ownMax);
       return undefined;
     } catch (thrown) {
       return thrown instanceof IngressError ? thrown.code : "internal";
@@ -56,6 +56,18 @@ function openMany(
 }
 
 describe("Admission.check", () => {
+  test.each([
+    [0, 2, "too_many_requests_sandbox"],
+    [0, 3, undefined],
+    [5, 2, "too_many_requests_sandbox"],
+    [2, 5, "too_many_requests_sandbox"],
+    [5, 3, undefined],
+  ] as const)("with 2 of a sandbox open, flag %d and annotation %d says %p", (flag, own, expected) => {
+    const stage = createStage({ maxRequestsPerSandbox: flag });
+    const [exchange] = openMany(stage, 2, { sandbox: "sb" });
+    expect(exchange && stage.check(exchange, own)).toBe(expected);
+  });
+
   test.each([
     [4, undefined],
     [5, "too_many_requests_sandbox"],

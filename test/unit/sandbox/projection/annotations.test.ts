@@ -48,7 +48,7 @@ describe("readPolicy", () => {
     ["wake-on-access", true],
   ])("readPolicy keeps the default for %s of %p", (name, value) => {
     const { policy, warning } = readPolicy({ [P + name]: value });
-    expect(policy).toBeUndefined();
+    expect(policy).toEqual({ fault: warning ?? "missing" });
     expect(warning).toContain(`invalid annotation ${P}${name}, using the default`);
   });
 
@@ -56,7 +56,7 @@ describe("readPolicy", () => {
     "readPolicy keeps the default for the value %j, and the other annotations",
     (value) => {
       const { policy, warning } = readPolicy({ [`${P}host-header`]: value, [`${P}uri-prefix`]: "keep" });
-      expect(policy).toEqual({ uriPrefix: "keep" });
+      expect(policy).toEqual({ uriPrefix: "keep", fault: warning ?? "missing" });
       expect(warning).toContain(`${P}host-header, using the default: expected upstream or preserve or localhost`);
     },
   );
@@ -65,7 +65,7 @@ describe("readPolicy", () => {
     "readPolicy warns of the unknown name %j",
     (name) => {
       const { policy, warning } = readPolicy({ [P + name]: "x" });
-      expect(policy).toBeUndefined();
+      expect(policy).toEqual({ fault: warning ?? "missing" });
       expect(warning).toStartWith("unknown annotation ");
       expect(warning).not.toMatch(/\p{Cc}/u);
     },
