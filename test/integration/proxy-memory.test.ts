@@ -26,7 +26,7 @@ let counted = 0;
 let resident = 0;
 let opened: { readonly socket: Socket }[] = [];
 
-/** Answers: `/stream` without end, `/sink` never reads, a WebSocket that is left to the test, everything else "ok". */
+/** Answers: `/stream` never ends, `/sink` never reads, the test handles a WebSocket, and everything else gets "ok". */
 async function startSandbox(): Promise<RawUpstream> {
   return startRawUpstream(
     (socket, request) => {
@@ -91,7 +91,7 @@ async function openReader(name: string): Promise<RawConnection> {
   return connection;
 }
 
-/** A client that sends without end to a sandbox that does not read. */
+/** A client that never stops sending to a sandbox that does not read. */
 async function openUploader(name: string): Promise<RawConnection> {
   const connection = await openRaw(proxy.port);
   opened.push(connection);
@@ -108,7 +108,7 @@ const ask = (name: string): Promise<RawAnswer> => rawRequest(proxy.port, head("G
 const ended = (): readonly { status: number }[] => proxy.accessLog.filter(({ code }) => code === "memory_exceeded");
 const heldBytes = (): number => proxy.server.counters().heldBytes;
 
-/** Resets: an orderly end waits behind what is not read. */
+/** Resets the connection, since an orderly end would wait behind unread data. */
 async function leaveAll(): Promise<void> {
   for (const { socket } of opened) socket.resetAndDestroy();
   await eventually(() => expect(proxy.server.counters()).toEqual(NOTHING));
@@ -118,13 +118,13 @@ describe.each([
   ["stalled readers", openReader, STALLED_DOWNLOAD_BYTES],
   ["stalled uploads", openUploader, STALLED_UPLOAD_BYTES],
 ] as const)("%s", (_name, open, size) => {
-  test("of many sandboxes: new work gets 503 while memory is short, nobody is ended, and later work is done", async () => {
+  test("of many sandboxes: new requests get 503 while memory is short, nothing is ended, and later requests are served", async () => {
     start(9 * size);
     for (let at = 0; at < 7; at++) await open(`s${at}`);
     await eventually(() => heldBytes() === 7 * size);
     expect((await ask("s9")).status).toBe(200);
     const last = await open("s7");
-    // Until the kernel's buffers are full an upload moves now and then.
+    // An upload moves now and then until the kernel's buffers are full.
     const refused = await eventually(async () => {
       const answer = await ask("s9");
       expect([answer.status, headerValues(answer, "retry-after")]).toEqual([503, ["1"]]);
@@ -146,7 +146,7 @@ describe.each([
     await eventually(() => ended().length > 0 && heldBytes() <= 4 * size);
     expect((await ask("s1")).status).toBe(200);
     await eventually(() => ended().length === counted && proxy.server.inFlight() + ended().length <= 7);
-    // Those that were ended are told: by a 503, or by an answer that is visibly not whole.
+    // Ended requests get a 503 or an answer that is visibly not whole.
     const told = await eventually(() => {
       for (const { socket } of greedy) socket.resume();
       return greedy.find(({ isClosed, received }) => isClosed || received.startsWith("HTTP/1.1 503")) ?? false;
@@ -157,7 +157,7 @@ describe.each([
   }, 60_000);
 });
 
-test("an answer that was given to Bun whole, and that its client does not read, ends like a stalled stream", async () => {
+test("an answer that Bun has whole ends like a stalled stream if its client does not read it", async () => {
   // More than the buffers of two sockets take.
   const body = 16 * MIB;
   await using whole = await startRawUpstream(
@@ -202,7 +202,7 @@ test("tunnels whose clients do not read end, are counted and logged; a tunnel th
   await leaveAll();
 }, 60_000);
 
-test("unfinished messages: new work gets 503, those that finish none end one after the other, one that does goes on", async () => {
+test("unfinished messages: new requests get 503, tunnels that finish none end one after the other, and one that does goes on", async () => {
   const limit = 100 * MIB;
   start(limit, limit);
   const extra = `OpenSandbox-Ingress-To: s0-${sandbox.port}\r\n`;
@@ -214,7 +214,7 @@ test("unfinished messages: new work gets 503, those that finish none end one aft
   opened.push(chatty, ...hoarders);
   const fragment = buildFrame(OPCODE.binary, Buffer.alloc(MIB), { masked: true, fin: false });
   for (const { socket } of hoarders) socket.write(fragment);
-  // What Bun holds of them is hidden; only the process grows.
+  // Bun hides what it holds of them. Only the process grows.
   resident = 0.8 * limit;
   await eventually(async () => (await ask("s1")).status === 503);
   for (let at = 1; at < 8; at++) {
