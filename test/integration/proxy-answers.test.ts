@@ -13,7 +13,7 @@ import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const hasPython = requirePart("python3", { get: "apt-get install python3" });
 
-/** What the sandbox sends back, by path; everything else is never answered. */
+/** The sandbox's answers, by path. Other paths get no answer. */
 const ANSWERS: Readonly<Record<string, string>> = {
   "/ok": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok",
   "/garbage": "this is no answer at all\r\n\r\n",
@@ -62,7 +62,7 @@ const ask = (name: string, path = "/ok", extra = "", method = "GET", body = "") 
     `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${upstream.port}\r\n${extra}\r\n${body}`,
   );
 
-/** Checks the plain form of contract §5, and what the log was told. */
+/** Checks the plain form (docs/contract.md §5) and the log line. */
 async function expectRefusal(
   answer: Awaited<ReturnType<typeof ask>>,
   expected: { status: number; code: IngressErrorCode; retryAfter?: string },
@@ -76,18 +76,18 @@ async function expectRefusal(
   await eventually(() => proxy.accessLog.at(-1)?.code === expected.code);
 }
 
-describe("buildErrorAnswer", () => {
+describe("buildRefusal", () => {
   test.each([
     ["no such sandbox", "nobody", 404, "sandbox_not_found", undefined],
     ["a sandbox that is not ready", "away", 503, "sandbox_not_ready", "1"],
     ["a port that a map lacks", "mapped", 503, "sandbox_not_ready", "1"],
     ["a name in two namespaces", "twice", 502, "sandbox_ambiguous", undefined],
     ["no credential", "locked", 401, "signature_required", undefined],
-  ] as const)("buildErrorAnswer answers %s", async (_what, name, status, code, retryAfter) => {
+  ] as const)("buildRefusal answers %s", async (_what, name, status, code, retryAfter) => {
     await expectRefusal(await ask(name), { status, code, ...(retryAfter === undefined ? {} : { retryAfter }) });
   });
 
-  test("buildErrorAnswer tells why a sandbox is not ready", async () => {
+  test("buildRefusal tells why a sandbox is not ready", async () => {
     expect((await ask("away")).body).toBe(
       "OpenSandbox Ingress: sandbox not ready: sandbox away not ready (Paused: by hand)\n",
     );
@@ -99,11 +99,11 @@ describe("buildErrorAnswer", () => {
     ["/101", "upstream_protocol"],
     ["/hangup", "upstream_reset"],
     ["/short", "upstream_reset"],
-  ] as const)("buildErrorAnswer answers a sandbox that sends %s with 502", async (path, code) => {
+  ] as const)("buildRefusal answers a sandbox that sends %s with 502", async (path, code) => {
     await expectRefusal(await ask("sb", path), { status: 502, code });
   });
 
-  test("relayAnswer never makes a clean answer of one with two lengths or a bad chunk", async () => {
+  test("relayAnswer never turns an answer with two lengths or a bad chunk into a clean one", async () => {
     for (const path of ["/two-lengths", "/bad-chunk"]) {
       const connection = await openRaw(proxy.port);
       connection.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\n\r\n`);
@@ -113,16 +113,16 @@ describe("buildErrorAnswer", () => {
     }
   });
 
-  test("buildErrorAnswer answers a port where nobody listens with 503 and Retry-After", async () => {
+  test("buildRefusal answers a port on which nothing listens with 503 and Retry-After", async () => {
     const answer = await rawRequest(proxy.port, "GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-1\r\n\r\n");
     await expectRefusal(answer, { status: 503, code: "upstream_refused", retryAfter: "1" });
   });
 
-  test("buildErrorAnswer answers a sandbox that is silent for --response-timeout with 504", async () => {
+  test("buildRefusal answers a sandbox that is silent for --response-timeout with 504", async () => {
     await expectRefusal(await ask("sb", "/never"), { status: 504, code: "upstream_timeout" });
   });
 
-  test("buildErrorAnswer answers a body above --max-body-size with 413, announced or not", async () => {
+  test("buildRefusal answers a body above --max-body-size with 413, announced or not", async () => {
     const announced = await ask("sb", "/ok", "Content-Length: 11\r\n", "POST", "x".repeat(11));
     await expectRefusal(announced, { status: 413, code: "body_too_large" });
     const chunks = "6\r\nxxxxxx\r\n6\r\nxxxxxx\r\n0\r\n\r\n";
@@ -146,7 +146,7 @@ describe("buildErrorAnswer", () => {
 });
 
 describe("names", () => {
-  test("forwardRequest tries a name that does not resolve again, within the connect timeout, then answers 503", async () => {
+  test("forwardRequest retries a name that does not resolve, within the connect timeout, then answers 503", async () => {
     await using quick = startProxy({ connectTimeoutMs: 600 }, { provider: proxy.provider });
     const request = (extra: string, body: string): string =>
       `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: named-80\r\n${extra}\r\n${body}`;
@@ -195,7 +195,7 @@ describe("limits", () => {
   const never = (port: number, name: string): string =>
     `GET /never HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${port}\r\n\r\n`;
 
-  test("createLimits refuses what is above either limit with 503, says which, and frees what ends", async () => {
+  test("Admission.check refuses requests above either limit with 503, says which limit, and frees the places of ended ones", async () => {
     await using small = startProxy({ maxRequests: 3, maxRequestsPerSandbox: 2 }, { provider: proxy.provider });
     small.provider.set({ name: "other" });
     const open = [await openRaw(small.port), await openRaw(small.port), await openRaw(small.port)];
@@ -216,7 +216,7 @@ describe("limits", () => {
     expect((await rawRequest(small.port, after)).status).toBe(200);
   });
 
-  test("checkLimits cuts a stream that moved nothing for --stream-idle-timeout, visibly, and no other", async () => {
+  test("Watchdog visibly cuts a stream that moved nothing for --stream-idle-timeout, and no other", async () => {
     await using strict = startProxy({ streamIdleTimeoutMs: 700 }, { provider: proxy.provider });
     let push: ((text: string) => void) | undefined;
     using events = Bun.serve({
@@ -236,7 +236,7 @@ describe("limits", () => {
 });
 
 describe("connecting", () => {
-  test.skipIf(!hasPython)("probe: a sandbox that cannot be reached is 502 after the connect timeout", async () => {
+  test.skipIf(!hasPython)("Watchdog answers 502 after the connect timeout if a sandbox cannot be reached", async () => {
     await using full = startPython(`${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}print(port, flush=True); time.sleep(60)`);
     const port = await full.says();
     await using quick = startProxy({ connectTimeoutMs: 700 }, { provider: proxy.provider });
@@ -248,7 +248,7 @@ describe("connecting", () => {
     expect(quick.accessLog.at(-1)).toMatchObject({ code: "upstream_unreachable" });
   });
 
-  test("probe: a sandbox that is slow to answer is not taken for one that cannot be reached", async () => {
+  test("Watchdog does not take a slow sandbox for one that cannot be reached", async () => {
     const tcp = createTcpTable({ clock: systemClock });
     const asked: Promise<string>[] = [];
     await using quick = startProxy(
@@ -271,7 +271,7 @@ describe("connecting", () => {
       `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${slow.port}\r\n\r\n`,
     );
     await eventually(() => answer !== undefined);
-    // Until the kernel has been asked: it knows the connection, so that none is opened beside it.
+    // Waits until the kernel has been asked. It knows the connection, so none is opened beside it.
     await eventually(() => asked.length > 0);
     expect(await asked[0]).toBe("established");
     expect(quick.server.inFlight()).toBe(1);

@@ -88,7 +88,7 @@ describe("Host", () => {
     }
   });
 
-  test("RequestHandler goes by the flags where the sandbox says nothing, and by the annotation where it does", async () => {
+  test("RequestHandler follows the annotation of the sandbox, else the flags", async () => {
     const browser = { ...DEFAULT_BROWSER, hostHeader: "preserve" } as const;
     await using proxy = startProxy({ mode: "uri", browser }, { provider: byHost.provider });
     await getByUri(`${prefix}/x`, [], proxy);
@@ -110,13 +110,13 @@ describe("Host", () => {
 describe("Origin", () => {
   const both = { hostHeader: "localhost", originHeader: "upstream" } as const;
 
-  test("rewriteOrigin leaves everything as it is by default", async () => {
+  test("rewriteOrigin changes nothing by default", async () => {
     const origin = `https://${hostName()}`;
     await getByHost([`Origin: ${origin}`, `Referer: ${origin}/a`]);
     expect([seen("origin"), seen("referer")]).toEqual([origin, `${origin}/a`]);
   });
 
-  test("rewriteOrigin turns the client's own origin into that of the Host which the sandbox sees", async () => {
+  test("rewriteOrigin turns the client's own origin into the one that the sandbox sees in Host", async () => {
     for (const [policy, host] of [
       [{ originHeader: "upstream" }, own],
       [both, `localhost:${upstream.port}`],
@@ -131,7 +131,7 @@ describe("Origin", () => {
   });
 
   test.each(["null", "https://evil.test", "https://example.test:8443", "ftp://x", "https://sb.test@evil.test", ""])(
-    "rewriteOrigin passes the foreign origin %j untouched",
+    "rewriteOrigin passes the foreign origin %j unchanged",
     async (origin) => {
       setPolicy(both);
       await getByHost([`Origin: ${origin}`, `Referer: ${origin}/`]);
@@ -139,7 +139,7 @@ describe("Origin", () => {
     },
   );
 
-  test("rewriteOrigin believes X-Forwarded-Host of a trusted proxy only", async () => {
+  test("rewriteOrigin trusts X-Forwarded-Host only from a trusted proxy", async () => {
     setPolicy({ originHeader: "upstream" });
     const lines = ["X-Forwarded-Host: public.test", "Origin: https://public.test:443"];
     await getByUri(`${prefix}/x`, lines);
@@ -148,7 +148,7 @@ describe("Origin", () => {
     expect(seen("origin")).toBe(`http://${own}`);
   });
 
-  test("rewriteOrigin takes a page below another prefix of the URI form for a foreign one", async () => {
+  test("rewriteOrigin treats a page below another prefix of the URI form as foreign", async () => {
     setPolicy({ originHeader: "upstream" });
     const origin = "Origin: http://in.test";
     await getByUri(`${prefix}/x`, [origin, `Referer: http://in.test${prefix}/a?b`]);
@@ -224,7 +224,10 @@ describe("uri-prefix keep: paths", () => {
   );
 });
 
-/** Name of a header, what the sandbox says, what the client gets. `OWN`, `PREFIX`: the sandbox's host and prefix. */
+/**
+ * Name of a header, its value from the sandbox, and its value for the client. `OWN`, `PREFIX`: the sandbox's host and
+ * prefix.
+ */
 const IN_URI_FORM: readonly (readonly [string, string, string])[] = [
   ["Location", "http://OWN/a?b#c", "http://in.testPREFIX/a?b#c"],
   ["Location", "https://OWN", "http://in.testPREFIX/"],
@@ -342,7 +345,7 @@ describe("rewriteAnswerUrls", () => {
     }
   });
 
-  test("rewriteAnswerUrls puts a trusted proxy's prefix, host and scheme in front", async () => {
+  test("rewriteAnswerUrls uses a trusted proxy's prefix, host and scheme", async () => {
     answerLines = [`Location: http://${own}/a`];
     const lines = ["X-Forwarded-Host: public.test", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /out/"];
     const told = await getByUri(`${prefix}/x`, lines, trusting);
@@ -350,7 +353,7 @@ describe("rewriteAnswerUrls", () => {
     expect(headerValues(await getByUri(`${prefix}/x`, lines), "location")).toEqual([`http://in.test${prefix}/a`]);
   });
 
-  test("rewriteAnswerUrls gives only a path to a client without Host", async () => {
+  test("rewriteAnswerUrls writes only a path for a client without Host", async () => {
     answerLines = [`Location: http://${own}/a`];
     const answer = await rawRequest(byUri.port, `GET ${prefix}/x HTTP/1.0\r\n\r\n`);
     expect(headerValues(answer, "location")).toEqual([`${prefix}/a`]);

@@ -62,20 +62,20 @@ function ask(lines: readonly string[], options: Ask = {}): Promise<RawAnswer> {
 
 const routeTo = (name: string): string => `OpenSandbox-Ingress-To: ${name}-${upstream.port}`;
 
-/** A page's question whether it may send a request with these headers. */
+/** The preflight of a page for a request with these headers. */
 function preflight(options: Ask & { origin?: string; asked?: string; asks?: string } = {}): Promise<RawAnswer> {
   const { origin = APP, asked = "content-type,opensandbox-ingress-to", asks = "PUT", ...rest } = options;
   const lines = [`Origin: ${origin}`, `Access-Control-Request-Method: ${asks}`];
   return ask([...lines, `Access-Control-Request-Headers: ${asked}`], { ...rest, method: "OPTIONS" });
 }
 
-/** All that an answer says about CORS. */
+/** Everything that an answer says about CORS. */
 function cors(answer: RawAnswer): Record<string, string> {
   return Object.fromEntries(answer.headers.filter(([name]) => name.startsWith("access-control-")));
 }
 
 describe("answers and --cors-origins", () => {
-  test("addCors names the origin on answers and refusals, and lets no cookie pass", async () => {
+  test("addCors names the origin in answers and refusals, and allows no cookies", async () => {
     const answer = await ask([routeTo("sb"), `Origin: ${APP}`]);
     expect([answer.status, cors(answer)]).toEqual([200, { "access-control-allow-origin": APP }]);
     expect(headerValues(answer, "vary")).toEqual([`Origin, ${ROUTE_HEADERS}`]);
@@ -89,7 +89,7 @@ describe("answers and --cors-origins", () => {
     }
   });
 
-  test("addCors names the origin on what fails behind the ingress, too", async () => {
+  test("addCors names the origin in answers to failures behind the ingress too", async () => {
     byHeader.provider.set({ name: "away" });
     const closed = await startRawUpstream("");
     await closed[Symbol.asyncDispose]();
@@ -97,7 +97,7 @@ describe("answers and --cors-origins", () => {
     expect([answer.status, cors(answer)]).toEqual([503, { "access-control-allow-origin": APP }]);
   });
 
-  test("addCors names the client's origin also where the sandbox sees another", async () => {
+  test("addCors names the client's origin even if the sandbox sees another", async () => {
     const own = `sb-${upstream.port}.example.org`;
     byHeader.provider.set({ name: "sb", policy: { originHeader: "upstream" } });
     const answer = await ask([`Origin: https://${own}`], { host: own });
@@ -111,7 +111,7 @@ describe("answers and --cors-origins", () => {
     "Access-Control-Allow-Credentials: true",
     "Access-Control-Expose-Headers: x",
     "access-control-max-age: 5",
-  ])("rewriteAnswerUrls leaves an answer alone whose sandbox says %s", async (line) => {
+  ])("rewriteAnswerUrls adds nothing to an answer with %s", async (line) => {
     answerLines = [line];
     const answer = await ask([routeTo("sb"), `Origin: ${APP}`]);
     const [name = "", value = ""] = line.toLowerCase().split(": ");
@@ -122,7 +122,7 @@ describe("answers and --cors-origins", () => {
     ["Vary: Accept", [`Accept, Origin, ${ROUTE_HEADERS}`]],
     ["Vary: accept, origin", [`accept, origin, ${ROUTE_HEADERS}`]],
     ["Vary: *", ["*"]],
-  ])("addCors adds to %s what it lacks", async (line, expected) => {
+  ])("addCors adds to %s what is missing", async (line, expected) => {
     answerLines = [line];
     expect(headerValues(await ask([routeTo("sb"), `Origin: ${APP}`]), "vary")).toEqual(expected);
   });
@@ -199,7 +199,7 @@ describe("answerPreflight", () => {
     "access-control-max-age": "600",
   });
 
-  test("answerPreflight allows what is asked for where no route says whom to ask", async () => {
+  test("answerPreflight allows the requested method and headers if the preflight has no route", async () => {
     const seen = upstream.requests.length;
     for (const host of ["gateway.test", "my-gateway.test", "10.0.0.1", "none-80.test"]) {
       const answer = await preflight({ host });
@@ -212,7 +212,7 @@ describe("answerPreflight", () => {
     expect(upstream.requests).toHaveLength(seen);
   });
 
-  test("answerPreflight answers for a sandbox behind a credential as for one that does not exist", async () => {
+  test("answerPreflight gives the same answer for a secured sandbox and a missing one", async () => {
     const { port } = upstream;
     for (const path of [`/locked/${port}/x`, `/none/${port}/x`, "/x", signed.replace("/zzzzzzz/", "/1/")]) {
       const answer = await preflight({ path, from: byUri, asked: "" });
@@ -223,7 +223,7 @@ describe("answerPreflight", () => {
     }
   });
 
-  test("answerPreflight leaves the sandbox that a request may enter to answer for itself", async () => {
+  test("answerPreflight leaves the answer to a sandbox that the request may enter", async () => {
     answerLines = ["Access-Control-Allow-Origin: *", "Access-Control-Allow-Methods: GET"];
     for (const options of [{ host: `sb-${upstream.port}.test` }, { path: `${signed}/x`, from: byUri }]) {
       const answer = await preflight(options);
@@ -234,7 +234,7 @@ describe("answerPreflight", () => {
     }
   });
 
-  test("answerPreflight refuses what is no preflight, or a flood of names", async () => {
+  test("answerPreflight refuses requests that are not preflights, and floods of names", async () => {
     const origin = `Origin: ${APP}`;
     expect((await ask([origin], { method: "OPTIONS" })).status).toBe(400);
     expect((await ask(["Access-Control-Request-Method: PUT"], { method: "OPTIONS" })).status).toBe(400);

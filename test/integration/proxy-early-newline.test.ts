@@ -5,7 +5,7 @@ import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
-/** A proxy with the flag before a sandbox that sends only this, and the client's connection. */
+/** A proxy with the flag in front of a sandbox that sends only these bytes, and the client's connection. */
 async function startSilent(bytes: string, { method = "GET", streamEarlyNewline = true } = {}) {
   const proxy = startProxy({ streamEarlyNewline });
   proxy.provider.set({ name: "sb" });
@@ -53,7 +53,7 @@ describe("--stream-early-newline", () => {
   test.each([
     ["plain", head()],
     ["with parameters and capitals", head("", "Text/Event-Stream; charset=utf-8")],
-  ])("relayStream gives the head of a silent event stream with one line feed: %s", async (_name, bytes) => {
+  ])("relayStream sends the head of a silent event stream with one line feed: %s", async (_name, bytes) => {
     await using stage = await startSilent(bytes);
     await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
     stage.say("data: one\n\ndata: two\n\n");
@@ -62,7 +62,7 @@ describe("--stream-early-newline", () => {
     expect(parseEvents(answer.body)).toEqual(["one", "two"]);
   });
 
-  test("relayStream drops a byte order mark behind its line feed, which would spoil the first event", async () => {
+  test("relayStream drops a byte order mark after its line feed, since it would spoil the first event", async () => {
     await using stage = await startSilent(head());
     await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
     stage.say("\xef\xbb\xbfdata: one\n\n");
@@ -91,7 +91,7 @@ describe("--stream-early-newline", () => {
     expect((await stage.client.readAnswer()).body).toBe(`\n${expected}`);
   });
 
-  test("relayStream adds nothing once a byte of the sandbox has come, however long it is silent then", async () => {
+  test("relayStream adds nothing after the first byte of the sandbox, however long it is silent then", async () => {
     await using stage = await startSilent(`${head()}data: o`);
     await stage.client.until((text) => text.includes("data: o"));
     // Another silent stream gets its line feed meanwhile.
@@ -112,7 +112,7 @@ describe("--stream-early-newline", () => {
     ["another type", head("", "text/plain")],
     ["another type that begins alike", head("", "text/event-stream-x")],
     ["another status", head("", "text/event-stream", "201 Created")],
-  ])("relayStream leaves a silent answer with %s as it is", async (_name, bytes) => {
+  ])("relayStream does not change a silent answer with %s", async (_name, bytes) => {
     await using stage = await startSilent(bytes);
     await using witness = await startSilent(head());
     await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
@@ -135,7 +135,7 @@ describe("--stream-early-newline", () => {
     expect([answer.status, bodyOf(await stage.client.closed())]).toEqual([200, "OK"]);
   });
 
-  test("relayStream cuts a stream visibly whose sandbox fails after the line feed, and ends with its client", async () => {
+  test("relayStream visibly cuts a stream if its sandbox fails after the line feed, and ends with its client", async () => {
     await using stage = await startSilent(head("Transfer-Encoding: chunked\r\n"));
     await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
     for (const socket of stage.sandbox.open) socket.destroy();
@@ -148,10 +148,10 @@ describe("--stream-early-newline", () => {
     expect((await rawRequest(left.proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n")).status).toBe(200);
   });
 
-  test("relayStream sends one line feed only, however long the sandbox stays silent", async () => {
+  test("relayStream sends only one line feed, however long the sandbox stays silent", async () => {
     await using stage = await startSilent(head());
     await stage.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
-    // As long again as the first one took.
+    // Waits as long again as the first one took.
     await using witness = await startSilent(head());
     await witness.client.until((text) => text.includes("\r\n\r\n1\r\n\n\r\n"));
     stage.say("data: one\n\n");
@@ -164,12 +164,12 @@ describe("--stream-early-newline", () => {
     stage.client.destroy();
     await eventually(() => stage.sandbox.open.size === 0 && stage.proxy.server.inFlight() === 0);
     expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(["client_closed"]);
-    // Nothing of it is left that would reach the next one.
+    // Nothing of it is left to reach the next request.
     expect((await rawRequest(stage.proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n")).body).toBe("OK");
   });
 
   test.each([true, false])(
-    "relayStream never ends a stream cleanly whose sandbox dies before the line feed (flag: %p)",
+    "relayStream never ends a stream cleanly if its sandbox dies before the line feed (flag: %p)",
     async (streamEarlyNewline) => {
       await using stage = await startSilent(head("Transfer-Encoding: chunked\r\n"), { streamEarlyNewline });
       await stage.client.until((text) => text.startsWith("HTTP/1.1 200"));
@@ -181,7 +181,7 @@ describe("--stream-early-newline", () => {
     },
   );
 
-  test("relayStream ends a stream cleanly, without a line feed, whose sandbox ends it at once", async () => {
+  test("relayStream ends a stream cleanly, without a line feed, if its sandbox ends it at once", async () => {
     await using stage = await startSilent(`${head("Transfer-Encoding: chunked\r\n")}0\r\n\r\n`);
     const answer = await stage.client.readAnswer();
     expect([answer.status, answer.body]).toEqual([200, ""]);

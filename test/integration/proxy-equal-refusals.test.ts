@@ -6,7 +6,7 @@ import { parseAccessKeys } from "../../src/access/keys.ts";
 import { signRoute } from "../../src/access/signature.ts";
 import { ACCESS_KEYS, ACCESS_TOKEN } from "../support/access-stage.ts";
 
-/** Nobody gets as far as the sandbox. */
+/** No request reaches the sandbox. */
 const PORT = 8080;
 const KINDS = ["GET", "POST", "websocket"] as const;
 const UPGRADE = ["Upgrade: websocket", "Sec-WebSocket-Version: 13", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=="];
@@ -30,7 +30,7 @@ describe("401", () => {
     (["text/plain", "application/problem+json", "text/html"] as const).flatMap((accept) =>
       (["header", "uri"] as const).flatMap((mode) => KINDS.map((kind) => [accept, mode, kind] as const)),
     ),
-  )("every 401 is the same but for its request id (%s, %s mode, %s)", async (accept, mode, kind) => {
+  )("every 401 is the same except for its request id (%s, %s mode, %s)", async (accept, mode, kind) => {
     const future = (Math.floor(Date.now() / 1000) + 3_600).toString(36);
     const past = (Math.floor(Date.now() / 1000) - 3_600).toString(36);
     const sign = (expiresB36: string) =>

@@ -6,12 +6,12 @@ import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
-/** Swaps of two sandboxes' addresses, and how much is answered between two of them. */
+/** Swaps of two sandboxes' addresses, and the number of answers between two swaps. */
 const SWAPS = 1_000;
 const ANSWERS_PER_SWAP = 8;
 
 describe("generations", () => {
-  test("UpstreamPool lets nothing cross when two sandboxes swap addresses a thousand times under load", async () => {
+  test("UpstreamPool mixes up nothing when two sandboxes swap addresses a thousand times under load", async () => {
     await using proxy = startProxy();
     await using stage = createAddressSwap(proxy);
     let over = false;
@@ -37,7 +37,7 @@ describe("generations", () => {
     await eventually(() => proxy.server.inFlight() === 0);
   }, 120_000);
 
-  test("UpstreamPool closes idle connections of a sandbox that goes, and keeps those of others", async () => {
+  test("UpstreamPool closes idle connections of a deleted sandbox, and keeps those of others", async () => {
     await using proxy = startProxy();
     await using sandbox = await startRawUpstream("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nok");
     for (const name of ["goes", "stays"]) {
@@ -74,7 +74,7 @@ describe("generations", () => {
     ["Content-Length", "Content-Length: 10000000\r\n\r\nbegin"],
     ["chunked", "Transfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n"],
     ["neither", "\r\nbegin"],
-  ])("UpstreamPool cuts an answer that has begun visibly when its sandbox goes (%s)", async (_name, framing) => {
+  ])("UpstreamPool visibly cuts an answer that has begun when its sandbox goes (%s)", async (_name, framing) => {
     await using proxy = startProxy();
     proxy.provider.set({ name: "sb" });
     await using sandbox = await startRawUpstream(`HTTP/1.1 200 OK\r\nContent-Type: t/x\r\n${framing}`);
@@ -83,14 +83,14 @@ describe("generations", () => {
     await connection.until((text) => text.includes("begin"));
     proxy.provider.table.remove("default", "sb");
     const received = await connection.closed();
-    // No last chunk: a client can tell that this is not all.
+    // The last chunk is missing, so a client sees that the answer is not whole.
     expect(received).toContain("Transfer-Encoding: chunked\r\n");
     expect(received).not.toContain("\r\n0\r\n");
     await eventually(() => proxy.server.inFlight() === 0 && sandbox.open.size === 0);
     expect(proxy.accessLog.at(-1)).toMatchObject({ status: 200, code: "sandbox_replaced" });
   });
 
-  test("UpstreamPool answers 502 where no answer has begun when its sandbox goes", async () => {
+  test("UpstreamPool answers 502 if no answer has begun when its sandbox goes", async () => {
     await using proxy = startProxy();
     proxy.provider.set({ name: "sb" });
     await using sandbox = await startRawUpstream(() => {});

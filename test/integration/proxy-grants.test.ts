@@ -33,10 +33,10 @@ let sandbox: RawUpstream;
 let provider: TableProvider;
 let proxy: ProxyHarness;
 let keys = KEYS;
-/** How far the test has moved each time. */
+/** How far the test has moved each clock. */
 let monotonicMs = 0;
 let wallMs = 0;
-/** How many grants have been looked at again. */
+/** How many grants have been checked again. */
 let looks = 0;
 
 /** The machine's clock, which the test can move forward. Timers are those of the machine. */
@@ -103,7 +103,7 @@ interface Opened {
   readonly hanging: RawConnection;
 }
 
-/** A WebSocket, a stream that has begun, and a request whose answer has not. */
+/** A WebSocket, a stream that has begun, and a request without an answer yet. */
 async function openAll(name: string, credential: Credential): Promise<Opened> {
   const extra = lines(name, credential);
   const send = async (path: string): Promise<RawConnection> => {
@@ -127,14 +127,14 @@ function leave({ tunnel, stream, hanging }: Opened): void {
   hanging.destroy();
 }
 
-/** Asserts that all three end, each in its way, and that the others go on. */
+/** Asserts that all three end, each in its own way, and that the others go on. */
 async function expectRevoked(opened: Opened, others: Opened | undefined): Promise<void> {
   const close = await opened.tunnel.frames.next();
   expect([close?.opcode, parseClose(close?.payload ?? Buffer.alloc(0))]).toEqual([
     OPCODE.close,
     { code: 1008, reason: "access denied" },
   ]);
-  // No last chunk: its client can tell that this is not all.
+  // The last chunk is missing, so the client sees that the answer is not whole.
   expect((await opened.stream.closed()).endsWith("5\r\nbegin\r\n")).toBe(true);
   const answer = await opened.hanging.readAnswer();
   expect([answer.status, answer.body]).toEqual([401, "OpenSandbox Ingress: access denied\n"]);
@@ -151,7 +151,7 @@ async function expectRevoked(opened: Opened, others: Opened | undefined): Promis
   await eventually(() => proxy.server.inFlight() === 0);
 }
 
-/** Lets the next sweep look at the grants, and waits until it has looked at all. */
+/** Lets the next sweep check the grants, and waits until it has checked all. */
 async function passPeriod(): Promise<void> {
   const before = looks;
   monotonicMs += PERIOD_MS;
@@ -163,7 +163,7 @@ describe("what is open when its credential changes", () => {
     ["token", "its token is another", () => provider.set({ name: "secured", accessToken: "second" })],
     ["link", "its key is another", () => (keys = OTHER_KEYS)],
     ["link", "its key is gone", () => (keys = WITHOUT_KEY)],
-  ] as const)("ends within the period of the check: a %s, where %s", async (credential, _name, change) => {
+  ] as const)("ends within the period of the check: a %s, if %s", async (credential, _name, change) => {
     start();
     const opened = await openAll("secured", credential);
     const others = await openAll("other", credential === "token" ? "link" : "token");
@@ -174,7 +174,7 @@ describe("what is open when its credential changes", () => {
     expect(again.status).toBe(401);
   });
 
-  test("ends where its sandbox was open and is secured now", async () => {
+  test("ends if its sandbox was open and is secured now", async () => {
     start();
     provider.set({ name: "secured", accessToken: "" });
     const opened = await openAll("secured", "token");
@@ -183,7 +183,7 @@ describe("what is open when its credential changes", () => {
     await expectRevoked(opened, undefined);
   });
 
-  test("goes on where its sandbox is opened, and where nothing changes but the table", async () => {
+  test("goes on if its sandbox becomes open, or if only the table changes", async () => {
     start();
     const opened = await openAll("secured", "token");
     provider.set({ name: "secured", accessToken: "first", ready: false });
@@ -211,7 +211,7 @@ describe("what a link admitted that has expired meanwhile", () => {
     leave(opened);
   });
 
-  test("ends with --end-at-expiry, and what a token admitted does not", async () => {
+  test("ends with --end-at-expiry; exchanges that a token admitted go on", async () => {
     start({ endAtExpiry: true });
     const opened = await openAll("secured", "link");
     const others = await openAll("other", "token");

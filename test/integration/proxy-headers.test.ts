@@ -53,7 +53,7 @@ const seen = (name: string): string | undefined => headerOf(upstream.requests.at
 const requestIdOf = (answer: RawAnswer): string | undefined => headerValues(answer, "x-request-id")[0];
 
 describe("rewriteRequestHeaders", () => {
-  test("rewriteRequestHeaders believes a trusted peer only", async () => {
+  test("rewriteRequestHeaders trusts only a trusted peer", async () => {
     const lines = ["Forwarded: for=6.6.6.6", "X-Real-IP: 6.6.6.6", "X-Forwarded-Port: 1", "X_Forwarded_For: 6.6.6.6"];
     await get("/x", lines);
     for (const name of ["forwarded", "x-real-ip", "x-forwarded-port", "x_forwarded_for"]) {
@@ -64,7 +64,7 @@ describe("rewriteRequestHeaders", () => {
     expect(seen("x_forwarded_for")).toBeUndefined();
   });
 
-  test("rewriteRequestHeaders is not undone by Connection, and nothing of Bun's own comes instead", async () => {
+  test("rewriteRequestHeaders is not undone by Connection, and Bun adds nothing instead", async () => {
     const names = "X-Forwarded-For, X-Forwarded-Host, X-Forwarded-Proto, User-Agent, Accept, CDN-Loop, X-Request-Id";
     const lines = ["X-Forwarded-Proto: https", "User-Agent: mine", "CDN-Loop: c.test", "X-Request-Id: mine"];
     for (const harness of [proxy, trusting]) {
@@ -78,7 +78,7 @@ describe("rewriteRequestHeaders", () => {
     }
   });
 
-  test("rewriteRequestHeaders tells the sandbox no signature, in any form of route", async () => {
+  test("rewriteRequestHeaders never sends the sandbox a signature, in any form of route", async () => {
     const signedHost = `sb-${upstream.port}-${SIGNED}.apps.test`;
     const signedPath = `/sb/${upstream.port}/${SIGNED.replace("-", "/")}/x`;
     const referer = `Referer: https://${signedHost}${signedPath}`;
@@ -103,7 +103,7 @@ describe("rewriteRequestHeaders", () => {
 });
 
 describe("rewriteResponseHeaders", () => {
-  test("rewriteResponseHeaders keeps questions for a proxy's password from the client", async () => {
+  test("rewriteResponseHeaders hides requests for a proxy's password from the client", async () => {
     const answer = await get("/proxy-auth");
     expect(headerValues(answer, "proxy-authenticate")).toEqual([]);
     expect(headerValues(answer, "proxy-authentication-info")).toEqual([]);
@@ -141,7 +141,7 @@ describe("checkConnectionOptions", () => {
   test.each([
     [64, 200],
     [65, 400],
-  ])("checkHandshake: %d sub-protocols are no reason for another answer than %d", async (count, status) => {
+  ])("checkHandshake: %d sub-protocols get the answer %d", async (count, status) => {
     const lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
     const names = Array.from({ length: count }, (_, at) => `p${at}`).join(",");
     const key = "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==";
@@ -150,7 +150,7 @@ describe("checkConnectionOptions", () => {
 });
 
 describe("request id", () => {
-  test("createRequestIds gives one id to the sandbox, the client and the log", async () => {
+  test("createRequestIds uses one id for the sandbox, the client and the log", async () => {
     for (const [sent, kept] of [
       ["X-Request-Id: mine-1", true],
       [`X-Request-Id: ${"a".repeat(129)}`, false],
@@ -167,7 +167,7 @@ describe("request id", () => {
     expect(requestIdOf(await get("/own-id", ["X-Request-Id: mine-2"]))).toBe("theirs");
   });
 
-  test("buildRefusal names every refusal, and all 401 are equal but for that", async () => {
+  test("buildRefusal puts an id into every refusal, and all 401 are equal except for it", async () => {
     const to = (route: string, ...lines: string[]): Promise<RawAnswer> =>
       rawRequest(
         proxy.port,
@@ -209,7 +209,7 @@ describe("loops", () => {
     },
   );
 
-  test("checkLoop ends a loop by host, behind a first pass by header", async () => {
+  test("checkLoop ends a loop by host after a first pass by header", async () => {
     const { port, provider } = proxy;
     provider.set({ name: "loop", endpoint: "loop-" + String(port) + ".localhost" });
     const from = proxy.accessLog.length;

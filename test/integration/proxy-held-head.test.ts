@@ -5,7 +5,7 @@ import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
-/** A proxy before a sandbox that sends these bytes and no more, and the client's connection. */
+/** A proxy in front of a sandbox that sends only these bytes, and the client's connection. */
 async function startStalled(bytes: string, config: { readonly streamIdleTimeoutMs?: number } = {}) {
   const proxy = startProxy(config);
   proxy.provider.set({ name: "sb" });
@@ -29,7 +29,7 @@ async function startStalled(bytes: string, config: { readonly streamIdleTimeoutM
 
 const HEAD = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 10\r\n\r\n";
 
-test("relayAnswer gives an answer whole, with its length, though its body comes after its head", async () => {
+test("relayAnswer passes on an answer whole, with its length, although its body comes after its head", async () => {
   await using stage = await startStalled(HEAD);
   for (const socket of stage.sandbox.open) socket.write("begin-ends");
   const answer = await stage.client.readAnswer();
@@ -37,7 +37,7 @@ test("relayAnswer gives an answer whole, with its length, though its body comes 
   expect(headerValues(answer, "content-length")).toEqual(["10"]);
 });
 
-test("relayAnswer streams an answer that becomes slow: what came is not held back", async () => {
+test("relayAnswer streams an answer that becomes slow, and holds nothing of it back", async () => {
   await using stage = await startStalled(`${HEAD}begin`);
   await stage.client.until((text) => text.includes("begin"));
   for (const socket of stage.sandbox.open) socket.write("-ends");
@@ -47,7 +47,7 @@ test("relayAnswer streams an answer that becomes slow: what came is not held bac
   expect(stage.proxy.server.counters().heldBytes).toBe(0);
 });
 
-test("relayAnswer holds nothing in the account for an answer whose body never begins", async () => {
+test("relayAnswer counts nothing in the account for an answer whose body never begins", async () => {
   await using stage = await startStalled(HEAD);
   await eventually(() => stage.proxy.server.inFlight() === 1);
   await eventually(() => stage.proxy.server.counters().heldBytes === 10);
@@ -56,7 +56,7 @@ test("relayAnswer holds nothing in the account for an answer whose body never be
   expect((await stage.client.readAnswer()).body).toBe("begin-ends");
 });
 
-test("relayAnswer answers 502 where a small answer is cut before it is whole", async () => {
+test("relayAnswer answers 502 if a small answer is cut before it is whole", async () => {
   await using stage = await startStalled(`${HEAD}begin`);
   for (const socket of stage.sandbox.open) socket.destroy();
   expect((await stage.client.readAnswer()).status).toBe(502);
@@ -77,8 +77,8 @@ test("relayAnswer ends a stalled answer at the sandbox when the client leaves", 
 });
 
 /**
- * Bun keeps the end of a head back until the first byte of a streamed body (oven-sh/bun#33660, open): no option, empty
- * chunk or flush changes it. When this fails, Bun has mended it, and the limit in docs/limits.md can go.
+ * Bun holds the end of a head back until the first byte of a streamed body (oven-sh/bun#33660, open). No option, empty
+ * chunk or flush changes this. If this test fails, Bun has fixed it, and the limit in docs/limits.md can go.
  */
 test("Bun.serve sends the end of a head together with the first byte of a stream", async () => {
   await using stage = await startStalled(

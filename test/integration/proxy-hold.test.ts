@@ -61,7 +61,7 @@ describe("requests that wait", () => {
     expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(["client_closed"]);
   });
 
-  test("Holds answers 404 to all who wait when the sandbox is deleted", async () => {
+  test("Holds answers 404 to all waiting requests when the sandbox is deleted", async () => {
     await using stage = startHoldStage({ holdReleaseRate: 1 });
     stage.setUnready("sb");
     const clients = await Promise.all(Array.from({ length: 100 }, () => stage.ask("sb")));
@@ -71,7 +71,7 @@ describe("requests that wait", () => {
     expect(new Set(answers.map(({ status }) => status))).toEqual(new Set([404]));
   });
 
-  test("Holds goes to the sandbox that replaced the one that was waited for", async () => {
+  test("Holds sends the request to the sandbox that replaced the one it waited for", async () => {
     await using stage = startHoldStage();
     stage.listen();
     stage.setUnready("sb", { uid: "old" });
@@ -85,7 +85,7 @@ describe("requests that wait", () => {
     expect(await client.readAnswer()).toMatchObject({ status: 200 });
   });
 
-  test("Holds checks the credential again when another sandbox has the name, and not for the same one", async () => {
+  test("Holds checks the credential again only if another sandbox has the name", async () => {
     await using stage = startHoldStage();
     stage.listen();
     stage.setUnready("sb", { uid: "old", accessToken: "one" });
@@ -110,14 +110,14 @@ describe("requests that wait", () => {
     expect(stage.got).toEqual([]);
   });
 
-  test("Holds keeps nobody without a credential of a secured sandbox", async () => {
+  test("Holds lets no request without the credential of a secured sandbox wait", async () => {
     await using stage = startHoldStage();
     stage.setUnready("sb", { accessToken: "one" });
     const client = await stage.ask("sb");
     expect(await client.readAnswer()).toMatchObject({ status: 401 });
   });
 
-  test("Holds ends all waits with 503 when a drain begins, and begins none then", async () => {
+  test("Holds ends all waits with 503 when a drain begins, and starts none after that", async () => {
     await using stage = startHoldStage();
     stage.setUnready("sb");
     const client = await stage.ask("sb");
@@ -129,7 +129,7 @@ describe("requests that wait", () => {
     expect(await late.readAnswer()).toMatchObject({ status: 503, body: `OpenSandbox Ingress: ${NOT_READY}\n` });
   });
 
-  test("HoldRoom gives a quarter of its places to one sandbox", async () => {
+  test("HoldRoom lets one sandbox use a quarter of its places", async () => {
     await using stage = startHoldStage({ holdMax: 8 });
     for (const name of ["a", "b", "c", "d", "e"]) stage.setUnready(name);
     for (const name of ["a", "a", "b", "b"]) await stage.ask(name);
@@ -177,7 +177,7 @@ describe("requests that wait", () => {
     expect(stage.got).toEqual(clients.map((_, i) => `GET /${i}`));
   });
 
-  test("Holds counts who waits in --max-requests", async () => {
+  test("Holds counts waiting requests in --max-requests", async () => {
     await using stage = startHoldStage({}, { config: { maxRequests: 1 } });
     stage.setUnready("sb");
     await stage.ask("sb");
@@ -186,7 +186,7 @@ describe("requests that wait", () => {
     expect(stage.proxy.accessLog.map(({ code }) => code)).toEqual(["too_many_requests"]);
   });
 
-  test("Holds shows a browser the page that loads itself again after two seconds, and does not renew", async () => {
+  test("Holds shows a browser the page that reloads itself after two seconds, and does not renew", async () => {
     await using stage = startHoldStage();
     stage.setUnready("sb");
     const page = await stage.ask("sb", { headers: NAVIGATION });
@@ -219,7 +219,7 @@ describe("requests that wait", () => {
     socket.close();
   });
 
-  test("Holds counts bodies that nobody reads in the memory account", async () => {
+  test("Holds counts unread bodies in the memory account", async () => {
     await using stage = startHoldStage({}, { config: { budgetBytes: 16 * 1024 * 1024 } });
     stage.setUnready("sb");
     const chunked = ["Transfer-Encoding: chunked"];
@@ -288,7 +288,7 @@ describe("requests whose port refuses the connection", () => {
     ["without a body", { method: "GET" }, "GET /"],
     ["with a small body", { method: "POST", body: "hello" }, "POST / hello"],
     ["with a large body", { method: "POST", body: "x".repeat(100_000) }, `POST / ${"x".repeat(100_000)}`],
-  ] as const)("Holds tries again %s until the port listens", async (_, options, expected) => {
+  ] as const)("Holds retries %s until the port listens", async (_, options, expected) => {
     await using stage = startHoldStage();
     stage.setReady("sb");
     const client = await stage.ask("sb", {
@@ -313,7 +313,7 @@ describe("requests whose port refuses the connection", () => {
     await eventually(() => expect(stage.proxy.server.counters()).toEqual(NOTHING_OPEN));
   });
 
-  test("Holds does not try again where holding is off", async () => {
+  test("Holds does not retry if holding is off", async () => {
     await using stage = startHoldStage({ holdMs: 0 });
     stage.setReady("sb");
     const client = await stage.ask("sb");
@@ -323,7 +323,7 @@ describe("requests whose port refuses the connection", () => {
     });
   });
 
-  test("Holds tries a WebSocket again until the port listens", async () => {
+  test("Holds retries a WebSocket until the port listens", async () => {
     await using stage = startHoldStage();
     stage.setReady("sb");
     const connection = await openRaw(stage.proxy.port);
@@ -337,7 +337,7 @@ describe("requests whose port refuses the connection", () => {
     connection.destroy();
   });
 
-  test("Holds goes to the sandbox's new address while it tries again", async () => {
+  test("Holds uses the sandbox's new address when it retries", async () => {
     await using stage = startHoldStage();
     stage.setReady("sb", { ports: new Map([[stage.port, "127.0.0.1:1"]]), endpoint: "one" });
     const client = await stage.ask("sb");

@@ -58,13 +58,13 @@ interface Sent {
   readonly sandbox?: string;
   readonly host?: string;
   readonly path?: string;
-  /** The route of the header mode stands in `host`, not in a header. */
+  /** In header mode the route is in `host`, not in a header. */
   readonly byHost?: boolean;
   /** A whole line has a line end; of bytes above 127 each is one. */
   readonly lines?: readonly string[];
 }
 
-/** Sends one request; gives its answer, and what the sandbox got. */
+/** Sends one request. Returns its answer and what the sandbox got. */
 async function send(sent: Sent): Promise<{ readonly answer: RawAnswer; readonly seen: SeenRequest | undefined }> {
   const { mode = "header", trust = "none", kind = "GET", sandbox = "sb", host = "h.test", path = "/x" } = sent;
   const proxy = proxies.get(`${mode} ${trust}`);
@@ -85,7 +85,7 @@ const EVERYWHERE = KINDS.flatMap((kind) =>
   ),
 );
 
-/** Names that a client may want to be gone, or that it hopes are believed once they are named. */
+/** Names that a client may want removed, or that it hopes are trusted once they are named. */
 const NAMED = [
   "Host",
   "Content-Length",
@@ -119,7 +119,7 @@ const PRIVATE = [
 
 describe("Connection", () => {
   test.each(EVERYWHERE)(
-    "rewriteRequestHeaders says the same whatever Connection names (%s, trusted: %s, %s mode)",
+    "rewriteRequestHeaders sends the same, whatever Connection names (%s, trusted: %s, %s mode)",
     async (kind, trust, mode) => {
       const told = [
         "X-Request-Id: mine",
@@ -153,7 +153,7 @@ describe("Connection", () => {
     },
   );
 
-  test.each(KINDS)("access is judged by what was sent, whatever Connection names (%s)", async (kind) => {
+  test.each(KINDS)("the access check uses the headers as sent, whatever Connection names (%s)", async (kind) => {
     const upgrade = kind === "websocket" ? "Upgrade, " : "";
     const hiding = `Connection: ${upgrade}Authorization, OpenSandbox-Secure-Access, OpenSandbox-Ingress-To, Host`;
     for (const trust of ["none", "127.0.0.1"] as const) {
@@ -165,7 +165,7 @@ describe("Connection", () => {
     }
   });
 
-  test("what Connection names of the client's own is its business: Authorization and Cookie go, others stay", async () => {
+  test("Connection removes the client's own headers that it names: Authorization and Cookie go, others stay", async () => {
     const { seen } = await send({
       lines: ["Connection: Authorization, cookie", "Authorization: a", "Cookie: b", "X-C: c"],
     });
@@ -184,7 +184,7 @@ describe("signed links", () => {
   };
 
   test.each(EVERYWHERE)(
-    "no header tells the sandbox a signature or its expiry (%s, trusted: %s, %s mode)",
+    "no header sends the sandbox a signature or its expiry (%s, trusted: %s, %s mode)",
     async (...at) => {
       const [kind, trust, mode] = at;
       const { expiresB36, signature } = link();
@@ -209,7 +209,7 @@ describe("signed links", () => {
           ];
           const lines = kind === "websocket" ? ["Connection: Upgrade", ...own] : own;
           const path = mode === "uri" ? `/${expiresB36}/${signature}/x` : "/x";
-          // In header mode the route is the host, and its credential the only one.
+          // In header mode the route is the host, and its credential is the only one.
           const { answer, seen } = await send({
             kind,
             trust,
@@ -288,11 +288,11 @@ describe("request ids", () => {
     ["UTF-8", ["X-Request-Id: bad-\xc3\xa9\xe2\x80\xae"]],
     ["DEL", ["X-Request-Id: bad-\x7f"]],
     ["a control character", ["X-Request-Id: bad-\x1b[31m"]],
-  ])("createRequestIds makes an id of its own instead of %s, for sandbox, log and answer", async (_what, sent) => {
+  ])("createRequestIds makes a new id instead of %s, for sandbox, log and answer", async (_what, sent) => {
     lines.length = 0;
     const { answer, seen } = await send({ lines: sent });
     const [id = ""] = headerValues(answer, "x-request-id");
-    // Bun itself refuses some control characters, before the request is ours.
+    // Bun itself refuses some control characters before the ingress gets the request.
     if (answer.status === 400) return expect([seen, answer.raw.includes("bad-")]).toEqual([undefined, false]);
     expect(id).toMatch(/^test-[0-9a-z]+$/);
     expect(headerOf(seen, "x-request-id")).toBe(id);

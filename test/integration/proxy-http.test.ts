@@ -7,7 +7,7 @@ import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-har
 import { headerValues, openRaw, type RawAnswer, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { headerOf, type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 
-/** What the raw upstream answers, by path. */
+/** The answers of the raw upstream, by path. */
 const ANSWERS: Readonly<Record<string, string>> = {
   "/plain": "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\nhello",
   "/no-type": "HTTP/1.1 200 OK\r\nContent-Length: 5\r\n\r\nhello",
@@ -60,7 +60,7 @@ function get(path: string, extra = ""): Promise<RawAnswer> {
 const lastRequest = () => upstream.requests.at(-1);
 
 describe("routing", () => {
-  test("handler routes by header, by host and by path to the same sandbox", async () => {
+  test("RequestHandler routes by header, by host and by path to the same sandbox", async () => {
     const requests: readonly (readonly [ProxyHarness, string])[] = [
       [proxy, `GET /plain HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\n\r\n`],
       [proxy, `GET /plain HTTP/1.1\r\nHost: x\r\nOPEN-SANDBOX-INGRESS: sb-${upstream.port}\r\n\r\n`],
@@ -76,7 +76,7 @@ describe("routing", () => {
     expect(headerOf(lastRequest(), "x-forwarded-prefix")).toBe(`/sb/${upstream.port}`);
   });
 
-  test("handler forwards path and query byte for byte", async () => {
+  test("RequestHandler forwards path and query byte for byte", async () => {
     const target = "/a//b/%2F%20;x=1/:@!$&()*+,=~?q=%2F&q=a+b&q=%e4&glob=*.{ts,js}&empty=&x=/../y?z";
     await get(target);
     expect(lastRequest()?.line).toBe(`GET ${target} HTTP/1.1`);
@@ -84,7 +84,7 @@ describe("routing", () => {
     expect(lastRequest()?.line).toBe("GET /x//?a=1?b HTTP/1.1");
   });
 
-  test("handler takes several slashes at the beginning for one, as fetch does, and logs what it sends", async () => {
+  test("RequestHandler turns several slashes at the beginning into one, as fetch does, and logs what it sends", async () => {
     await get("//x//y");
     expect(lastRequest()?.line).toBe("GET /x//y HTTP/1.1");
     await rawRequest(uriProxy.port, `GET /sb/${upstream.port}///x HTTP/1.1\r\nHost: x\r\n\r\n`);
@@ -120,7 +120,7 @@ describe("routing", () => {
 });
 
 describe("request headers", () => {
-  test("handler sends end-to-end headers as they are, and adds only its own", async () => {
+  test("RequestHandler sends end-to-end headers as they are, and adds only its own", async () => {
     await get(
       "/plain",
       [
@@ -197,7 +197,7 @@ describe("answers", () => {
     expect((await get("/teapot")).status).toBe(418);
   });
 
-  test("relayAnswer answers HEAD with the length of the GET, or chunked where that is not known", async () => {
+  test("relayAnswer answers HEAD with the length of the GET, or chunked if that is unknown", async () => {
     const head = async (path: string) =>
       rawRequest(
         proxy.port,
@@ -226,7 +226,7 @@ describe("answers", () => {
     expect(headerValues(answer, "x-kept")).toEqual(["1"]);
   });
 
-  test("forwardRequest leaves a compressed body as it is", async () => {
+  test("forwardRequest does not change a compressed body", async () => {
     const zipped = gzipSync("hello ".repeat(1000));
     using gzip = Bun.serve({
       port: 0,
@@ -241,7 +241,7 @@ describe("answers", () => {
     expect(Buffer.from(answer.body, "latin1").equals(zipped)).toBe(true);
   });
 
-  test("answerStatus answers /status.ok in both modes, and nothing else of that name", async () => {
+  test("RequestHandler answers /status.ok in both modes, and nothing else of that name", async () => {
     for (const harness of [proxy, uriProxy]) {
       const answer = await rawRequest(harness.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n");
       expect([answer.status, answer.body]).toEqual([200, "OK"]);
@@ -256,12 +256,12 @@ describe("the last request of a connection", () => {
     rawRequest(proxy.port, `GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n${route}\r\n`);
   const toSandbox = (): string => `OpenSandbox-Ingress-To: sb-${upstream.port}\r\n`;
 
-  test("rewriteResponseHeaders says Connection: close to a client that said it, and nothing to others", async () => {
+  test("rewriteResponseHeaders sends Connection: close only to a client that sent it", async () => {
     expect(headerValues(await last("/plain", toSandbox()), "connection")).toEqual(["close"]);
     expect(headerValues(await get("/plain"), "connection")).toEqual([]);
   });
 
-  test("buildRefusal and answerStatus say it, too", async () => {
+  test("buildRefusal and the answer to /status.ok send it too", async () => {
     expect(headerValues(await last("/plain", ""), "connection")).toEqual(["close"]);
     expect(headerValues(await last("/plain", "OpenSandbox-Ingress-To: nobody-80\r\n"), "connection")).toEqual([
       "close",
@@ -314,7 +314,7 @@ describe("request bodies", () => {
     ["a chunked body on HEAD", "HEAD", "Transfer-Encoding: chunked\r\n", "1\r\nx\r\n0\r\n\r\n", 400],
     ["two equal Content-Lengths", "POST", "Content-Length: 1\r\nContent-Length: 1\r\n", "x", 400],
     ["TRACE", "TRACE", "", "", 405],
-  ])("handler refuses %s before the sandbox sees anything", async (_name, method, extra, body, status) => {
+  ])("RequestHandler refuses %s before the sandbox sees anything", async (_name, method, extra, body, status) => {
     const before = upstream.requests.length;
     const answer = await rawRequest(
       proxy.port,
@@ -325,7 +325,7 @@ describe("request bodies", () => {
     expect(upstream.requests.length).toBe(before);
   });
 
-  test("handler takes Content-Length: 0 on GET as no body", async () => {
+  test("RequestHandler treats Content-Length: 0 on GET as a missing body", async () => {
     expect((await get("/plain", "Content-Length: 0\r\n")).status).toBe(200);
   });
 });
@@ -371,7 +371,7 @@ describe("large bodies", () => {
     expect(await upload({ "Content-Length": String(SIZE) })).toBe(`${SIZE} ${expectedHash()}`);
   }, 60_000);
 
-  test("meterDownload streams 100 MB to a slow reader and holds only a little of it", async () => {
+  test("relayStream streams 100 MB to a slow reader and holds only a little of it", async () => {
     let produced = 0;
     using source = Bun.serve({
       port: 0,
@@ -395,7 +395,7 @@ describe("large bodies", () => {
     connection.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${source.port}\r\n\r\n`);
     let last = -1;
     await eventually(async () => {
-      // That nothing more is read is no event: what was produced must stand still between two looks.
+      // There is no event for "nothing more is read". So the produced bytes must not change between two checks.
       const settled = produced > 0 && produced === last;
       last = produced;
       if (!settled) await new Promise((resolve) => setTimeout(resolve, 300));
@@ -411,7 +411,7 @@ describe("large bodies", () => {
   }, 60_000);
 });
 
-/** Reads a chunked answer from a paused socket to its end and gives the body's pieces. */
+/** Reads a chunked answer from a paused socket to its end. Returns the body's pieces. */
 async function fetchRest(socket: import("node:net").Socket): Promise<Buffer[]> {
   const pieces: Buffer[] = [];
   let pending = Buffer.alloc(0);
@@ -453,7 +453,7 @@ async function fetchRest(socket: import("node:net").Socket): Promise<Buffer[]> {
 }
 
 describe("streams", () => {
-  test("meterDownload passes an event stream on frame by frame, and notices when the client leaves", async () => {
+  test("relayStream passes an event stream on frame by frame, and notices when the client leaves", async () => {
     let push: ((text: string) => void) | undefined;
     let left = false;
     using events = Bun.serve({

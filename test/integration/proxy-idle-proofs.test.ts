@@ -11,11 +11,11 @@ import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 const ANSWER = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 const STREAM_HEAD =
   "HTTP/1.1 200 OK\r\nContent-Type: text/event-stream\r\nTransfer-Encoding: chunked\r\n\r\n3\r\n:\n\n\r\n";
-/** Clients at a time, and POSTs in all, before the ingress knows the server and again when it does. */
+/** Clients at a time, and POSTs in total, before the ingress knows the server and again afterwards. */
 const CLIENTS = 8;
 const POSTS = 200;
 
-/** What the kernel told about each port, in turn: how a test knows that the ingress has made up its mind. */
+/** The kernel's answers for each port, in order. From them a test knows that the ingress has decided. */
 const looks = new Map<number, (ReadonlySet<number> | undefined)[]>();
 let proxy: ProxyHarness;
 let bodies = 0;
@@ -36,13 +36,13 @@ beforeAll(() => {
 });
 afterAll(() => proxy[Symbol.asyncDispose]());
 
-/** A watch ends with its second look, or with a first one that sees no connection. */
+/** A watch ends with its second check, or with a first one that sees no connection. */
 function isJudged(port: number): boolean {
   const [first, second] = looks.get(port) ?? [];
   return second !== undefined || first?.size === 0;
 }
 
-/** Answers each request and does `after` in its own way; `again`: the next request has come. */
+/** Answers each request and then runs `after`; `again`: the next request has come. */
 function closing(after: (socket: Socket) => (() => void) | undefined): (socket: Socket) => void {
   const pending = new WeakMap<Socket, () => void>();
   return (socket) => {
@@ -66,7 +66,10 @@ function request(port: number, method: string, path = "/"): string {
   return `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 }
 
-/** Several clients send the methods in turn, with pauses, until `isDone`; gives the statuses of the POSTs and of the others. */
+/**
+ * Several clients send the methods in turn, with pauses, until `isDone`. Returns the statuses of the POSTs and of the
+ * others.
+ */
 async function send(
   port: number,
   methods: readonly string[],
@@ -81,7 +84,7 @@ async function send(
       connection.write(request(port, method));
       const { status } = await connection.readAnswer();
       (method === "POST" ? posts : others).push(status);
-      // As long as the server waits: the next request and its close meet.
+      // As long as the server waits, so that the next request meets its close.
       if (options.pauseMs > 0) await Bun.sleep(options.pauseMs);
     }
     connection.destroy();
@@ -96,7 +99,7 @@ function expectNoneTwice(upstream: RawUpstream, posts: number): void {
   expect(seen).toHaveLength(posts);
 }
 
-describe("IdleProofs, servers that close without a word", () => {
+describe("IdleProofs, servers that close without saying so", () => {
   test.each<[string, (socket: Socket) => void, number]>([
     ["with the answer", (socket) => void socket.end(ANSWER), 0],
     ["with a reset", (socket) => void socket.write(ANSWER, () => socket.resetAndDestroy()), 0],
@@ -125,7 +128,7 @@ describe("IdleProofs, servers that close without a word", () => {
     60_000,
   );
 
-  test("a server that closes after 50 ms is found out while GETs use its connections all the time", async () => {
+  test("a server that closes after 50 ms is detected while GETs use its connections all the time", async () => {
     await using upstream = await startRawUpstream(afterIdle(50));
     const { port } = upstream;
     const reading = new AbortController();
@@ -144,7 +147,7 @@ describe("IdleProofs, servers that close without a word", () => {
 });
 
 describe("IdleProofs, servers that keep connections", () => {
-  test("POSTs share connections once one has stood idle, with streams open and clients busy all the while", async () => {
+  test("POSTs share connections once one has stayed open while idle, with open streams and busy clients", async () => {
     const streams = 5;
     await using upstream = await startRawUpstream((socket, { line }) => {
       socket.write(line.includes("/stream") ? STREAM_HEAD : ANSWER);
@@ -170,7 +173,7 @@ describe("IdleProofs, servers that keep connections", () => {
     for (const connection of open) connection.destroy();
   }, 60_000);
 
-  test("a request that its client leaves leaves no connection, and so says nothing of the server", async () => {
+  test("a request whose client leaves keeps no connection, and so says nothing about the server", async () => {
     await using upstream = await startRawUpstream((socket, { line }) => {
       socket.write(line.includes("/stream") ? STREAM_HEAD : ANSWER);
     });
@@ -185,7 +188,7 @@ describe("IdleProofs, servers that keep connections", () => {
     expect(looks.get(port)).toHaveLength(2);
   }, 60_000);
 
-  test("a server that stops to keep connections loses the requests that are on the way at that time, and no later ones", async () => {
+  test("a server that stops keeping connections loses only the requests that are on the way at that time", async () => {
     let keeps = true;
     await using upstream = await startRawUpstream((socket) => {
       if (keeps) socket.write(ANSWER);
@@ -198,7 +201,7 @@ describe("IdleProofs, servers that keep connections", () => {
       const { posts } = await send(port, ["POST"], { pauseMs: 0, isDone: (count) => count >= POSTS });
       return posts.filter((status) => status !== 200).length;
     };
-    // A request and a close meet by chance: the first loss, and those that are on the way with it, may come late.
+    // A request and a close meet by chance. The first loss, and those that are on the way with it, may come late.
     let lost = 0;
     for (let run = 0; lost === 0 && run < 10; run++) lost = await sendAndCountLost();
     expect(lost).toBeLessThanOrEqual(CLIENTS);

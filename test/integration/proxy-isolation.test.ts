@@ -45,10 +45,10 @@ const head = (method: string, path: string, name: string, extra = ""): string =>
   `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${port}\r\n${extra}\r\n`;
 
 describe("generations", () => {
-  test("Upstream: an idle connection to an old address is never used for its next tenant", async () => {
+  test("Upstream never uses an idle connection to an old address for the next tenant", async () => {
     proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
     for (let i = 0; i < 3; i++) expect((await rawRequest(proxy.port, head("GET", "/", "a"))).body).toBe(ADDRESSES[0]);
-    // The address passes to another sandbox: same address, another uid.
+    // The address passes to another sandbox: the same address with another uid.
     proxy.provider.table.remove("default", "a");
     proxy.provider.set({ name: "b", endpoint: ADDRESSES[0] });
     proxy.provider.set({ name: "a", uid: "uid-a-again", endpoint: ADDRESSES[1] });
@@ -56,7 +56,7 @@ describe("generations", () => {
     expect((await rawRequest(proxy.port, head("GET", "/", "b"))).body).toBe(ADDRESSES[0]);
   });
 
-  test("endGeneration closes a tunnel with 1001; a change of readiness alone ends nothing", async () => {
+  test("UpstreamPool.endGeneration closes a tunnel with 1001; a change of readiness alone ends nothing", async () => {
     proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
     const tunnel = await openRawWebSocket(proxy.port, "/ws", { extra: `OpenSandbox-Ingress-To: a-${port}\r\n` });
     expect((await tunnel.frames.next())?.payload.toString()).toBe(ADDRESSES[0]);
@@ -71,7 +71,7 @@ describe("generations", () => {
 });
 
 describe("others", () => {
-  test("a sandbox that is killed, and a client that is, leave everybody else alone", async () => {
+  test("a killed sandbox and a killed client do not disturb others", async () => {
     proxy.provider.set({ name: "a", endpoint: ADDRESSES[0] });
     proxy.provider.set({ name: "b", endpoint: ADDRESSES[1] });
     const tunnel = await openRawWebSocket(proxy.port, "/ws", { extra: `OpenSandbox-Ingress-To: b-${port}\r\n` });

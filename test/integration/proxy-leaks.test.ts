@@ -12,16 +12,16 @@ import { createRandom } from "../../scripts/lib/stage/random.ts";
 import { UPSTREAM_FAULTS } from "../support/fault-upstreams.ts";
 import { type LeakProxy, startLeakProxy } from "../support/leak-proxy.ts";
 
-/** Of the mix; `LEAK_SEED` sets it, to repeat a run that failed. */
+/** The seed of the mix. `LEAK_SEED` sets it, to repeat a failed run. */
 const SEED = Number(process.env["LEAK_SEED"] ?? Math.floor(Math.random() * 2 ** 31));
 const CLIENTS = 500;
 /** Clients that are open when the drain begins. */
 const CLIENTS_AT_DRAIN = 60;
 const DRAIN_MS = 1_000;
 const TEST_MAX_MS = 240_000;
-/** What waits for a sandbox that does not read may wait for 30 s; in milliseconds. */
+/** Data may wait for a sandbox that does not read for 30 s; in milliseconds. */
 const SETTLE_MAX_MS = 60_000;
-/** Objects of a type that may be left, of hundreds: the collector of garbage takes some for used that are not. */
+/** Objects of a type that may be left, of hundreds. The garbage collector takes some unused objects for used ones. */
 const OBJECTS_MAX = 10;
 
 const NOTHING_OPEN = {
@@ -55,7 +55,7 @@ async function expectSockets(proxy: LeakProxy, sockets: number): Promise<void> {
   await eventually(() => expect(proxy.sockets()).toBe(sockets), { maxMs: SETTLE_MAX_MS });
 }
 
-/** Small limits, so that all of them strike, or none: then nothing else ends what a client has left. */
+/** Small limits, so that all of them strike; or no limits, so that nothing else ends what a client has left. */
 function chooseLimits(seed: number): Parameters<typeof startLeakProxy>[0] {
   const random = createRandom(seed);
   return {
@@ -73,7 +73,7 @@ function chooseLimits(seed: number): Parameters<typeof startLeakProxy>[0] {
   };
 }
 
-/** Knows which clients there were, and which of their requests have come to a sandbox. */
+/** Knows all clients, and which of their requests have come to a sandbox. */
 function createJournal() {
   const names = new Map<string, string>();
   const arrived = new Set<string>();
@@ -83,7 +83,7 @@ function createJournal() {
       const line = headerLines.find((header) => /^x-request-id:/i.test(header)) ?? "";
       arrived.add(line.slice(line.indexOf(":") + 1).trim());
     },
-    /** Whose requests have come to a sandbox and have not ended. */
+    /** The clients whose requests have come to a sandbox and have not ended. */
     async listOpen(proxy: LeakProxy): Promise<string> {
       const ended = new Set(await proxy.ended());
       const open = [...arrived].filter((requestId) => !ended.has(requestId));
@@ -107,7 +107,7 @@ async function runMix(mix: LeakMix, proxy: LeakProxy): Promise<void> {
   await mix.run((begun) => begun < CLIENTS_AT_DRAIN);
   await proxy.drain(DRAIN_MS);
   await expectNothingOpen(proxy);
-  // The listening socket is gone, too.
+  // The listening socket is gone too.
   await expectSockets(proxy, atStart - 1);
   await eventually(async () => expect((await proxy.look()).timers).toBe(0));
   await mix.leave();

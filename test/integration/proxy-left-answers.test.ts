@@ -17,7 +17,7 @@ function drip(socket: Socket, bytes: string): void {
   socket.on("close", () => clearInterval(timer));
 }
 
-/** What goes wrong in the process while `run` runs, and until the rejections of its last turn have been told. */
+/** The faults of the process while `run` runs, until the rejections of its last turn are reported. */
 async function rejectionsDuring(run: () => Promise<void>): Promise<unknown[]> {
   const rejections: unknown[] = [];
   const note = (reason: unknown): void => void rejections.push(reason);
@@ -38,28 +38,25 @@ test.each([
   ["stalls before its first chunk", CHUNKED, "", {}],
   ["stalls before its first chunk, a line feed goes first", CHUNKED, "", { streamEarlyNewline: true }],
   ["drips and finds no room", KNOWN_LENGTH, "y", { budgetBytes: 1_500_000 }],
-])(
-  "relayAnswer: a client that leaves an answer that %s leaves no rejection behind",
-  async (_name, head, more, config) => {
-    await using proxy = startProxy(config);
-    proxy.provider.set({ name: "sb" });
-    const heads: Socket[] = [];
-    await using sandbox = await startRawUpstream((socket) => {
-      socket.write(head);
-      if (more !== "") drip(socket, more);
-      heads.push(socket);
-    });
-    const rejections = await rejectionsDuring(async () => {
-      for (let n = 1; n <= 5; n++) {
-        const client = await openRaw(proxy.port);
-        client.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`);
-        await eventually(() => heads.length === n);
-        // Its stream is made for a client that is gone: nobody ever reads it.
-        client.destroy();
-        await eventually(() => proxy.server.inFlight() === 0 && sandbox.open.size === 0);
-      }
-    });
-    expect(rejections).toEqual([]);
-    expect(proxy.server.counters()).toEqual({ exchanges: 0, clients: 0, heldBytes: 0, tunnels: 0 });
-  },
-);
+])("relayAnswer leaves no rejection behind if a client leaves an answer that %s", async (_name, head, more, config) => {
+  await using proxy = startProxy(config);
+  proxy.provider.set({ name: "sb" });
+  const heads: Socket[] = [];
+  await using sandbox = await startRawUpstream((socket) => {
+    socket.write(head);
+    if (more !== "") drip(socket, more);
+    heads.push(socket);
+  });
+  const rejections = await rejectionsDuring(async () => {
+    for (let n = 1; n <= 5; n++) {
+      const client = await openRaw(proxy.port);
+      client.write(`GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${sandbox.port}\r\n\r\n`);
+      await eventually(() => heads.length === n);
+      // Its stream is made for a client that is gone, so nobody ever reads it.
+      client.destroy();
+      await eventually(() => proxy.server.inFlight() === 0 && sandbox.open.size === 0);
+    }
+  });
+  expect(rejections).toEqual([]);
+  expect(proxy.server.counters()).toEqual({ exchanges: 0, clients: 0, heldBytes: 0, tunnels: 0 });
+});

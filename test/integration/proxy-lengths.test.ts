@@ -10,7 +10,7 @@ import { createHurriedClock } from "../support/hurried-clock.ts";
 import { type Answerer, startRawUpstream } from "../support/raw-upstream.ts";
 
 const MIB = 1024 * 1024;
-/** A clock at a hundredth of the speed: what is quick is so on a busy machine, too. */
+/** A clock at a hundredth of the speed, so that quick answers are quick on a busy machine too. */
 const LENIENT = { clock: createHurriedClock(0.01) };
 const LENGTH_HEAD = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: ";
 
@@ -48,7 +48,7 @@ describe("an answer of known length", () => {
     },
   );
 
-  test("relayAnswer streams an answer of one byte more than may be kept whole, and holds nothing of it", async () => {
+  test("relayAnswer streams an answer that is one byte too long to be kept whole, and holds nothing of it", async () => {
     await using stage = await startStage(sendSized, {}, LENIENT);
     const length = WHOLE_ANSWER_MAX_BYTES + 1;
     const answer = await fetch(`http://127.0.0.1:${stage.proxy.port}/${length}`, {
@@ -63,7 +63,7 @@ describe("an answer of known length", () => {
     ["all but the last byte", 9, 10],
     ["all but the last byte of a mebibyte", MIB - 1, MIB],
     ["nearly all of the largest", WHOLE_ANSWER_MAX_BYTES - 1, WHOLE_ANSWER_MAX_BYTES],
-  ])("relayAnswer holds %s back for a second at most, though the rest never comes", async (_what, sent, length) => {
+  ])("relayAnswer holds %s back for at most a second, although the rest never comes", async (_what, sent, length) => {
     await using stage = await startStage((socket) => {
       socket.write(`${LENGTH_HEAD}${length}\r\n\r\n`);
       socket.write(Buffer.alloc(sent, "x"));
@@ -81,7 +81,7 @@ describe("an answer of known length", () => {
     await eventually(() => stage.proxy.server.inFlight() === 0);
   });
 
-  test("relayAnswer streams an answer that drips: its first bytes come long before its last", async () => {
+  test("relayAnswer streams a slow answer: its first bytes come long before its last", async () => {
     let sent = 0;
     const drips = new Set<Timer>();
     await using stage = await startStage((socket) => {
@@ -97,7 +97,7 @@ describe("an answer of known length", () => {
     client.destroy();
   });
 
-  test("relayAnswer streams what the memory account refuses, and keeps the length of what it grants", async () => {
+  test("relayAnswer streams answers that the memory account refuses, and keeps the length of those that it grants", async () => {
     await using stage = await startStage(sendSized, { budgetBytes: 32 * MIB }, LENIENT);
     const lengthOf = async (bytes: number) => {
       const answer = await rawRequest(stage.proxy.port, stage.head("GET", `/${bytes}`));
@@ -109,14 +109,14 @@ describe("an answer of known length", () => {
     expect(await lengthOf(4 * MIB)).toEqual([String(4 * MIB)]);
   });
 
-  test("relayAnswer: a sandbox whose answers fill its part of the account takes the length from no other", async () => {
+  test("relayAnswer keeps the length of answers although another sandbox has filled its part of the account", async () => {
     await using stage = await startStage(
       (socket, request) => {
         if (request.line.includes("/hoard")) socket.write(`${LENGTH_HEAD}${12 * MIB}\r\n\r\n`);
         else sendSized(socket, request);
       },
       { budgetBytes: 32 * MIB },
-      // The hoarded answers are waited for all the time.
+      // The test waits for the hoarded answers all the time.
       LENIENT,
     );
     stage.proxy.provider.set({ name: "greedy" });
@@ -144,7 +144,7 @@ describe("a sandbox that lies about its lengths", () => {
     ["a body to HEAD", "HEAD", `${LENGTH_HEAD}4\r\n\r\ntrue${MORE}`],
     ["a body behind 204", "GET", `HTTP/1.1 204 No Content\r\n\r\n${MORE}`],
     ["a body behind 304", "GET", `HTTP/1.1 304 Not Modified\r\nContent-Length: 4\r\n\r\ntrue${MORE}`],
-  ])("the next request never gets what came behind an answer: %s", async (_what, method, bytes) => {
+  ])("the next request never gets what came after an answer: %s", async (_what, method, bytes) => {
     let isFirst = true;
     await using stage = await startStage((socket: Socket) => {
       socket.write(isFirst ? bytes : `${LENGTH_HEAD}4\r\n\r\nreal`);
@@ -173,7 +173,7 @@ describe("a sandbox that lies about its lengths", () => {
     "18446744073709551620",
     "99999999999999999999999",
     "٤",
-  ])("relayAnswer never ends cleanly an answer whose length is %j", async (length) => {
+  ])("relayAnswer never cleanly ends an answer whose length is %j", async (length) => {
     await using stage = await startStage((socket) => {
       socket.end(Buffer.from(`${LENGTH_HEAD}${length}\r\n\r\ntrue!`));
     });
@@ -223,7 +223,7 @@ describe("an answer to HEAD", () => {
   test.each([0, 4, WHOLE_ANSWER_MAX_BYTES + 1, 10 ** 15])("relayAnswer keeps the length of %d", async (length) => {
     await using stage = await startStage(`${LENGTH_HEAD}${length}\r\n\r\n`);
     const client = await openRaw(stage.proxy.port);
-    // Twice over one connection: a body that is awaited or sent would show.
+    // Twice over one connection, so that a body that is awaited or sent would show.
     for (let round = 0; round < 2; round++) {
       client.write(stage.head("HEAD"));
       const answer = await client.readAnswer({ head: true });

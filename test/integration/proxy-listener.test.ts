@@ -87,13 +87,13 @@ test("Listener.pause refuses new connections, closes idle ones and lets requests
   socket.close();
 });
 
-test("Listener.timeout winds up the connection of a request that came before a pause", async () => {
+test("Listener.timeout resets the timer of a request that came before a pause", async () => {
   await using stage = startListener();
   const { listener, requests } = stage;
   const slow = await openSlow(stage);
   listener.pause();
   listener.resume();
-  // One that nobody winds up: when that is cut by its idle time, the other has outlived its own.
+  // Nobody resets the timer of this one. When its idle time cuts it, the other has outlived its own.
   const other = await openSlow(stage);
   const [request] = requests;
   if (request !== undefined) listener.timeout(request, 60);
@@ -103,7 +103,7 @@ test("Listener.timeout winds up the connection of a request that came before a p
   expect((await slow.readAnswer()).body).toBe("here");
 }, 30_000);
 
-test("Listener.pause does nothing while sixteen earlier ones are not over, and works again when one is", async () => {
+test("Listener.pause does nothing while sixteen earlier pauses are unfinished, and works again when one ends", async () => {
   await using stage = startListener();
   const { listener, port } = stage;
   const sockets: WebSocket[] = [];
@@ -124,7 +124,7 @@ test("Listener.pause does nothing while sixteen earlier ones are not over, and w
   for (const socket of sockets) socket.close();
 });
 
-test("Listener.stop waits for what came before a pause, and nothing opens it again", async () => {
+test("Listener.stop waits for requests from before a pause, and nothing opens the port again", async () => {
   await using stage = startListener();
   const { listener, port } = stage;
   const slow = await openSlow(stage);
@@ -140,7 +140,7 @@ test("Listener.stop waits for what came before a pause, and nothing opens it aga
   await stopped;
 });
 
-test("Listener.stopNow cuts what came before a pause", async () => {
+test("Listener.stopNow cuts requests from before a pause", async () => {
   await using stage = startListener();
   const { listener, port } = stage;
   const slow = await openSlow(stage);
@@ -160,7 +160,7 @@ test("Listener does nothing before it has been started", async () => {
   await listener.stop();
 });
 
-/** Whatever a look at descriptors may do. */
+/** Every effect that a check of descriptors may have. */
 function tryAll(listener: Listener): void {
   listener.pause();
   listener.resume();

@@ -27,7 +27,7 @@ let resident = 0;
 let readResident = (): number => resident;
 let opened: { readonly socket: Socket }[] = [];
 
-/** Answers: `/stream` without end, `/sink` never reads, a WebSocket that is left to the test, everything else "ok". */
+/** Answers: `/stream` never ends, `/sink` never reads, the test handles a WebSocket, and everything else gets "ok". */
 async function startSandbox(): Promise<RawUpstream> {
   return startRawUpstream(
     (socket, request) => {
@@ -93,7 +93,7 @@ async function openReader(name: string): Promise<RawConnection> {
   return connection;
 }
 
-/** A client that sends without end to a sandbox that does not read. */
+/** A client that never stops sending to a sandbox that does not read. */
 async function openUploader(name: string): Promise<RawConnection> {
   const connection = await openRaw(proxy.port);
   opened.push(connection);
@@ -110,7 +110,7 @@ const ask = (name: string): Promise<RawAnswer> => rawRequest(proxy.port, head("G
 const ended = (): readonly { status: number }[] => proxy.accessLog.filter(({ code }) => code === "memory_exceeded");
 const heldBytes = (): number => proxy.server.counters().heldBytes;
 
-/** Resets: an orderly end waits behind what is not read. */
+/** Resets the connection, since an orderly end would wait behind unread data. */
 async function leaveAll(): Promise<void> {
   for (const { socket } of opened) socket.resetAndDestroy();
   await eventually(() => expect(proxy.server.counters()).toEqual(NOTHING));
@@ -126,7 +126,7 @@ describe.each([
     await eventually(() => heldBytes() === 7 * size);
     expect((await ask("s9")).status).toBe(200);
     const last = await open("s7");
-    // Until the kernel's buffers are full an upload moves now and then.
+    // An upload moves now and then until the kernel's buffers are full.
     const refused = await eventually(async () => {
       const answer = await ask("s0");
       expect([answer.status, headerValues(answer, "retry-after")]).toEqual([503, ["1"]]);
@@ -149,7 +149,7 @@ describe.each([
     await eventually(() => ended().length > 0 && heldBytes() <= 4 * size);
     expect((await ask("s1")).status).toBe(200);
     await eventually(() => ended().length === counted && proxy.server.inFlight() + ended().length <= 7);
-    // Those that were ended are told: by a 503, or by an answer that is visibly not whole.
+    // Ended requests get a 503 or an answer that is visibly not whole.
     const told = await eventually(() => {
       for (const { socket } of greedy) socket.resume();
       return greedy.find(({ isClosed, received }) => isClosed || received.startsWith("HTTP/1.1 503")) ?? false;
@@ -160,7 +160,7 @@ describe.each([
   }, 60_000);
 });
 
-test("an answer that was given to Bun whole, and that its client does not read, ends like a stalled stream", async () => {
+test("an answer that Bun has whole ends like a stalled stream if its client does not read it", async () => {
   // More than the buffers of two sockets take.
   const body = 16 * MIB;
   await using whole = await startRawUpstream(
@@ -217,7 +217,7 @@ test("unfinished messages: new work gets 503, tunnels take turns, those that mov
   opened.push(chatty, ...hoarders);
   const fragment = buildFrame(OPCODE.binary, Buffer.alloc(MIB), { masked: true, fin: false });
   for (const { socket } of hoarders) socket.write(fragment);
-  // What Bun holds of them is hidden; only the process grows.
+  // Bun hides what it holds of them. Only the process grows.
   resident = 0.8 * limit;
   await eventually(async () => (await ask("s1")).status === 503);
   // It has finished no message yet, so it waits for its turn.

@@ -16,10 +16,10 @@ import { type Answerer, headerOf, type RawUpstream, startRawUpstream } from "../
 
 const OLD = "127.0.0.2";
 const NEW = "127.0.0.3";
-/** How much faster than the machine's clock the proxy's runs. */
+/** How much faster the proxy's clock runs than the machine's. */
 const HURRY = 5;
 
-/** Tells by its text which server it is; streams, waits and upgrades as the path says. */
+/** Its text tells which server it is. It streams, waits and upgrades as the path says. */
 function answerAs(address: string): Answerer {
   return (socket, request) => {
     const path = request.line.split(" ")[1] ?? "";
@@ -61,7 +61,7 @@ interface StageOptions {
 }
 
 const MANY_ADDRESSES = Array.from({ length: 4_000 }, (_, i) => `10.9.${i >> 8}.${i & 255}`);
-/** The head and the records, 64 KB, of an answer that names thousands of addresses: the question stands between them. */
+/** The head and the records, 64 KB, of an answer with thousands of addresses. The question is between them. */
 const HUGE_ANSWER = buildDnsAnswer(Buffer.alloc(12), { found: MANY_ADDRESSES, isIpv6: false });
 
 const fqdnOf = (name: string, namespace = "ns") => `${name}.${namespace}.svc.cluster.local`;
@@ -103,11 +103,11 @@ async function startStage(names: Readonly<Record<string, DnsRecords>>, options: 
   };
 }
 
-/** How often the IPv4 addresses of a name have been asked for. */
+/** How often the IPv4 addresses of a name have been looked up. */
 const countAsked = (dns: DnsServer, name = fqdnOf("sb")) =>
   dns.asked.filter((question) => question === `${name}/A`).length;
 
-/** What is open to the sandbox at its old address: a waiting GET and POST, a stream, and a WebSocket. */
+/** Everything open to the sandbox at its old address: a waiting GET and POST, a stream, and a WebSocket. */
 async function openAll(stage: Stage) {
   const get = await openRaw(stage.proxy.port);
   stage.send(get, "GET /hold\r\n\r\n");
@@ -166,7 +166,7 @@ describe("a sandbox with a name", () => {
     ["the API server", { ipv4: ["10.96.0.1"] }],
     ["the node", { ipv4: ["192.0.2.10"] }],
     ["what is outside --endpoint-ranges", { ipv4: ["8.8.8.8"] }],
-  ])("the proxy never dials a name that leads to %s, and does not say where it leads", async (_what, records) => {
+  ])("the proxy never dials a name that leads to %s, and does not tell the address", async (_what, records) => {
     await using stage = await startStage(
       { [fqdnOf("sb")]: records },
       {
@@ -190,13 +190,13 @@ describe("a sandbox with a name", () => {
     expect(local.connections + stage.old.connections).toBe(0);
   });
 
-  test("an answer that lacks the address in use ends all that is open, just as a new generation does", async () => {
+  test("an answer without the address in use ends everything open, as a new generation does", async () => {
     await using byName = await startStage({ [fqdnOf("sb")]: { ipv4: [OLD] } });
     const opened = await openAll(byName);
     const askedBefore = countAsked(byName.dns);
     byName.dns.names.set(fqdnOf("sb"), { ipv4: [NEW] });
     const endings = await endingsOf(opened);
-    // The interval of look-ups is tested on a clock that stands still; here: it took no more than one or two of them.
+    // Another test checks the interval of look-ups with a stopped clock. Here it took at most two of them.
     expect(countAsked(byName.dns) - askedBefore).toBeWithin(1, 3);
     await eventually(() => byName.old.open.size === 0 && byName.proxy.server.inFlight() === 0);
     const next = await rawRequest(byName.proxy.port, `GET / HTTP/1.1\r\nHost: x\r\n${byName.to()}\r\n\r\n`);
@@ -210,7 +210,7 @@ describe("a sandbox with a name", () => {
     expect(endings.isCut).toBe(true);
   });
 
-  test("an address that must not be dialled any more ends what is open", async () => {
+  test("an address that must not be dialled any more ends everything open", async () => {
     const own = new Set<string>();
     await using stage = await startStage({ [fqdnOf("sb")]: { ipv4: [OLD] } }, { rules: { ownAddresses: () => own } });
     const opened = await openAll(stage);
@@ -242,7 +242,7 @@ describe("a sandbox with a name", () => {
     for (const connection of [get, post]) connection.destroy();
   });
 
-  test("WebSockets wait for a name that does not resolve yet, as requests do", async () => {
+  test("WebSockets wait for a name that does not resolve yet, like requests", async () => {
     await using stage = await startStage({});
     const get = await openRaw(stage.proxy.port);
     stage.send(get, "GET /\r\n\r\n");
@@ -282,7 +282,7 @@ describe("a sandbox with a name", () => {
         ],
       },
     ],
-  ])("hundreds of %s names of one tenant leave others undisturbed", async (_what, records) => {
+  ])("hundreds of %s names of one tenant do not disturb others", async (_what, records) => {
     await using stage = await startStage({ [fqdnOf("sb")]: { ipv4: [OLD] } }, { clock: createHurriedClock(1) });
     const greedy: RawConnection[] = [];
     for (let index = 0; index < 300; index++) {

@@ -16,7 +16,7 @@ afterAll(() => proxy[Symbol.asyncDispose]());
 const post = (port: number, body: string, method = "POST"): string =>
   `${method} / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\nContent-Length: ${body.length}\r\n\r\n${body}`;
 
-/** Sends numbered requests one after the other over one connection; gives the statuses. */
+/** Sends numbered requests one after the other over one connection. Returns the statuses. */
 async function sendInTurn(count: number, request: (n: number) => string): Promise<number[]> {
   const connection = await openRaw(proxy.port);
   const statuses: number[] = [];
@@ -29,7 +29,7 @@ async function sendInTurn(count: number, request: (n: number) => string): Promis
 }
 
 describe("forwardRequest", () => {
-  test("forwardRequest: 5,000 POSTs to a server that closes after each answer unsaid: none doubled, none lost", async () => {
+  test("forwardRequest neither doubles nor loses any of 5,000 POSTs to a server that silently closes after each answer", async () => {
     await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
     const statuses = await sendInTurn(5_000, (n) => post(upstream.port, `n${n}`));
     const bodies = upstream.requests.map(({ body }) => body);
@@ -38,7 +38,7 @@ describe("forwardRequest", () => {
     expect(bodies).toHaveLength(5_000);
   }, 60_000);
 
-  test("forwardRequest: a streamed body never goes over a connection that another request has used", async () => {
+  test("forwardRequest never sends a streamed body over a connection that another request has used", async () => {
     await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
     const chunked = (n: number): string =>
       `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nn${String(n).padStart(4, "0")}\r\n0\r\n\r\n`;
@@ -49,7 +49,7 @@ describe("forwardRequest", () => {
   }, 60_000);
 
   test.each(["GET", "PUT", "DELETE"])(
-    "forwardRequest: %s to a server that closes after each answer unsaid always gets one, sent at most twice",
+    "forwardRequest sends %s at most twice to a server that silently closes after each answer, and gets an answer",
     async (method) => {
       await using upstream = await startRawUpstream((socket) => void socket.end(ANSWER));
       const body = (n: number): string => (method === "PUT" ? `n${n}` : "");
@@ -63,14 +63,14 @@ describe("forwardRequest", () => {
     60_000,
   );
 
-  test("forwardRequest: a POST that a sandbox takes and never answers is not sent again", async () => {
+  test("forwardRequest does not repeat a POST that a sandbox takes and never answers", async () => {
     await using upstream = await startRawUpstream((socket) => void socket.destroy());
     expect((await rawRequest(proxy.port, post(upstream.port, "x"))).status).toBe(502);
     expect(upstream.requests).toHaveLength(1);
     expect(proxy.accessLog.at(-1)).toMatchObject({ code: "upstream_reset" });
   });
 
-  test("forwardRequest: a POST without a Content-Type gets none", async () => {
+  test("forwardRequest adds no Content-Type to a POST without one", async () => {
     await using upstream = await startRawUpstream(ANSWER);
     await rawRequest(proxy.port, post(upstream.port, "x"));
     expect(upstream.requests[0]?.headerLines.filter((line) => /^content-type/i.test(line))).toEqual([]);

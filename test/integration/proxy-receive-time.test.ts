@@ -22,7 +22,7 @@ const HALVES: readonly (readonly [string, string, string])[] = [
   ["chunked, of which half a chunk came", "Transfer-Encoding: chunked", "50\r\nhello"],
 ];
 
-/** A proxy before a sandbox that reads everything. */
+/** A proxy in front of a sandbox that reads everything. */
 async function startStage(config: Parameters<typeof startProxy>[0]) {
   const proxy = startProxy(config);
   proxy.provider.set({ name: "sb" });
@@ -40,7 +40,7 @@ async function startStage(config: Parameters<typeof startProxy>[0]) {
   };
 }
 
-describe("a body that brings nothing more", () => {
+describe("a body that stops", () => {
   test.each(HALVES)("is answered with 408 after --client-idle-timeout (%s)", async (_name, framing, half) => {
     await using stage = await startStage({ clientIdleTimeoutMs: 400 });
     stage.client.write(postOf(stage.sandbox.port, framing) + half);
@@ -73,7 +73,7 @@ describe("a body that brings nothing more", () => {
     for (const client of clients) client.destroy();
   });
 
-  test("is no business of --client-idle-timeout once an answer has begun", async () => {
+  test("is not limited by --client-idle-timeout once an answer has begun", async () => {
     await using proxy = startProxy({ clientIdleTimeoutMs: 300 });
     proxy.provider.set({ name: "sb" });
     const head = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n";
@@ -81,7 +81,7 @@ describe("a body that brings nothing more", () => {
     const client = await openRaw(proxy.port);
     client.write(postOf(sandbox.port, `Content-Length: ${LARGE}`) + "x".repeat(20_000));
     await client.until((text) => text.includes("begin"));
-    // A stalled body beside it shows when the limit has struck.
+    // Another stalled body shows when the limit has struck.
     const other = await openRaw(proxy.port);
     other.write(postOf(sandbox.port, "Content-Length: 10"));
     await other.until((text) => text.includes("408"));
@@ -97,13 +97,13 @@ describe("a body that goes on", () => {
     ["chunked", "Transfer-Encoding: chunked", "1\r\nx\r\n", "0\r\n\r\n"],
     ["large", "Content-Length: 20000", "x".repeat(1_000), ""],
   ])(
-    "lives, however long it takes in all (%s)",
+    "is not ended, however long it takes in total (%s)",
     async (_name, framing, piece, last) => {
       const limitMs = 2_000;
       await using stage = await startStage({ clientIdleTimeoutMs: limitMs });
       const startedAt = performance.now();
       stage.client.write(postOf(stage.sandbox.port, framing));
-      // Twenty pieces, the last of which comes when the whole has taken twice the limit.
+      // Twenty pieces. The last one comes after twice the limit.
       for (let n = 1; n <= 20; n++) {
         stage.client.write(piece);
         await eventually(() => performance.now() - startedAt > (n * limitMs) / 10);
@@ -126,7 +126,7 @@ describe("a body that goes on", () => {
     await other.until((text) => text.includes("408"));
     expect(client.received).toBe("");
     expect(proxy.server.inFlight()).toBe(1);
-    // Bun does not read this client now, and so does not see it leave; the end of its sandbox ends it in any case.
+    // Bun does not read this client now, so it does not see it leave. The end of the sandbox ends it in any case.
     proxy.provider.table.remove("default", "sb");
     await eventually(() => proxy.server.inFlight() === 0);
     client.destroy();

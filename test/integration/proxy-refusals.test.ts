@@ -21,7 +21,7 @@ afterAll(() => proxy[Symbol.asyncDispose]());
 const ask = (route: string, extra: string): Promise<RawAnswer> =>
   rawRequest(proxy.port, `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${route}\r\n${extra}\r\n`);
 
-test("buildRefusal gives a browser a page, before and after the request became an exchange", async () => {
+test("buildRefusal builds a page for a browser, before and after the request became an exchange", async () => {
   const [away, refused] = [await ask("away-3000", NAVIGATION), await ask("sb-1", NAVIGATION)];
   for (const answer of [away, refused]) {
     expect(answer.status).toBe(503);
@@ -35,7 +35,7 @@ test("buildRefusal gives a browser a page, before and after the request became a
   ]);
 });
 
-test("buildRefusal gives problem details to who asks for them", async () => {
+test("buildRefusal builds problem details for clients that ask for them", async () => {
   const answer = await ask("nobody-80", `X-Request-Id: "mine"\r\n${PROBLEM}`);
   expect(headerValues(answer, "content-type")).toEqual(["application/problem+json"]);
   expect(JSON.parse(answer.body)).toMatchObject({
@@ -61,7 +61,7 @@ test("buildRefusal answers HEAD with the headers of GET and no body", async () =
   }
 });
 
-test("buildRefusal tells nobody without a credential whether a secured sandbox is ready, nor where it is", async () => {
+test("buildRefusal tells no client without a credential whether a secured sandbox is ready or where it is", async () => {
   for (const extra of ["", PROBLEM, NAVIGATION]) {
     const shown = [];
     for (const name of ["locked-on", "locked-off"]) {

@@ -21,7 +21,7 @@ const STREAMED_REFUSAL =
   "HTTP/1.1 403 Forbidden\r\nContent-Type: text/plain\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n";
 const NOTHING_OPEN = { exchanges: 0, clients: 0, heldBytes: 0, tunnels: 0 };
 
-/** A proxy before a sandbox that answers handshakes with these bytes. */
+/** A proxy in front of a sandbox that answers handshakes with these bytes. */
 async function startStage(refusal: string, config: Parameters<typeof startProxy>[0] = {}) {
   const proxy = startProxy(config);
   proxy.provider.set({ name: "sb" });
@@ -89,7 +89,7 @@ describe("a refused upgrade whose body never ends", () => {
     expect(stage.proxy.accessLog.at(-1)).toMatchObject({ status: 403, code: "upstream_timeout" });
   });
 
-  test("ends with the drain, which does not wait for longer than it was told", async () => {
+  test("ends with the drain, which does not wait longer than its limit", async () => {
     await using stage = await startStage(HALF_REFUSAL);
     const clients = [await stage.open(), await stage.open()];
     await stage.proxy.server.drain(100);
@@ -102,7 +102,7 @@ describe("a refused upgrade whose body never ends", () => {
     await using stage = await startStage(refusal, { budgetBytes: 64 * MIB });
     const clients = [];
     for (let n = 0; n < 64; n++) clients.push(await stage.open());
-    // Half of the clients leave; the others see their sandbox go.
+    // Half of the clients leave. The others see their sandbox go.
     for (const client of clients.slice(0, 32)) client.destroy();
     stage.proxy.provider.table.remove("default", "sb");
     await eventually(stage.isAllGone);
@@ -117,7 +117,7 @@ describe("a refused upgrade whose body never ends", () => {
     for (const client of clients) client.destroy();
   });
 
-  test("is torn at the client where the sandbox resets it, and never looks whole", async () => {
+  test("is cut at the client if the sandbox resets it, and never looks whole", async () => {
     await using stage = await startStage(STREAMED_REFUSAL);
     const client = await stage.open();
     await client.until((text) => text.includes("begin"));
@@ -161,7 +161,7 @@ describe("checkAnswerStatus, of every status that fits three digits", () => {
     proxy.provider.set({ name: "sb" });
     let status = 0;
     await using sandbox = await startRawUpstream((socket) => {
-      // Without a body where there is none by definition, and the connection ends so that interim answers end, too.
+      // Without a body if the status has none by definition. The connection ends, so that interim answers end too.
       socket.end(`HTTP/1.1 ${status} Any\r\nContent-Type: t/x\r\nContent-Length: 0\r\nConnection: close\r\n\r\n`);
     });
     const wrong: string[] = [];

@@ -14,7 +14,7 @@ import { startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
 
 const SIZE = 2_000_000;
-/** More than the buffers of two sockets of loopback take. */
+/** More bytes than the buffers of two loopback sockets take. */
 const LARGE_SIZE = 20_000_000;
 const TIMES = 3;
 
@@ -48,7 +48,7 @@ for i in $(seq ${TIMES}); do
 done
 `;
 
-/** Real clients, each with what it needs, and its command but for the port. */
+/** Real clients, each with the programs that it needs and its command without the port. */
 const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly string[]][] = [
   [
     "Python's http.client, which reads when it has sent 2 MB",
@@ -59,7 +59,10 @@ const CLIENTS: readonly [what: string, isPresent: boolean, command: readonly str
   ["curl with 20 MB", requirePart("curl", { get: "apt-get install curl" }), ["sh", "-c", CURL_CLIENT, "sh"]],
 ];
 
-/** Where uploads are refused: before anybody has begun to read them, and when the sandbox turns out to be away or unknown. */
+/**
+ * When uploads are refused: before anybody has begun to read them, and after the sandbox turns out to be gone or
+ * unknown.
+ */
 const REFUSERS = [
   ["nobody", 404],
   ["away", 503],
@@ -81,7 +84,7 @@ for (const [what, isPresent, command] of CLIENTS) {
   );
 }
 
-test("UnreadBodies lets a client that reads only when it has sent 2 MB read the refusal", async () => {
+test("UnreadBodies lets a client read the refusal that reads only after sending 2 MB", async () => {
   await using proxy = startProxy();
   const client = await openRaw(proxy.port);
   client.socket.pause();
@@ -94,14 +97,14 @@ test("UnreadBodies lets a client that reads only when it has sent 2 MB read the 
   client.destroy();
 });
 
-test("UnreadBodies answers with a length where the upload ends soon", async () => {
+test("UnreadBodies answers with a length if the upload ends soon", async () => {
   await using proxy = startProxy();
   const answer = await rawRequest(proxy.port, `${post(UNREAD_BODY_MAX_BYTES)}${"x".repeat(UNREAD_BODY_MAX_BYTES)}`);
   expect([answer.status, headerValues(answer, "transfer-encoding")]).toEqual([404, []]);
 });
 
 test.each(["GET", "HEAD"].flatMap((method) => ["/status.ok", "/x"].map((path) => [method, path] as const)))(
-  "the connection of a %s %s with a body is closed: Bun would read that for as long as it comes",
+  "the connection of a %s %s with a body is closed, since Bun would read the body as long as it comes",
   async (method, path) => {
     await using proxy = startProxy();
     for (const framing of [`Content-Length: ${SIZE}\r\n\r\nx`, "Transfer-Encoding: chunked\r\n\r\n1\r\nx\r\n"]) {
@@ -119,7 +122,7 @@ test.each(["GET", "HEAD"].flatMap((method) => ["/status.ok", "/x"].map((path) =>
 );
 
 describe("the limits of UnreadBodies", () => {
-  /** On a clock that stands still, so that only a limit can end anything. */
+  /** With a stopped clock, so that only a limit can end anything. */
   function startStill() {
     const clock = createFakeClock();
     return { clock, proxy: startProxy({}, { clock }) };
@@ -132,7 +135,7 @@ describe("the limits of UnreadBodies", () => {
     return client;
   }
 
-  /** When it resolves, what was sent before has been handled. */
+  /** When this resolves, everything sent before has been handled. */
   async function settle(proxy: ProxyHarness, clients: readonly RawConnection[]): Promise<void> {
     await eventually(() => proxy.accessLog.length === clients.length);
     await rawRequest(proxy.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n");
@@ -141,7 +144,7 @@ describe("the limits of UnreadBodies", () => {
   const isWhole = (text: string): boolean => text.endsWith("\r\n0\r\n\r\n");
   const isAnswered = (text: string): boolean => text.includes(" 404 ") && text.includes("OpenSandbox Ingress: ");
 
-  test("UnreadBodies reads 64 uploads at a time; those beyond are answered and closed at once", async () => {
+  test("UnreadBodies reads 64 uploads at a time; further ones are answered and closed at once", async () => {
     const { clock, proxy } = startStill();
     await using _ = proxy;
     const held = await Promise.all(Array.from({ length: UNREAD_BODIES_MAX }, () => stall(proxy)));
@@ -157,7 +160,7 @@ describe("the limits of UnreadBodies", () => {
     expect(isAnswered(await next.closed())).toBe(true);
     expect(held.filter(({ received, isClosed }) => isClosed || isWhole(received))).toEqual([]);
 
-    // Then they are closed, and there is room again.
+    // Then they are closed, and places are free again.
     clock.advance(LINGER_MS);
     for (const client of held) expect(isWhole(await client.closed())).toBe(true);
     const late = await stall(proxy);
@@ -185,7 +188,7 @@ describe("the limits of UnreadBodies", () => {
   });
 
   test.each(["before its answer", "behind its answer"])(
-    "UnreadBodies has room again when its clients leave %s",
+    "UnreadBodies has free places again when its clients leave %s",
     async (when) => {
       const { clock, proxy } = startStill();
       await using _ = proxy;
@@ -196,7 +199,7 @@ describe("the limits of UnreadBodies", () => {
         for (const client of held) await client.until(isAnswered);
       }
       for (const client of held) client.destroy();
-      // What finds no room is answered at once.
+      // An upload without a free place is answered at once.
       await eventually(async () => {
         const before = proxy.accessLog.length;
         const next = await stall(proxy);
@@ -230,7 +233,7 @@ describe("the limits of UnreadBodies", () => {
     short.destroy();
   });
 
-  test("an upload that goes on behind the answer of its sandbox does not keep its connection", async () => {
+  test("an upload that goes on after the answer of its sandbox does not keep its connection", async () => {
     const { clock, proxy } = startStill();
     await using _ = proxy;
     const text = "HTTP/1.1 413 Too Large\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nno";

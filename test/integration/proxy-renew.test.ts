@@ -58,7 +58,7 @@ const head = (method: string, path: string, extra = "", name = "sb"): string =>
   `${method} ${path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${sandbox.port}\r\n${extra}\r\n`;
 
 describe("handler", () => {
-  test("handler offers a renew intent for a request: sandbox, port, and the path without its query", async () => {
+  test("RequestHandler offers a renew intent for a request: sandbox, port, and the path without its query", async () => {
     await rawRequest(proxy.port, head("GET", "/a/b?secret=1"));
     expect(offered).toHaveLength(1);
     expect(offered[0]).toMatchObject({ port: sandbox.port, path: "/a/b" });
@@ -81,7 +81,7 @@ describe("handler", () => {
     ["is refused access", "locked", 401],
     ["names no sandbox", "nobody", 404],
     ["finds its sandbox not ready", "away", 503],
-  ])("handler offers none for a request that %s", async (_what, name, status) => {
+  ])("RequestHandler offers no intent for a request that %s", async (_what, name, status) => {
     expect((await rawRequest(proxy.port, head("GET", "/", "", name))).status).toBe(status);
     expect(offered).toEqual([]);
   });

@@ -12,7 +12,7 @@ const requestOf = (port: number, options: { readonly method: string; readonly pa
   `${options.method} ${options.path} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${port}\r\n` +
   `Content-Length: ${options.body.length}\r\n\r\n${options.body}`;
 
-/** Takes one request at a time, as Python's plain server does; `/slow` takes four seconds. */
+/** Handles one request at a time, like Python's plain server. `/slow` takes four seconds. */
 const SINGLE_THREADED = `
 import http.server, time
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -62,7 +62,7 @@ print(connections, flush=True)
 `;
 
 describe.skipIf(!hasPython)("a sandbox that takes one request at a time", () => {
-  test("Watchdog cuts none of seven requests, though a job takes longer than --connect-timeout", async () => {
+  test("Watchdog cuts none of seven requests, although a job takes longer than --connect-timeout", async () => {
     await using proxy = startProxy({ connectTimeoutMs: 800 });
     proxy.provider.set({ name: "sb" });
     await using script = startPython(SINGLE_THREADED);
@@ -76,7 +76,7 @@ describe.skipIf(!hasPython)("a sandbox that takes one request at a time", () => 
     expect(answers.map(({ status }) => status)).toEqual(Array<number>(7).fill(200));
   }, 40_000);
 
-  test("a server of one request gets its upload of 1.1 MB, and exactly one connection", async () => {
+  test("a server for one request gets its upload of 1.1 MB over exactly one connection", async () => {
     await using proxy = startProxy({ connectTimeoutMs: 500 });
     proxy.provider.set({ name: "sb" });
     await using script = startPython(ONE_SHOT);
@@ -88,7 +88,7 @@ describe.skipIf(!hasPython)("a sandbox that takes one request at a time", () => 
   }, 40_000);
 });
 
-/** Its queue is full from the beginning; what it takes out of it later shows whether a byte came. */
+/** Its queue is full from the beginning. What it takes out of the queue later shows whether a byte came. */
 const NEVER_ANSWERS = `
 import socket, sys, time
 s = socket.socket(); s.bind(("127.0.0.1", 0)); s.listen(0)

@@ -30,7 +30,7 @@ let provider: TableProvider;
 let proxy: ProxyHarness;
 let logged: AccessEntry[] = [];
 let refused: string[] = [];
-/** What throws now, when it is called. */
+/** The callback that throws now. */
 let broken = "";
 
 function mayThrow(name: string): void {
@@ -70,7 +70,7 @@ beforeEach(async () => {
         socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nbegin\r\n");
         ends.push(socket);
       } else if (request.line.includes("/later")) {
-        // The body comes once its head has been read: only then does a whole answer need a reader.
+        // The body comes after its head has been read. Only then does a whole answer need a reader.
         socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\n");
         ends.push(socket);
       } else if (request.line.includes("/upload")) {
@@ -120,7 +120,7 @@ const head = (line: string, extra = "", name = "sb"): string =>
   `${line} HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: ${name}-${sandbox.port}\r\n${extra}\r\n`;
 const get = (name = "sb") => rawRequest(proxy.port, head("GET /", "", name));
 
-/** Everything of the exchange is given back, and the next one is served. */
+/** Asserts that the exchange has given everything back and the next one is served. */
 async function expectSound(): Promise<void> {
   broken = "";
   await eventually(() => expect(proxy.server.counters()).toEqual(NOTHING));
@@ -157,7 +157,7 @@ describe("what is thrown for a request", () => {
   });
 
   test.each(["requestStarted", "requestEnded", "refused", "resolved", "wants", "log"])(
-    "by %s of one that is refused still gives the refusal",
+    "by %s for a refused request does not change the refusal",
     async (name) => {
       broken = name;
       expect((await get("unknown")).status).toBe(name === "resolved" ? 502 : 404);
@@ -166,7 +166,7 @@ describe("what is thrown for a request", () => {
   );
 });
 
-/** Throws at the next sign of life of what is open. */
+/** Throws at the next activity of an open exchange. */
 const THROWN_BY_BYTES = "offer";
 
 async function openStream(): Promise<RawConnection> {
@@ -228,7 +228,7 @@ describe("what is thrown by a body's reader", () => {
     await expectSound();
   });
 
-  test("in the midst of a stream, where it cannot be told from a sandbox that breaks off: the stream is cut", async () => {
+  test("during a stream looks like a sandbox that breaks off: the stream is cut", async () => {
     const connection = await openStream();
     const spy = spyOn(ReadableStreamDefaultReader.prototype, "read").mockImplementation(throwOnPurpose);
     try {
@@ -272,7 +272,7 @@ const fromSandbox =
   (tunnel: OpenedTunnel): void =>
     void tunnel.end.write(buildFrame(opcode, payload));
 
-/** More than the buffers between sandbox and client take. */
+/** More bytes than the buffers between sandbox and client take. */
 const BIG = Buffer.alloc(16 * 1024 * 1024);
 
 async function makeDrain(tunnel: OpenedTunnel): Promise<void> {
@@ -297,7 +297,7 @@ describe("what is thrown in a callback of a WebSocket", () => {
     ["pong of the sandbox", "push", fromSandbox(OPCODE.pong, "x")],
     ["Close of the sandbox", "end", fromSandbox(OPCODE.close, closePayload(1000))],
     ["end of the sandbox", "end", ({ end }: OpenedTunnel): void => void end.destroy()],
-  ] as const)("at a %s ends it as internal, and no other", async (_name, method: Method, cause): Promise<void> => {
+  ] as const)("at a %s ends only that one as internal", async (_name, method: Method, cause): Promise<void> => {
     const other = await openTunnel();
     const tunnel = await openTunnel();
     const spy = spyOn(FrameLane.prototype, method).mockImplementation(throwOnPurpose);
@@ -406,7 +406,7 @@ describe("what is thrown for a name", () => {
 });
 
 describe("a read that nobody waits for", () => {
-  test("of an answer that drips, and that memory is too short to stream, is no unhandled rejection", async () => {
+  test("of a slow answer, for which memory is too short to stream, is not an unhandled rejection", async () => {
     let resident = 0;
     await using drips = await startRawUpstream((socket) => {
       socket.write("HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 1000000\r\n\r\n");

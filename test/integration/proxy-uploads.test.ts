@@ -30,7 +30,7 @@ const head = (port: number): string =>
 describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, proxy) => {
   proxy.provider.set({ name: "sb" });
 
-  test("readRequestBody passes it on whole, with its length, and logs how long it was", async () => {
+  test("readRequestBody passes it on whole, with its length, and logs that length", async () => {
     await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
     const connection = await openRaw(proxy.port);
     connection.write(head(upstream.port) + HALF);
@@ -45,7 +45,7 @@ describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, 
     connection.destroy();
   });
 
-  test("readRequestBody ends it at the sandbox when the client leaves, and never as if it were whole", async () => {
+  test("readRequestBody ends it at the sandbox when the client leaves, visibly not whole", async () => {
     await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
     const connection = await openRaw(proxy.port);
     connection.write(head(upstream.port) + HALF);
@@ -57,7 +57,7 @@ describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, 
     expect(proxy.accessLog.at(-1)?.bytesIn).not.toBe(LENGTH);
   });
 
-  test("readRequestBody passes on an answer that comes before the upload is through", async () => {
+  test("readRequestBody passes on an answer that comes before the upload ends", async () => {
     const answer = "HTTP/1.1 413 Content Too Large\r\nContent-Length: 3\r\nContent-Type: text/plain\r\n\r\nbig";
     await using upstream = await startRawUpstream(answer, { early: true });
     const connection = await openRaw(proxy.port);
@@ -68,7 +68,7 @@ describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, 
     await eventually(() => proxy.server.inFlight() === 0);
   });
 
-  test("readRequestBody answers 502 when the sandbox goes in the midst of it", async () => {
+  test("readRequestBody answers 502 when the sandbox goes during it", async () => {
     await using upstream = await startRawUpstream((socket) => socket.destroy(), { early: true });
     const connection = await openRaw(proxy.port);
     connection.write(head(upstream.port) + HALF);
@@ -96,7 +96,7 @@ const hasPython = requirePart("python3", { get: "apt-get install python3" });
 describe("an upload and the connect timeout", () => {
   hurried.provider.set({ name: "sb" });
 
-  test.skipIf(!hasPython)("Watchdog lets it go on though the sandbox takes no second connection", async () => {
+  test.skipIf(!hasPython)("Watchdog lets it go on although the sandbox takes no second connection", async () => {
     await using busy = await startBusySandbox();
     const connection = await openRaw(hurried.port);
     connection.write(head(busy.port) + HALF);
@@ -106,20 +106,17 @@ describe("an upload and the connect timeout", () => {
     connection.destroy();
   });
 
-  test.skipIf(!hasPython)(
-    "Watchdog ends it with 502 where the sandbox cannot be reached, and sends no byte",
-    async () => {
-      await using full = startPython(`${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}print(port, flush=True); time.sleep(60)`);
-      const connection = await openRaw(hurried.port);
-      connection.write(head(Number(await full.says())) + HALF);
-      expect((await connection.readAnswer()).status).toBe(502);
-      expect(hurried.accessLog.at(-1)).toMatchObject({ code: "upstream_unreachable" });
-      connection.destroy();
-    },
-  );
+  test.skipIf(!hasPython)("Watchdog ends it with 502 if the sandbox cannot be reached, and sends no byte", async () => {
+    await using full = startPython(`${PYTHON_LISTEN}${PYTHON_FILL_QUEUE}print(port, flush=True); time.sleep(60)`);
+    const connection = await openRaw(hurried.port);
+    connection.write(head(Number(await full.says())) + HALF);
+    expect((await connection.readAnswer()).status).toBe(502);
+    expect(hurried.accessLog.at(-1)).toMatchObject({ code: "upstream_unreachable" });
+    connection.destroy();
+  });
 });
 
-/** A sandbox that takes one upload and, from its beginning on, no further connection; then it says so. */
+/** A sandbox that takes one upload and, from its beginning on, no other connection. Then it says so. */
 async function startBusySandbox() {
   const script = startPython(`${PYTHON_LISTEN}
 print(port, flush=True)

@@ -15,9 +15,9 @@ import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 let upstream: RawUpstream;
 let running: ProxyHarness[] = [];
 let proxy: ProxyHarness;
-/** Believes this machine. */
+/** Trusts this machine. */
 let trusting: ProxyHarness;
-/** Prefixes: of the open sandbox, and of the secured one with a right and a wrong signature. */
+/** The prefixes of the open sandbox, and of the secured one with a right and a wrong signature. */
 let open: string;
 let signed: string;
 let forged: string;
@@ -64,7 +64,7 @@ interface Ask {
   readonly from?: ProxyHarness;
 }
 
-/** Asks for a path as a page does whose address is `referer`; a path there is one on the own host. */
+/** Asks for a path like a page with the address `referer`. A path there is one on the own host. */
 function ask(path: string, referer: string | undefined, options: Ask = {}): Promise<RawAnswer> {
   const { method = "GET", lines = [], body, host = "in.test", from = proxy } = options;
   const all = [`${method} ${path} HTTP/1.1`, `Host: ${host}`, ...lines];
@@ -75,13 +75,13 @@ function ask(path: string, referer: string | undefined, options: Ask = {}): Prom
 
 const locationOf = (answer: RawAnswer): string | undefined => headerValues(answer, "location")[0];
 
-/** What an answer says, without what differs by request. */
+/** The parts of an answer that do not differ by request. */
 function said({ status, headers, body }: RawAnswer): unknown {
   return { status, body, headers: headers.filter(([name]) => name !== "x-request-id" && name !== "date") };
 }
 
 describe("findRecovery", () => {
-  test("findRecovery sends an absolute path of a page to the page's prefix, and no cache keeps that", async () => {
+  test("findRecovery sends an absolute path of a page to the page's prefix, and no cache keeps the answer", async () => {
     for (const page of ["", "/", "/a/b.html", "/a?/other/1/", "/?x#y"]) {
       const answer = await ask("/static/app.js?v=1&w", `${open}${page}`);
       expect([answer.status, locationOf(answer)]).toEqual([307, `${open}/static/app.js?v=1&w`]);
@@ -104,14 +104,14 @@ describe("findRecovery", () => {
     "/sb/x",
     "//evil.test/x",
     "/.x/..y",
-  ])("findRecovery takes %s for lost, and what it answers leads to the sandbox at once", async (path) => {
+  ])("findRecovery finds the lost path %s, and its answer leads to the sandbox at once", async (path) => {
     const location = locationOf(await ask(path, `${open}/`)) ?? "";
     expect(location).toBe(`${open}${path}`);
     const followed = await ask(location, `${open}/`);
     expect([followed.status, followed.body]).toEqual([200, "ok"]);
   });
 
-  test("findRecovery keeps the method, whatever it is, and the client may read that before its body is read", async () => {
+  test("findRecovery keeps every method, and the client may read the answer before its body is read", async () => {
     for (const method of ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"]) {
       const hasBody = method.startsWith("P");
       const lines = hasBody ? ["Origin: http://in.test"] : [];
@@ -152,7 +152,7 @@ describe("findRecovery", () => {
     ["two of them", "http://in.test/sb/PORT/, http://in.test/sb/PORT/x".replace("/,", ",")],
     ["no URL", "sb/PORT"],
     ["nothing", ""],
-  ])("findRecovery leaves a refusal as it is for a Referer with %s", async (_, referer) => {
+  ])("findRecovery does not change a refusal for a Referer with %s", async (_, referer) => {
     const filled = referer.replaceAll("PORT", String(upstream.port));
     expect(said(await ask("/static/app.js", filled))).toEqual(said(await ask("/static/app.js", undefined)));
   });
@@ -166,12 +166,12 @@ describe("findRecovery", () => {
     "Sec-Fetch-Site: same-site",
     "Sec-Fetch-Site: none",
     "Origin: http://in.test\r\nSec-Fetch-Site: cross-site",
-  ])("findRecovery goes by no Referer where the browser says %j", async (said) => {
+  ])("findRecovery ignores the Referer if the browser sends %j", async (said) => {
     const lines = [said];
     expect((await ask("/x", `${open}/`, { method: "POST", lines, body: "b" })).status).toBe(400);
   });
 
-  test("findRecovery takes part in what our own pages do, over http and https", async () => {
+  test("findRecovery works for pages of the own origin, over http and https", async () => {
     for (const lines of [["Sec-Fetch-Site: same-origin"], ["Origin: https://in.test"], ["Origin: http://IN.test:80"]]) {
       expect((await ask("/x", `https://In.Test:443${open}/`, { lines })).status).toBe(307);
     }
@@ -191,7 +191,7 @@ describe("findRecovery", () => {
     expect((await ask("/x", "/paused/80/")).status).toBe(307);
   });
 
-  test("findRecovery keeps every crafted path on our host and below the prefix", async () => {
+  test("findRecovery keeps every crafted path on the own host and below the prefix", async () => {
     const dots = [
       "/%2e%2e/x",
       "/.%2E/%2e./x",
@@ -215,14 +215,14 @@ describe("findRecovery", () => {
     }
   });
 
-  test("findRecovery passes on bytes that are no UTF-8 in the form in which they are forwarded", async () => {
+  test("findRecovery passes on bytes that are not UTF-8 in the form in which they are forwarded", async () => {
     const head = `GET /\xff\xe9?\xff HTTP/1.1\r\nHost: in.test\r\nReferer: http://in.test${open}/\r\n\r\n`;
     const answer = await rawRequest(proxy.port, Buffer.from(head, "latin1"));
     expect(answer.status).toBe(307);
     expect(locationOf(answer)).toMatch(/^\/sb\/\d+\/[\x21-\x7e]+$/);
   });
 
-  test("findRecovery never sends a browser to a prefix that it would take for dots", async () => {
+  test("findRecovery never sends a browser to a prefix that it would read as dots", async () => {
     const provider = createTableProvider({ providerType: "agent-sandbox" });
     const from = startUriProxy({}, provider);
     for (const id of [".", ".."]) {
@@ -234,14 +234,14 @@ describe("findRecovery", () => {
 });
 
 describe("findRecovery and access", () => {
-  test("findRecovery keeps the credential of a signed link in front of the path", async () => {
+  test("findRecovery puts the credential of a signed link in front of the path", async () => {
     const answer = await ask("/static/app.js", `${signed}/page`);
     expect(locationOf(answer)).toBe(`${signed}/static/app.js`);
     expect((await ask(locationOf(answer) ?? "", `${signed}/page`)).status).toBe(200);
     expect(locationOf(await ask("/x", signed))).toBe(`${signed}/x`);
   });
 
-  test("findRecovery takes what looks signed at an open sandbox, or beside a token, for a part of the page's path", async () => {
+  test("findRecovery treats a signed-looking part as part of the page's path, for an open sandbox or with a token", async () => {
     expect(locationOf(await ask("/x", `${open}/zzzzzzz/01234567a/page`))).toBe(`${open}/x`);
     const lines = ["OpenSandbox-Secure-Access: token"];
     expect(locationOf(await ask("/x", `${forged}/`, { lines }))).toBe(`/locked/${upstream.port}/x`);
@@ -249,7 +249,7 @@ describe("findRecovery and access", () => {
     expect((await ask("/x", `${signed}/`, { lines: ["OpenSandbox-Secure-Access: wrong"] })).status).toBe(400);
   });
 
-  test("findRecovery tells nobody without a credential that a sandbox exists", async () => {
+  test("findRecovery tells no client without a credential that a sandbox exists", async () => {
     const expired = signed.replace("/zzzzzzz/", "/1/");
     const unknown = said(await ask("/x", "/none/80/"));
     for (const page of [`/locked/${upstream.port}/`, `${expired}/`, `${forged}/`]) {
@@ -269,7 +269,7 @@ describe("findRecovery and access", () => {
 });
 
 describe("RequestHandler and --uri-recovery", () => {
-  test("RequestHandler reports a recovery with the page's route and nothing of the path", async () => {
+  test("RequestHandler reports a recovery with the page's route, without the path", async () => {
     await ask("/secret?q", `${open}/page`);
     expect(proxy.accessLog).toHaveLength(1);
     expect(proxy.accessLog[0]).toMatchObject({ status: 307, form: "uri", sandboxId: "sb", port: upstream.port });
@@ -291,13 +291,13 @@ describe("RequestHandler and --uri-recovery", () => {
     expect((await ask("/x", `${open}/`, { from: byHeader, lines })).status).toBe(404);
   });
 
-  test("RequestHandler recovers no WebSocket, whose redirect no browser would follow", async () => {
+  test("RequestHandler recovers no WebSocket, since no browser would follow its redirect", async () => {
     const lines = ["Connection: Upgrade", "Upgrade: websocket", "Sec-WebSocket-Version: 13"];
     lines.push("Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==");
     expect((await ask("/ws", `${open}/`, { lines })).status).toBe(400);
   });
 
-  test("RequestHandler believes host and prefix of a trusted proxy only", async () => {
+  test("RequestHandler trusts host and prefix only from a trusted proxy", async () => {
     const lines = ["X-Forwarded-Host: public.test", "X-Forwarded-Proto: https", "X-Forwarded-Prefix: /out/"];
     const page = `https://public.test/out${open}/page`;
     expect(locationOf(await ask("/x", page, { lines, from: trusting }))).toBe(`/out${open}/x`);

@@ -10,14 +10,14 @@ import { startWebSocketSandbox } from "../support/websocket-sandbox.ts";
 /** Tunnels at a time. */
 const OPEN_MAX = 20;
 
-/** Timers of at least so many milliseconds never fire: the time that a sandbox has for its answer to a Close is not over. */
+/** Timers of at least this many milliseconds never fire, so that the sandbox's time to answer a Close does not end. */
 const TIMERS_BELOW_MS = 5_000;
 const patientClock: Clock = {
   ...systemClock,
   setTimer: (delayMs, fire) => (delayMs < TIMERS_BELOW_MS ? systemClock.setTimer(delayMs, fire) : { cancel: () => {} }),
 };
 
-/** Proxy and sandbox; the sandbox never answers a Close, and never ends a connection. */
+/** A proxy and a sandbox. The sandbox never answers a Close and never ends a connection. */
 async function startStage() {
   const proxy = startProxy({}, { clock: patientClock });
   proxy.provider.set({ name: "sb" });
@@ -26,7 +26,7 @@ async function startStage() {
   return {
     proxy,
     openEnds,
-    /** Opens a WebSocket, and closes it in order. */
+    /** Opens a WebSocket and closes it in an orderly way. */
     async openAndClose() {
       const extra = `OpenSandbox-Ingress-To: sb-${sandbox.port}\r\n`;
       const client = await openRawWebSocket(proxy.port, "/", { extra });
@@ -42,7 +42,7 @@ async function startStage() {
   };
 }
 
-test("Tunnel: sandboxes that never answer Close hold few connections once their clients have left", async () => {
+test("Tunnel keeps few connections to sandboxes that never answer Close once their clients have left", async () => {
   await using stage = await startStage();
   let most = 0;
   for (let round = 0; round < (2 * UNANSWERED_CLOSES_MAX) / OPEN_MAX; round++) {

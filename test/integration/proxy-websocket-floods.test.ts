@@ -42,7 +42,7 @@ function flood(socket: Socket, options: { frame: Buffer; count: number; first?: 
   socket.write(Buffer.concat([options.first ?? Buffer.alloc(0), ...Array<Buffer>(options.count).fill(options.frame)]));
 }
 
-/** Counts what comes over a socket, without looking at it. */
+/** Counts the bytes that come over a socket, without reading them. */
 function countBytes(socket: Socket): () => number {
   let bytes = 0;
   socket.removeAllListeners("data");
@@ -69,7 +69,7 @@ describe.each(["client", "sandbox"] as const)("a flood from the %s", (from) => {
       const isData = !("first" in kind);
       flood(from === "client" ? client.socket : end, { ...kind, count: FLOOD_FRAMES });
       for (let i = 0; i < REQUESTS; i++) expect((await askCalm()).status).toBe(200);
-      // The rate lets through what it has in reserve, and then so much in a second: the flood still lasts.
+      // The rate lets through its reserve, and then a limited number per second, so the flood still lasts.
       if (isData) expect(received()).toBeLessThan(FLOOD_FRAMES * kind.frame.length);
       client.socket.destroy();
       end.destroy();
@@ -81,7 +81,7 @@ describe.each(["client", "sandbox"] as const)("a flood from the %s", (from) => {
   test.each([
     ["pings", OPCODE.ping],
     ["pongs", OPCODE.pong],
-  ])("of %s is closed with 1008, and the other side is told", async (_name, opcode) => {
+  ])("of %s is closed with 1008, and the other side gets a Close", async (_name, opcode) => {
     const { client, end } = await open();
     const sandboxFrames = readFrames(end);
     flood(from === "client" ? client.socket : end, { frame: build(opcode, "p"), count: 5_000 });
@@ -103,7 +103,7 @@ describe.each(["client", "sandbox"] as const)("a flood from the %s", (from) => {
 
 describe("a sender above the rate", () => {
   test.each(["client", "sandbox"] as const)(
-    "that is the %s loses nothing: 20,000 numbered messages and the Close behind them arrive in order",
+    "that is the %s loses nothing: 20,000 numbered messages and the Close after them arrive in order",
     async (from) => {
       await using through = startProxy({ websocketFrameRate: 15_000 });
       through.provider.set({ name: "sb" });

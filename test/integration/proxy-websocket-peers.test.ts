@@ -12,7 +12,7 @@ import {
 } from "../../scripts/lib/stage/raw-websocket.ts";
 import { startWebSocketSandbox, type WebSocketSandbox } from "../support/websocket-sandbox.ts";
 
-/** More than the granularity of the watchdog's sweep, so that a side is asked twice in about two seconds. */
+/** More than the interval of the watchdog's sweep, so that a side is asked twice in about two seconds. */
 const INTERVAL_MS = 600;
 
 let sandbox: WebSocketSandbox;
@@ -39,7 +39,7 @@ async function open() {
 
 type Side = Awaited<ReturnType<typeof open>>["sandboxFrames"];
 
-/** Answers pings until a frame of another kind comes; gives that one and the payloads of the pings. */
+/** Answers pings until a frame of another kind comes. Returns that frame and the payloads of the pings. */
 async function answerPings(frames: Side, pong: (payload: Buffer) => void) {
   const pings: string[] = [];
   for (;;) {
@@ -51,7 +51,7 @@ async function answerPings(frames: Side, pong: (payload: Buffer) => void) {
 }
 
 describe("a side that answers no ping", () => {
-  test("that is the sandbox ends the tunnel: the client is told 1001", async () => {
+  test("that is the sandbox ends the tunnel: the client gets 1001", async () => {
     const { client, end } = await open();
     const { pings, frame } = await answerPings(client.frames, (payload) => client.send(OPCODE.pong, payload));
     expect([frame?.opcode, parseClose(frame?.payload ?? Buffer.alloc(0))?.code]).toEqual([OPCODE.close, 1001]);
@@ -62,7 +62,7 @@ describe("a side that answers no ping", () => {
     expect(proxy.accessLog.at(-1)).toMatchObject({ status: 101, code: "upstream_timeout" });
   });
 
-  test("that is the client ends the tunnel: the sandbox is told 1001", async () => {
+  test("that is the client ends the tunnel: the sandbox gets 1001", async () => {
     const { client, end, sandboxFrames } = await open();
     const { frame } = await answerPings(sandboxFrames, (payload) => end.write(buildFrame(OPCODE.pong, payload)));
     expect([frame?.opcode, parseClose(frame?.payload ?? Buffer.alloc(0))?.code]).toEqual([OPCODE.close, 1001]);
@@ -71,7 +71,7 @@ describe("a side that answers no ping", () => {
     expect(proxy.accessLog.at(-1)).toMatchObject({ status: 101, code: "client_closed" });
   });
 
-  test("but sends anything else is left alone, and not asked", async () => {
+  test("but sends anything else is neither ended nor asked", async () => {
     const { client, end, sandboxFrames } = await open();
     const seen: string[] = [];
     const reading = answerPings(client.frames, (payload) => client.send(OPCODE.pong, payload));
@@ -99,7 +99,7 @@ test("Tunnel swallows the answers to its own pings, and no other ping or pong", 
   const atSandbox: string[] = [];
   const collect = async (frames: Side, seen: string[], pong: (payload: Buffer) => void): Promise<void> => {
     for (let frame = await frames.next(); frame !== undefined; frame = await frames.next()) {
-      // The proxy's own: sixteen bytes at random.
+      // A ping of the proxy: sixteen random bytes.
       if (frame.opcode === OPCODE.ping && frame.payload.length === 16) {
         pong(frame.payload);
         seen.push("asked");
@@ -110,7 +110,7 @@ test("Tunnel swallows the answers to its own pings, and no other ping or pong", 
   };
   void collect(client.frames, atClient, (payload) => client.send(OPCODE.pong, payload));
   void collect(sandboxFrames, atSandbox, (payload) => end.write(buildFrame(OPCODE.pong, payload)));
-  // More questions to each side than may go unanswered, all answered.
+  // Each side gets more pings than may go unanswered, and answers all.
   await eventually(() => [atClient, atSandbox].every((seen) => seen.filter((item) => item === "asked").length >= 4));
   client.send(OPCODE.ping, "by the client");
   end.write(buildFrame(OPCODE.ping, "by the sandbox"));

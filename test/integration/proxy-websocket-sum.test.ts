@@ -7,11 +7,11 @@ import { acceptKey, buildFrame, openRawWebSocket, OPCODE, parseClose } from "../
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const MIB = 1024 * 1024;
-/** More than the socket buffers of a hop take, so that most of each message waits in the proxy. */
+/** More bytes than the socket buffers of a hop take, so that most of each message waits in the proxy. */
 const MESSAGE_BYTES = 16 * MIB;
 const TUNNELS = 8;
 
-/** Tunnels through a proxy whose bound is four messages; the sandbox's ends sleep. */
+/** Tunnels through a proxy whose limit is four messages. The sandbox's ends do not read. */
 async function startStage() {
   const proxy = startProxy({ websocketMaxMessageBytes: MESSAGE_BYTES, budgetBytes: 8 * MESSAGE_BYTES });
   proxy.provider.set({ name: "sb" });
@@ -44,7 +44,7 @@ async function startStage() {
 const overflows = (stage: Awaited<ReturnType<typeof startStage>>): number =>
   stage.proxy.accessLog.filter(({ code }) => code === "memory_exceeded").length;
 
-test("Tunnel ends where all together hold too much for sleeping sandboxes; others go on", async () => {
+test("Tunnel ends if all tunnels together hold too much for sandboxes that do not read; others go on", async () => {
   await using stage = await startStage();
   const big = buildFrame(OPCODE.binary, Buffer.alloc(MESSAGE_BYTES), { masked: true });
   for (const { socket } of stage.clients) socket.write(big);
@@ -55,14 +55,14 @@ test("Tunnel ends where all together hold too much for sleeping sandboxes; other
     socket.destroy();
     return parseClose(frame?.payload ?? Buffer.alloc(0))?.code;
   });
-  // Those that are told are told to come again; the others still have their tunnels.
+  // Ended tunnels get "try again later". The others go on.
   const codes: (number | undefined)[] = [];
   for (const code of closed) void code.then((value) => codes.push(value));
   await eventually(() => codes.length === overflows(stage));
   expect(new Set(codes)).toEqual(new Set([1013]));
   for (const { socket } of stage.clients) socket.destroy();
   await eventually(() => stage.proxy.server.inFlight() === 0);
-  // What has ended holds nothing: as much fits as before.
+  // Ended tunnels hold nothing, so as much fits as before.
   const before = overflows(stage);
   const again = await stage.open();
   again.socket.write(big);
@@ -72,7 +72,7 @@ test("Tunnel ends where all together hold too much for sleeping sandboxes; other
   again.socket.destroy();
 }, 60_000);
 
-test("Tunnel ends where all together hold too much for sleeping clients", async () => {
+test("Tunnel ends if all tunnels together hold too much for clients that do not read", async () => {
   await using stage = await startStage();
   for (const { socket } of stage.clients) socket.pause();
   await eventually(() => stage.ends.length === TUNNELS);

@@ -16,7 +16,7 @@ import { startWebSocketSandbox, type WebSocketSandbox } from "../support/websock
 import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 let sandbox: WebSocketSandbox;
-/** Renewing throws whenever the test says so: a fault of ours in the middle of a callback. */
+/** Renewing throws when the test says so: a fault of the ingress in the middle of a callback. */
 let isBroken = false;
 let proxy: ProxyHarness;
 
@@ -57,10 +57,10 @@ describe("what is thrown in a callback of a tunnel", () => {
   test.each([
     ["a message of the client", "client", 1],
     ["a message of the sandbox", "sandbox", 1],
-    // More than pass at once: the rest is passed on in a later turn, outside of any callback of a socket.
+    // More frames than pass at once. The rest is passed on in a later turn, outside any callback of a socket.
     ["messages of the client that waited", "client", 200],
     ["messages of the sandbox that waited", "sandbox", 200],
-  ] as const)("for %s ends that tunnel as internal, and nothing else", async (_name, from, count) => {
+  ] as const)("for %s ends only that tunnel as internal", async (_name, from, count) => {
     const other = await open();
     const { client, end } = await open();
     isBroken = true;
@@ -90,7 +90,7 @@ describe("a hostile Close", () => {
     ["with the longest reason", closePayload(4000, "é".repeat(61))],
   ];
 
-  test.each(payloads)("%s, from either side, ends its tunnel and nothing else", async (_name, payload) => {
+  test.each(payloads)("%s, from either side, ends only its tunnel", async (_name, payload) => {
     const first = await open();
     first.client.send(OPCODE.close, payload);
     const second = await open();

@@ -53,7 +53,7 @@ afterAll(async () => {
   sandbox.close();
 });
 
-/** Answers by path: a refusal, or a handshake with whatever the path asks to be sent right behind it. */
+/** Answers by path: a refusal, or a handshake and the frames that the path asks for right after it. */
 function answerHandshake(socket: Socket, head: string, rest: Buffer): void {
   if (head.includes(" /refuse ")) {
     const body = '{"error":"gone"}';
@@ -81,7 +81,7 @@ function answerHandshake(socket: Socket, head: string, rest: Buffer): void {
   ends.push({ head, socket, frames: readFrames(socket, rest) });
 }
 
-/** Opens a tunnel and gives both ends. */
+/** Opens a tunnel and returns both ends. */
 async function openTunnel(path = "/x", extra = "") {
   const before = ends.length;
   const client = await openRawWebSocket(proxy.port, path, {
@@ -96,7 +96,7 @@ async function openTunnel(path = "/x", extra = "") {
 const text = (frame: RawFrame | undefined) => [frame?.opcode, frame?.payload.toString()];
 
 describe("handshake", () => {
-  test("openTunnel forwards end-to-end headers, takes over sub-protocol and every cookie", async () => {
+  test("openTunnel forwards end-to-end headers, and passes on the sub-protocol and every cookie", async () => {
     const { client, end } = await openTunnel(
       "/protocol?second",
       "Sec-WebSocket-Protocol: first, second\r\nSec-WebSocket-Extensions: permessage-deflate\r\nOrigin: http://o.test\r\nCookie: c=1\r\nX-EXECD-ACCESS-TOKEN: t\r\nOpenSandbox-Secure-Access: secret\r\n",
@@ -159,7 +159,7 @@ describe("handshake", () => {
     client.socket.destroy();
   });
 
-  test("openTunnel answers 503 where nothing listens", async () => {
+  test("openTunnel answers 503 if nothing listens", async () => {
     const client = await openRawWebSocket(proxy.port, "/x", { extra: "OpenSandbox-Ingress-To: sb-1\r\n" });
     expect(client.status).toBe(503);
     client.socket.destroy();
@@ -190,7 +190,7 @@ describe("handshake", () => {
 });
 
 describe("frames", () => {
-  test("Tunnel relays text as text and binary as binary, empty ones too, in both directions", async () => {
+  test("Tunnel relays text as text and binary as binary, even empty messages, in both directions", async () => {
     const { client, end } = await openTunnel();
     const messages: readonly (readonly [number, string])[] = [
       [OPCODE.text, "häß"],
@@ -217,7 +217,7 @@ describe("frames", () => {
     client.socket.destroy();
   });
 
-  test("Tunnel keeps frames right behind either handshake, in order", async () => {
+  test("Tunnel keeps frames that follow either handshake at once, in order", async () => {
     const client = await openRawWebSocket(proxy.port, "/early", {
       extra: `OpenSandbox-Ingress-To: sb-${sandboxPort}\r\n`,
     });
@@ -349,7 +349,7 @@ describe("backpressure", () => {
     let written = 0;
     for (; written < TOTAL; written++) from.write(chunk);
     const full = await eventually(async () => {
-      // That nothing more is taken is no event: what was written must stand still between two looks.
+      // There is no event for "nothing more is taken". So the written bytes must not change between two checks.
       const before = from.bytesWritten - from.writableLength;
       await new Promise((resolve) => setTimeout(resolve, 400));
       return from.bytesWritten - from.writableLength === before;
@@ -361,20 +361,20 @@ describe("backpressure", () => {
     return stuckBytes;
   }
 
-  test("Tunnel makes the client wait for a sleeping sandbox, and loses nothing", async () => {
+  test("Tunnel makes the client wait for a sandbox that does not read, and loses nothing", async () => {
     const { client, end } = await openTunnel();
     expect(await fill(client.socket, end.socket, end.frames, true)).toBeGreaterThan(16 * 1024 * 1024);
     client.socket.destroy();
   }, 60_000);
 
-  test("Tunnel makes the sandbox wait for a sleeping client, and loses nothing", async () => {
+  test("Tunnel makes the sandbox wait for a client that does not read, and loses nothing", async () => {
     const { client, end } = await openTunnel();
     expect(await fill(end.socket, client.socket, client.frames, false)).toBeGreaterThan(16 * 1024 * 1024);
     client.socket.destroy();
   }, 60_000);
 });
 
-test("openRaw: a plain request with Upgrade but no Connection: upgrade is an ordinary request", async () => {
+test("isWebSocketUpgrade takes a request with Upgrade but without Connection: upgrade for an ordinary one", async () => {
   const connection = await openRaw(proxy.port);
   connection.write("GET /status.ok HTTP/1.1\r\nHost: x\r\nUpgrade: websocket\r\n\r\n");
   expect((await connection.readAnswer()).status).toBe(200);

@@ -41,11 +41,11 @@ describe("findNearestNames", () => {
     expect(nearest(id, names)).toEqual([...expected]);
   });
 
-  test("findNearestNames finds exactly what is near by Levenshtein's distance", () => {
+  test("findNearestNames finds exactly the names that are near by Levenshtein's distance", () => {
     const random = createRandom(3);
     let found = 0;
     for (let round = 0; round < 5_000; round++) {
-      // Different first letters, so that none is the beginning of the other.
+      // The first letters differ, so that no name is the beginning of another.
       const id = `a${random.text("bc", random.integer(14))}`;
       const name = `b${random.text("bc", random.integer(14))}`;
       const isNear = distance(id, name) <= Math.min(4, Math.ceil(id.length / 3));
@@ -55,7 +55,7 @@ describe("findNearestNames", () => {
     expect(found).toBeGreaterThan(500);
   });
 
-  test("findNearestNames names a name once that several namespaces have", () => {
+  test("findNearestNames lists a name once if several namespaces have it", () => {
     expect(nearest("twni", ["twin", "twin"])).toEqual(["twin"]);
   });
 });

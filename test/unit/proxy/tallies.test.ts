@@ -3,7 +3,7 @@ import { Tallies } from "../../../src/proxy/upstream/tallies.ts";
 import { sandboxRecord } from "../../../scripts/lib/stage/sandbox-objects.ts";
 
 describe("Tallies", () => {
-  test("Tallies.take gives the same tally again, which counts", () => {
+  test("Tallies.take returns the same tally again, which counts", () => {
     const tallies = new Tallies();
     tallies.take("a").note(5, 1);
     tallies.take("a").note(9, 0);
@@ -11,7 +11,7 @@ describe("Tallies", () => {
     expect(tallies.find("b")).toBeUndefined();
   });
 
-  test("Tallies.take forgets the sandbox that was taken first when it is full", () => {
+  test("Tallies.take forgets the sandbox that was taken first if it is full", () => {
     const tallies = new Tallies(2);
     for (const uid of ["a", "b", "a", "c", "a"]) tallies.take(uid);
     expect(tallies.size).toBe(2);

@@ -30,7 +30,7 @@ function createStage(limits: Partial<AdmissionLimits>) {
       return thrown instanceof IngressError ? thrown.code : "internal";
     }
   };
-  /** The share of somebody who has nothing open. */
+  /** The share of a client or sandbox with nothing open. */
   const newcomer = createUpstreamPool(blindProofs(stage.clock)).acquire(
     sandboxRecord({ name: "new", uid: "new" }),
     0,
@@ -46,7 +46,7 @@ function createStage(limits: Partial<AdmissionLimits>) {
   return { ...stage, gone, departures, memory, check, checkNew };
 }
 
-/** Opens so many, each for a sandbox and a client of its own unless told otherwise. */
+/** Opens `count` exchanges, each for its own sandbox and client by default. */
 function openMany(
   stage: ReturnType<typeof createStage>,
   count: number,
@@ -132,7 +132,7 @@ describe("Admission.check", () => {
     expect(exchange && stage.check(exchange)).toBeUndefined();
   });
 
-  test("says memory_short whatever the flags are, but tells a limit first", () => {
+  test("throws memory_short for all flags, but reports a limit first", () => {
     const stage = createStage({ maxRequests: 2 });
     stage.memory.isShort = true;
     expect(stage.checkNew()).toBe("memory_short");
@@ -143,7 +143,7 @@ describe("Admission.check", () => {
     expect(unlimited.checkNew()).toBe("memory_short");
   });
 
-  test("looks who has left before it refuses", () => {
+  test("checks which exchanges have left before it refuses", () => {
     const stage = createStage({ maxRequests: 1 });
     const exchange = stage.openLeaving(10);
     stage.departures.add(exchange);

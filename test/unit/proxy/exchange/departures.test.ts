@@ -31,7 +31,7 @@ function createStage() {
 }
 
 describe("Departures", () => {
-  test("Departures looks once in a turn, and ends all where Bun has no answer left", () => {
+  test("Departures checks once per turn, and ends all if Bun has no answer left", () => {
     const { add, turns, endTurn, bun, ends } = createStage();
     add();
     add();
@@ -43,7 +43,7 @@ describe("Departures", () => {
     expect(turns).toHaveLength(1);
   });
 
-  test("Departures keeps those that have not left, from that moment on", () => {
+  test("Departures keeps exchanges that have not left", () => {
     const { add, endTurn, bun, departures, clock, ends } = createStage();
     const exchanges = [add(), add()];
     bun.hasLeft = (request) => request === exchanges[0]?.subject.request;
@@ -61,7 +61,7 @@ describe("Departures", () => {
     expect(ends).toHaveLength(2);
   });
 
-  test("Departures ends with the reason those that were cut, and forgets those that ended elsewhere", () => {
+  test("Departures ends cut exchanges with their reason, and forgets those that ended elsewhere", () => {
     const { add, endTurn, bun, departures, ends } = createStage();
     const [cut, ended] = [add(), add()];
     endTurn();
@@ -74,7 +74,7 @@ describe("Departures", () => {
   });
 
   test.each(["in the turn", "later"] as const)(
-    "Departures ends as internal what Bun throws for, %s, and goes on with the others",
+    "Departures ends an exchange as internal if Bun throws, %s, and goes on with the others",
     (when) => {
       const { add, endTurn, bun, departures, ends, register } = createStage();
       const exchanges = [add(), add(), add()];

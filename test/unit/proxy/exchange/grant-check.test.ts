@@ -50,7 +50,7 @@ function createStage() {
 }
 
 describe("GrantCheck.sweep", () => {
-  test("cuts what a token admitted that is another now, within the period", () => {
+  test("cuts an exchange within the period after the token that admitted it has changed", () => {
     const { set, admit, sweep, clock } = createStage();
     set("first");
     const exchange = admit("first");
@@ -67,7 +67,7 @@ describe("GrantCheck.sweep", () => {
     expect([exchange.cutBy?.code, admitted.cutBy]).toEqual(["access_revoked", undefined]);
   });
 
-  test("cuts what an open sandbox admitted that has a token now, and nothing where it was opened", () => {
+  test("cuts exchanges of an open sandbox that is secured now, but not of one that is open now", () => {
     const { set, admit, sweep, clock } = createStage();
     set("");
     const open = admit("");
@@ -82,7 +82,7 @@ describe("GrantCheck.sweep", () => {
     expect(secured.cutBy).toBeUndefined();
   });
 
-  test("leaves a sandbox that is gone, or another, to the end of its generation", () => {
+  test("leaves a deleted or replaced sandbox to the end of its generation", () => {
     const { set, admit, sweep, clock, provider } = createStage();
     set("first");
     const exchange = admit("first");
@@ -122,7 +122,7 @@ describe("GrantCheck.sweep", () => {
     expect(looked).toHaveLength(4);
   });
 
-  test("ends as internal that for which the check throws, and looks at the others", () => {
+  test("ends an exchange as internal if its check throws, and checks the others", () => {
     const { set, admit, sweep, clock, faults } = createStage();
     set("first");
     const [broken, revoked] = [admit("first"), admit("first")];

@@ -7,7 +7,7 @@ import { createExchangeStage } from "../../../support/exchange-stage.ts";
 const NOTHING = { exchanges: 0, clients: 0, heldBytes: 0 };
 
 describe("MemoryAccount.tryHold", () => {
-  test("tryHold gives one sandbox half of the budget, and not a byte more", () => {
+  test("tryHold gives one sandbox at most half of the budget", () => {
     const { open, register } = createExchangeStage({ budgetBytes: 1_000 });
     const exchange = open();
     expect(exchange.tryHold(501)).toBe(false);
@@ -26,7 +26,7 @@ describe("MemoryAccount.tryHold", () => {
     expect(register.memory.freeBytes).toBe(250);
   });
 
-  test("tryHold refuses everything at the end of the budget, but never to give something back", () => {
+  test("tryHold refuses more at the end of the budget, but always takes memory back", () => {
     const { open, register } = createExchangeStage({ budgetBytes: 1_000 });
     const holder = open({ sandbox: "holder" });
     holder.tryHold(400);
@@ -47,7 +47,7 @@ describe("MemoryAccount.tryHold", () => {
     expect(of("b", "203.0.113.2").tryHold(201)).toBe(true);
   });
 
-  test("tryHold counts nobody where many share an address", () => {
+  test("tryHold does not count a client whose address many share", () => {
     const { open, register } = createExchangeStage({ budgetBytes: 1_000 });
     expect(open({ sandbox: "a" }).tryHold(300)).toBe(true);
     expect(open({ sandbox: "b" }).tryHold(201)).toBe(true);
@@ -117,7 +117,7 @@ describe("MemoryAccount.isShortFor", () => {
 });
 
 describe("MemoryAccount.hasRoomFor", () => {
-  test("hasRoomFor ends at a fair share of sandbox and client, and while memory is short", () => {
+  test("hasRoomFor is false beyond a fair share of sandbox or client, and while memory is short", () => {
     const { open, register } = createExchangeStage({ budgetBytes: 1_000 });
     const { memory } = register;
     expect(memory.hasRoomFor(open(), 500)).toBe(true);
@@ -139,7 +139,7 @@ describe("MemoryAccount.hasRoomFor", () => {
 });
 
 describe("what stalls", () => {
-  test("Exchange.noteTurn charges what a receiver owes, and nothing once it has read", () => {
+  test("Exchange.noteTurn counts what a receiver must read, and nothing once it has read", () => {
     const { openStalledDownload, openStalledUpload, register, clock } = createExchangeStage();
     const download = openStalledDownload();
     const upload = openStalledUpload();
@@ -152,7 +152,7 @@ describe("what stalls", () => {
     expect(register.memory.heldBytes).toBe(0);
   });
 
-  test("Exchange.noteTurn charges an answer that leaves with what Bun holds of it", () => {
+  test("Exchange.noteTurn counts for a leaving answer what Bun holds of it", () => {
     const { openLeaving, openStalledDownload, register } = createExchangeStage();
     openLeaving(30_000_000).noteTurn();
     expect(register.memory.heldBytes).toBe(30_000_000);
@@ -176,7 +176,7 @@ describe("what stalls", () => {
     expect(register.memory.heldBytes).toBe(0);
   });
 
-  test("Exchange.end gives everything back exactly once, and nothing is held after it", () => {
+  test("Exchange.end gives everything back exactly once", () => {
     const { openStalledUpload, register } = createExchangeStage();
     const other = openStalledUpload({ client: "203.0.113.1" });
     const exchange = openStalledUpload({ client: "203.0.113.1" });

@@ -6,11 +6,11 @@ import { BodyFlow } from "../../../../src/proxy/exchange/body-flow.ts";
 import { STALLED_DOWNLOAD_BYTES } from "../../../../src/proxy/exchange/stalled-sizes.ts";
 import { createExchangeStage } from "../../../support/exchange-stage.ts";
 
-/** What the guard takes for stalled, in milliseconds. */
+/** Time after which the guard takes a body for stalled, in milliseconds. */
 const STALL_MS = 250;
 const LIMIT = 1_000;
 
-/** A guard over a budget of so many stalled downloads; resident memory is the test's to set. */
+/** A guard with a budget for `downloads` stalled downloads. The test sets the resident memory. */
 function createStage(downloads: number, options: { readonly limitBytes?: number } = {}) {
   const stage = createExchangeStage({ budgetBytes: downloads * STALLED_DOWNLOAD_BYTES });
   const seen = { resident: undefined as number | undefined, samples: 0, collected: 0 };
@@ -29,7 +29,7 @@ function createStage(downloads: number, options: { readonly limitBytes?: number 
 }
 
 describe("MemoryGuard and the account", () => {
-  test("MemoryGuard ends nobody who holds no more than what is free", () => {
+  test("MemoryGuard ends no exchange that holds at most as much as is free", () => {
     const { openStalledDownload, clock, look, ends } = createStage(4);
     openStalledDownload();
     openStalledDownload();
@@ -38,7 +38,7 @@ describe("MemoryGuard and the account", () => {
     expect(ends).toEqual([]);
   });
 
-  test("MemoryGuard ends nobody who is quick, however much all hold", () => {
+  test("MemoryGuard ends no quick exchange, however much all hold", () => {
     const { openStalledDownload, clock, look, ends } = createStage(2);
     for (let i = 0; i < 10; i++) openStalledDownload();
     clock.advance(STALL_MS - 1);
@@ -49,7 +49,7 @@ describe("MemoryGuard and the account", () => {
     expect(ends.length).toBeGreaterThan(0);
   });
 
-  test("MemoryGuard ends those that stall the longest until their sandbox has a fair share", () => {
+  test("MemoryGuard ends the longest stalled exchanges until their sandbox has a fair share", () => {
     const { openStalledDownload, clock, look, ends, register } = createStage(6);
     const exchanges = Array.from({ length: 5 }, () => {
       const exchange = openStalledDownload();
@@ -65,7 +65,7 @@ describe("MemoryGuard and the account", () => {
     expect(register.memory.heldBytes).toBe(3 * STALLED_DOWNLOAD_BYTES);
   });
 
-  test("MemoryGuard ends those of the greediest sandbox, although others stall for longer", () => {
+  test("MemoryGuard ends exchanges of the greediest sandbox, although others stall for longer", () => {
     const { openStalledDownload, clock, look, ends } = createStage(9);
     const modest = [openStalledDownload({ sandbox: "modest" }), openStalledDownload({ sandbox: "modest" })];
     clock.advance(1_000);
@@ -76,7 +76,7 @@ describe("MemoryGuard and the account", () => {
     expect(modest.map(({ state }) => state)).toEqual(["streaming", "streaming"]);
   });
 
-  test("MemoryGuard ends those of a greedy client, over all sandboxes", () => {
+  test("MemoryGuard ends exchanges of a greedy client, over all sandboxes", () => {
     const { openStalledDownload, clock, look, ends } = createStage(6);
     openStalledDownload({ sandbox: "other", client: "203.0.113.2" });
     for (let i = 0; i < 4; i++) openStalledDownload({ sandbox: `s${i}`, client: `2001:db8::${i}` });
@@ -85,7 +85,7 @@ describe("MemoryGuard and the account", () => {
     expect(ends.map(({ exchange }) => exchange.client?.key)).toEqual(Array<string>(2).fill("2001:db8:0:0::/64"));
   });
 
-  test("MemoryGuard ends nobody for an address that many share", () => {
+  test("MemoryGuard ends no exchange because of an address that many share", () => {
     const { openStalledDownload, clock, look, ends } = createStage(6);
     for (let i = 0; i < 4; i++) openStalledDownload({ sandbox: `s${i}` });
     clock.advance(STALL_MS);
@@ -93,9 +93,9 @@ describe("MemoryGuard and the account", () => {
     expect(ends).toEqual([]);
   });
 
-  test("MemoryGuard tells how long one stalls by the body that stalls, not by the other one", () => {
+  test("MemoryGuard measures a stall by the body that stalls, not by the other one", () => {
     const { openStalledDownload, clock, look, endedOf } = createStage(3);
-    // Its upload has been over for long.
+    // Its upload ended long ago.
     const fresh = openStalledDownload();
     fresh.upload = new BodyFlow(clock.monotonic());
     fresh.upload.finish();
@@ -108,7 +108,7 @@ describe("MemoryGuard and the account", () => {
     expect(endedOf([fresh, old])).toEqual([1]);
   });
 
-  test("MemoryGuard counts an answer that leaves from its first look on, and ends it when it has stalled", () => {
+  test("MemoryGuard counts a leaving answer from its first check on, and ends it when it has stalled", () => {
     const { openLeaving, clock, look, cutWhileLeaving, register } = createStage(1);
     const exchange = openLeaving(STALLED_DOWNLOAD_BYTES);
     expect(register.memory.heldBytes).toBe(0);
@@ -120,7 +120,7 @@ describe("MemoryGuard and the account", () => {
     expect(cutWhileLeaving).toEqual([exchange]);
   });
 
-  test("MemoryGuard charges nobody who was cut a second time, and spares the others of its sandbox", () => {
+  test("MemoryGuard does not count a cut exchange again, and spares the others of its sandbox", () => {
     const { openLeaving, openStalledDownload, clock, look, endedOf, register } = createStage(4);
     const leaving = openLeaving(4 * STALLED_DOWNLOAD_BYTES);
     clock.advance(1);
@@ -133,7 +133,7 @@ describe("MemoryGuard and the account", () => {
     expect(register.memory.heldBytes).toBe(STALLED_DOWNLOAD_BYTES);
   });
 
-  test("MemoryGuard does not take a long answer on its way out for more than Bun holds of it", () => {
+  test("MemoryGuard counts for a leaving answer only what Bun holds of it", () => {
     const { openStalledDownload, clock, look, endedOf } = createStage(4);
     const long = openStalledDownload({ sandbox: "long" });
     long.bytesOut = 10 ** 10;
@@ -176,7 +176,7 @@ describe("MemoryGuard and resident memory", () => {
     );
   });
 
-  test("MemoryGuard ends an eighth of those that stall in each look, the longest first", () => {
+  test("MemoryGuard ends an eighth of the stalled exchanges in each check, the longest stalled first", () => {
     const { seen, look, openStalledDownload, clock, endedOf } = createStage(100, { limitBytes: LIMIT });
     const exchanges = Array.from({ length: 17 }, () => {
       const exchange = openStalledDownload();
@@ -191,7 +191,7 @@ describe("MemoryGuard and resident memory", () => {
     expect(endedOf(exchanges)).toEqual([0, 1, 2, 3, 4]);
   });
 
-  test("MemoryGuard ends those that wait for a read only just now before those that wait for nothing", () => {
+  test("MemoryGuard ends exchanges that have just begun to wait for a read before those that wait for nothing", () => {
     const { seen, look, openStalledDownload, open, endedOf } = createStage(100, { limitBytes: LIMIT });
     const idle = open();
     const waiting = openStalledDownload();
@@ -202,7 +202,7 @@ describe("MemoryGuard and resident memory", () => {
     expect(endedOf([idle, waiting])).toEqual([0, 1]);
   });
 
-  test("MemoryGuard ends the quietest of the sandbox with the most where nobody stalls", () => {
+  test("MemoryGuard ends the quietest exchanges of the sandbox with the most if nothing stalls", () => {
     const { seen, look, open, clock, endedOf } = createStage(100, { limitBytes: LIMIT });
     const few = open({ sandbox: "few" });
     const many = [open({ sandbox: "many" }), open({ sandbox: "many" })];
@@ -213,7 +213,7 @@ describe("MemoryGuard and resident memory", () => {
     expect(endedOf([few, ...many])).toEqual([2]);
   });
 
-  test("MemoryGuard collects at most once in 5 s, and ends nobody where that helped", () => {
+  test("MemoryGuard collects garbage at most once in 5 s, and ends nothing if that helped", () => {
     const stage = createExchangeStage();
     let resident = LIMIT;
     let collected = 0;
@@ -246,7 +246,7 @@ describe("MemoryGuard and resident memory", () => {
     expect([guard.residentBytes, register.memory.isResidentShort]).toEqual([800, true]);
   });
 
-  test("MemoryGuard.lookSoon looks at most once in 25 ms, and acts only while memory may become short", () => {
+  test("MemoryGuard.lookSoon checks at most once in 25 ms, and acts only while memory may become short", () => {
     const { guard, seen, openStalledDownload, clock, ends } = createStage(1, { limitBytes: LIMIT });
     openStalledDownload();
     clock.advance(STALL_MS);

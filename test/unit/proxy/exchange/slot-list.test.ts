@@ -3,7 +3,7 @@ import { describe, expect, test } from "bun:test";
 import { Slots } from "../../../../src/proxy/exchange/slot-list.ts";
 
 describe("Slots", () => {
-  test("Slots gives back what was added, and not what was removed", () => {
+  test("Slots returns added items, but not removed ones", () => {
     const slots = new Slots<string>();
     const a = slots.add("a");
     slots.add("b");
@@ -21,7 +21,7 @@ describe("Slots", () => {
     expect([...slots]).toEqual(["a"]);
   });
 
-  test("Slots grows to what was in it at a time, not to what went through it", () => {
+  test("Slots grows with the items that it holds at a time, not with all items ever added", () => {
     const slots = new Slots<number>();
     const taken = new Set<number>();
     for (let round = 0; round < 1_000; round++) {
@@ -35,7 +35,7 @@ describe("Slots", () => {
     expect(slots.size).toBe(0);
   });
 
-  test("Slots may lose items while one goes through them", () => {
+  test("Slots may lose items during an iteration", () => {
     const slots = new Slots<string>();
     const added = ["a", "b", "c"].map((item) => ({ item, slot: slots.add(item) }));
     const met: string[] = [];

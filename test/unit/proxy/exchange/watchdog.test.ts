@@ -90,7 +90,7 @@ function download(stage: Stage, turn: "source" | "sink"): Exchange {
 const LIMIT_MS = 10_000;
 type Limit = "responseTimeoutMs" | "streamIdleTimeoutMs" | "clientIdleTimeoutMs";
 
-/** Which limit ends which situation, and how. What has no row is not ended. */
+/** Which limit ends which situation, and how. A situation without a row is not ended. */
 const ROWS: readonly (readonly [Situation, Limit, IngressErrorCode])[] = [
   ["a small body that is received", "clientIdleTimeoutMs", "client_timeout"],
   ["an answer that is awaited", "responseTimeoutMs", "upstream_timeout"],
@@ -124,7 +124,7 @@ describe("the limits of Watchdog", () => {
     expect(exchange.cutBy?.code).toBe(expected);
   });
 
-  test.each(SITUATIONS)("%s has no end where the limits are 0", (situation) => {
+  test.each(SITUATIONS)("%s is not ended if the limits are 0", (situation) => {
     const stage = createStage();
     const exchange = BEGIN[situation](stage);
     stage.clock.advance(FOREVER_MS);
@@ -132,7 +132,7 @@ describe("the limits of Watchdog", () => {
   });
 
   test.each(["a stream that the sandbox owes", "a tunnel"] as const)(
-    "%s begins anew with each sign of life",
+    "%s restarts its limit with each sign of life",
     (name) => {
       const stage = createStage({ streamIdleTimeoutMs: LIMIT_MS });
       const exchange = BEGIN[name](stage);
@@ -176,7 +176,7 @@ describe("Watchdog and a connection that does not come", () => {
     expect([exchange.cutBy?.code, exchange.state]).toEqual([code, expected]);
   });
 
-  test("is not cut where the kernel says nothing and one ever stood", async () => {
+  test("is not cut if the kernel says nothing and one was open before", async () => {
     const stage = createStage({ connectTimeoutMs: LIMIT_MS });
     const exchange = dial(stage);
     exchange.upstream.noteConnected(80);
@@ -185,7 +185,7 @@ describe("Watchdog and a connection that does not come", () => {
     expect(exchange.cutBy).toBeUndefined();
   });
 
-  test("is asked about once at a time, and an answer of yesterday changes nothing", async () => {
+  test("is asked about once at a time, and a late answer changes nothing", async () => {
     const stage = createStage({ connectTimeoutMs: LIMIT_MS });
     const { promise, resolve } = Promise.withResolvers<ConnectionState>();
     stage.seams.connectionState = () => promise;
@@ -207,7 +207,7 @@ describe("Watchdog and a connection that does not come", () => {
         throw new Error("on purpose");
       },
     ],
-  ])("ends as internal where the question %s", async (_name, connectionState) => {
+  ])("ends as internal if the question %s", async (_name, connectionState) => {
     const stage = createStage({ connectTimeoutMs: LIMIT_MS });
     stage.seams.connectionState = connectionState;
     const exchange = dial(stage);
@@ -227,7 +227,7 @@ describe("Watchdog and the idle timer of clients", () => {
     ["a stream that the client owes", false],
     ["a tunnel", false],
     ["an answer that leaves", false],
-  ] as const)("for %s winds it up: %p", (situation, isRearmed) => {
+  ] as const)("for %s resets it: %p", (situation, isRearmed) => {
     const stage = createStage();
     const { request } = BEGIN[situation](stage).subject;
     stage.clock.advance(REARM_MS - SWEEP_MS);
@@ -238,7 +238,7 @@ describe("Watchdog and the idle timer of clients", () => {
 });
 
 describe("what is thrown in Watchdog", () => {
-  test("for one exchange ends that one as internal; others are looked at, and again", () => {
+  test("for one exchange ends only that one as internal; the others are still checked", () => {
     const stage = createStage({ streamIdleTimeoutMs: 2 * REARM_MS });
     const [broken, other] = [download(stage, "source"), download(stage, "source")];
     stage.seams.rearm = (request) => {
@@ -250,7 +250,7 @@ describe("what is thrown in Watchdog", () => {
     expect(other.cutBy?.code).toBe("upstream_timeout");
   });
 
-  test("by what runs on its sweeps is nobody's exchange: it reaches the timer, and the sweeps go on", () => {
+  test("by a callback of the sweeps reaches the timer, and the sweeps go on", () => {
     const stage = createStage({ streamIdleTimeoutMs: LIMIT_MS });
     const exchange = download(stage, "source");
     stage.seams.onSweep = () => {

@@ -8,11 +8,11 @@ const BODY = "x".repeat(LENGTH);
 interface Sent {
   readonly reason?: string;
   readonly path?: string;
-  /** Bytes of the body that come with the head; the rest comes when the test has looked. */
+  /** Bytes of the body that arrive with the head. The rest arrives after the test has checked. */
   readonly bytes: number;
 }
 
-/** What `isWhole` says of an answer of `LENGTH` bytes, and what its body then is. */
+/** What `isWhole` says about an answer of `LENGTH` bytes, and what its body then is. */
 async function look({ reason = "OK", path = "/", bytes }: Sent): Promise<{ whole: boolean; body: string }> {
   const looked = Promise.withResolvers<void>();
   await using upstream = await startRawUpstream((socket) => {
@@ -33,14 +33,14 @@ describe("isWhole", () => {
     ["one with a path that is escaped", { path: `/${"é".repeat(LENGTH)}` }],
     ["one without a reason", { reason: "" }],
     ["one with a long reason", { reason: "r".repeat(2 * LENGTH) }],
-  ])("isWhole knows a body that came with its head from one that still comes: %s", async (_, sent) => {
+  ])("isWhole distinguishes a body that came with its head from one that is still arriving: %s", async (_, sent) => {
     expect(await look({ ...sent, bytes: LENGTH })).toEqual({ whole: true, body: BODY });
     for (const bytes of [0, 1, LENGTH - 1]) {
       expect([bytes, await look({ ...sent, bytes })]).toEqual([bytes, { whole: false, body: BODY }]);
     }
   });
 
-  test("isWhole believes no answer whose reason could pass for a body", async () => {
+  test("isWhole is not fooled by a reason phrase that looks like a body", async () => {
     for (const reason of ["é".repeat(LENGTH), "\xff".repeat(2 * LENGTH)]) {
       expect(await look({ reason, bytes: 0 })).toEqual({ whole: false, body: BODY });
     }

@@ -20,7 +20,7 @@ test.each<[where: string, cause: () => Error]>([
   ["the name", () => Object.assign(new Error("x"), { name: URL_TEXT })],
   ["the stack", () => Object.assign(new Error("x"), { stack: FORGED_STACK })],
   ["a message that looks like a stack", () => new Error(`x\n    at ${SECRET} (${SECRET}.ts:1:2)`)],
-])("describeCause tells nothing of a request that stands in %s", (_where, cause) => {
+])("describeCause repeats nothing of a request in %s", (_where, cause) => {
   for (const code of ["upstream_protocol", "internal"] as const) {
     const text = causeOf(cause(), code);
     expect(text).toBeString();
@@ -29,7 +29,7 @@ test.each<[where: string, cause: () => Error]>([
   }
 });
 
-test("describeCause tells the code, else the name, and a known text", () => {
+test("describeCause returns the code, else the name, and a known text", () => {
   expect(causeOf(Object.assign(new TypeError("x"), { code: "ECONNRESET" }))).toBe("ECONNRESET");
   expect(causeOf(new RangeError("x"))).toBe("RangeError");
   expect(causeOf(new Error("Invalid Upgrade header"))).toBe("Error Invalid Upgrade header");
@@ -42,7 +42,7 @@ test("describeCause tells the code, else the name, and a known text", () => {
   expect(describeCause(undefined)).toBeUndefined();
 });
 
-test("describeCause tells where a bug is", () => {
+test("describeCause returns the places of a bug", () => {
   const text = causeOf(new TypeError("undefined is not a function"), "internal");
   expect(text).toStartWith("TypeError at ");
   expect(text).toContain("describe-cause.test.ts:");

@@ -41,7 +41,7 @@ test.each([
   expect(formOf(headers)).toBe(form);
 });
 
-test("chooseForm gives a page to GET and HEAD only", () => {
+test("chooseForm chooses a page only for GET and HEAD", () => {
   const headers = { accept: CHROME, "sec-fetch-mode": "navigate" };
   expect(["GET", "HEAD", "POST", "PUT", "OPTIONS"].map((method) => formOf(headers, method))).toEqual([
     "page",
@@ -52,7 +52,7 @@ test("chooseForm gives a page to GET and HEAD only", () => {
   ]);
 });
 
-test("chooseForm reads the first 32 ranges only", () => {
+test("chooseForm reads only the first 32 ranges", () => {
   const ranges = (before: number): string => [...Array.from({ length: before }, () => "a/b"), PROBLEM].join(",");
   expect(formOf({ accept: ranges(31) })).toBe("problem");
   expect(formOf({ accept: ranges(32) })).toBe("text");

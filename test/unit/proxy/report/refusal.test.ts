@@ -31,7 +31,7 @@ async function render(error: IngressError, form: Form, options: Partial<RefusalO
 describe("buildRefusal", () => {
   const codes = listErrorCodes();
 
-  test.each(codes)("buildRefusal gives %s in three forms with the same status and headers", async (code) => {
+  test.each(codes)("buildRefusal builds %s in three forms with the same status and headers", async (code) => {
     const spec = answerSpecOf(code);
     const shown = spec.publicCode ?? code;
     for (const [form, type] of [
@@ -105,7 +105,7 @@ describe("renderRefusalPage", () => {
   const pageOf = async (code: IngressErrorCode, options: Partial<RefusalOptions> = {}, message?: string) =>
     await render(new IngressError(code, message), "page", options);
 
-  test("renderRefusalPage says how to start something on the port where nothing listens", async () => {
+  test("renderRefusalPage says how to start something on a port on which nothing listens", async () => {
     const { body } = await pageOf("upstream_refused");
     expect(body).toContain("<h1>Nothing listens on port 3000</h1>");
     expect(body).toContain("<code>0.0.0.0</code>");
@@ -113,7 +113,7 @@ describe("renderRefusalPage", () => {
     expect(body).toContain("<dd>r-1</dd>");
   });
 
-  test("renderRefusalPage loads itself again only where nothing can listen yet and the request was no use", async () => {
+  test("renderRefusalPage reloads only if nothing can listen yet and the request did not count as use", async () => {
     const reloading = async (code: IngressErrorCode, countsAsUse: boolean): Promise<boolean> =>
       (await pageOf(code, { countsAsUse })).body.includes('http-equiv="refresh"');
     expect(await reloading("sandbox_not_ready", false)).toBe(true);
@@ -134,7 +134,7 @@ describe("renderRefusalPage", () => {
     expect(body).not.toMatch(/<script|\son\w+=|\sstyle=|src=|href=|url\(/i);
   });
 
-  test("renderRefusalPage escapes what comes from outside, and stays under 8 KB", async () => {
+  test("renderRefusalPage escapes texts from outside, and stays under 8 KB", async () => {
     const hostile = `<script>alert(1)</script>"'&`;
     const { body } = await pageOf(
       "sandbox_not_ready",

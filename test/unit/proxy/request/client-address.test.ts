@@ -7,7 +7,7 @@ const PROXY = "10.0.0.1";
 
 describe("ClientAddress.isShared", () => {
   test.each([
-    // Nobody tells who stands behind a private address: a gateway or a node makes all look like itself.
+    // Nobody tells who is behind a private address: a gateway or a node makes all clients look like itself.
     ["none", "10.0.0.9", undefined, true],
     ["none", "10.0.0.9", "203.0.113.7", true],
     ["none", "127.0.0.1", undefined, true],
@@ -18,7 +18,7 @@ describe("ClientAddress.isShared", () => {
     ["none", "203.0.113.7", undefined, false],
     ["none", "2a00::7", undefined, false],
     ["none", "::ffff:203.0.113.7", "198.51.100.1", false],
-    // A trusted proxy tells; where it does not, it stands for all of its clients.
+    // A trusted proxy tells. If it does not, it stands for all of its clients.
     [PROXY, PROXY, "203.0.113.7", false],
     [PROXY, PROXY, "10.9.9.9", false],
     [PROXY, PROXY, undefined, true],

@@ -80,7 +80,7 @@ describe("rewriteRequestHeaders", () => {
     });
   });
 
-  test("rewriteRequestHeaders replaces what an untrusted peer says of itself", () => {
+  test("rewriteRequestHeaders replaces what an untrusted peer says about itself", () => {
     const result = rewritten({
       "X-Forwarded-For": "1.2.3.4",
       "X-Forwarded-Host": "evil",
@@ -93,18 +93,18 @@ describe("rewriteRequestHeaders", () => {
     expect(result).not.toHaveProperty("x-forwarded-prefix");
   });
 
-  test.each(FORWARDING)("rewriteRequestHeaders lets no %s of an untrusted peer pass", (name) => {
+  test.each(FORWARDING)("rewriteRequestHeaders removes %s of an untrusted peer", (name) => {
     expect(rewritten({ [name]: "6.6.6.6" })).toEqual(OWN);
   });
 
-  test.each(FORWARDING.slice(1))("rewriteRequestHeaders lets no %s with underscores pass, whoever sent it", (name) => {
+  test.each(FORWARDING.slice(1))("rewriteRequestHeaders removes %s with underscores from every peer", (name) => {
     const disguised = { [name.replaceAll("-", "_")]: "6.6.6.6" };
     expect(rewritten(disguised)).toEqual(OWN);
     expect(rewritten(disguised, { peer: TRUSTED_PEER })).toEqual({ ...OWN, "x-forwarded-for": TRUSTED_PEER });
   });
 
   test.each(["X-OSB-Tenant", "x-osb-protocol", "X_Osb_Sandbox-Uid", "OpenSandbox_Secure_Access"])(
-    "rewriteRequestHeaders lets no %s pass, whoever sent it",
+    "rewriteRequestHeaders removes %s from every peer",
     (name) => {
       expect(rewritten({ [name]: "1" })).toEqual(OWN);
       expect(rewritten({ [name]: "1" }, { peer: TRUSTED_PEER })).toEqual({ ...OWN, "x-forwarded-for": TRUSTED_PEER });
@@ -144,7 +144,7 @@ describe("rewriteRequestHeaders", () => {
   });
 
   test.each([["203.0.113.9"], [TRUSTED_PEER]])(
-    "rewriteRequestHeaders sets whatever Connection names, from a peer %s",
+    "rewriteRequestHeaders sets its headers even if Connection names them, from a peer %s",
     (peer) => {
       const names = Object.keys(OWN);
       const sent = Object.fromEntries(names.map((name) => [name, "sent"]));
@@ -174,7 +174,7 @@ describe("rewriteRequestHeaders", () => {
     expect(result["x-forwarded-prefix"]).toBe("/p/sb/80");
   });
 
-  test("rewriteRequestHeaders keeps all that a trusted peer says", () => {
+  test("rewriteRequestHeaders keeps everything that a trusted peer says", () => {
     const sent = Object.fromEntries(FORWARDING.map((name) => [name.toLowerCase(), "/x"]));
     expect(rewritten(sent, { peer: TRUSTED_PEER })).toEqual({
       ...OWN,
@@ -183,11 +183,11 @@ describe("rewriteRequestHeaders", () => {
     });
   });
 
-  test("rewriteRequestHeaders counts its pass behind the others", () => {
+  test("rewriteRequestHeaders adds its pass after the others", () => {
     expect(rewritten({ "CDN-Loop": "cdn.test; a=1" })["cdn-loop"]).toBe("cdn.test; a=1, opensandbox-ingress");
   });
 
-  test("rewriteRequestHeaders leaves an Accept and a User-Agent as sent, empty ones too", () => {
+  test("rewriteRequestHeaders keeps Accept and User-Agent as sent, even empty ones", () => {
     expect(rewritten({ Accept: "", "User-Agent": "" })).toEqual({ ...OWN, accept: "" });
   });
 
@@ -231,7 +231,7 @@ describe("rewriteRequestHeaders", () => {
     expect(rewritten({ Referer: `${longest}a` })["referer"]).toBe("https://h.test/");
   });
 
-  test("rewriteRequestHeaders takes credentials out of each element of a list", () => {
+  test("rewriteRequestHeaders removes credentials from each element of a list", () => {
     const hosts = "a-1-0-deadbeef1.x, b-2-0-deadbeef2.y";
     const sent = { "X-Forwarded-Host": hosts, Forwarded: `host="c-3-0-deadbeef3.z";proto=https` };
     const result = rewritten(sent, { peer: TRUSTED_PEER });
@@ -243,9 +243,12 @@ describe("rewriteRequestHeaders", () => {
 describe("checkConnectionOptions", () => {
   const options = (count: number): string => Array.from({ length: count }, (_, at) => `x-${at}`).join(",");
 
-  test.each([undefined, "", "close", options(64), ",".repeat(63)])("checkConnectionOptions takes %j", (connection) => {
-    expect(() => checkConnectionOptions({ connection })).not.toThrow();
-  });
+  test.each([undefined, "", "close", options(64), ",".repeat(63)])(
+    "checkConnectionOptions accepts %j",
+    (connection) => {
+      expect(() => checkConnectionOptions({ connection })).not.toThrow();
+    },
+  );
 
   test.each([options(65), options(10_000), ",".repeat(64)])("checkConnectionOptions refuses %j", (connection) => {
     expect(() => checkConnectionOptions({ connection })).toThrow("more than 64 connection options");
@@ -288,7 +291,7 @@ describe("rewriteResponseHeaders", () => {
     ).toBe("id-1");
   });
 
-  test("rewriteResponseHeaders lets a sandbox ask for no password of a proxy", () => {
+  test("rewriteResponseHeaders does not let a sandbox ask for a password of a proxy", () => {
     const headers = relayed([
       ["Proxy-Authenticate", "Basic"],
       ["Proxy-Authentication-Info", "x"],
@@ -312,12 +315,12 @@ describe("rewriteResponseHeaders", () => {
     ["one field", () => "x-a", 1],
     ["many fields", (at: number) => `x-${at}`, 200],
     ["cookies", () => "set-cookie", 200],
-  ])("rewriteResponseHeaders takes a head of at most 64 KiB of %s", (_name, name, count) => {
+  ])("rewriteResponseHeaders accepts a head of at most 64 KiB of %s", (_name, name, count) => {
     expect(() => relayed(head(ANSWER_HEAD_MAX_BYTES, name, count))).not.toThrow();
     expect(() => relayed(head(ANSWER_HEAD_MAX_BYTES + 1, name, count))).toThrow("sandbox sent an invalid answer");
   });
 
-  test("rewriteResponseHeaders takes at most 64 connection options", () => {
+  test("rewriteResponseHeaders accepts at most 64 connection options", () => {
     expect(() => relayed([["Connection", ",".repeat(63)]])).not.toThrow();
     expect(() => relayed([["Connection", ",".repeat(64)]])).toThrow("sandbox sent an invalid answer");
   });
@@ -338,7 +341,7 @@ describe("resolveClientAddress", () => {
     expect(resolveClientAddress(peer, forwardedFor).client).toBe(client);
   });
 
-  test("resolveClientAddress remembers the peer, and nothing of what it said of others", () => {
+  test("resolveClientAddress remembers the peer, but not what it said about others", () => {
     const peer = "::ffff:10.0.0.9";
     expect(resolveClientAddress(peer, "1.2.3.4")).toEqual({
       peer: "10.0.0.9",
@@ -357,7 +360,7 @@ describe("resolveClientAddress", () => {
     expect(resolveClientAddress("203.0.113.9", "5.6.7.8").client).toBe("203.0.113.9");
   });
 
-  test("resolveClientAddress looks at a bounded number of hops", () => {
+  test("resolveClientAddress reads a limited number of hops", () => {
     const forwardedFor = `1.2.3.4, ${"10.0.0.2, ".repeat(100_000)}10.0.0.3`;
     expect(resolveClientAddress("10.0.0.1", forwardedFor).client).toBe("10.0.0.1");
   });

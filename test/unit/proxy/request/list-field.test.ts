@@ -11,7 +11,7 @@ test("hasToken finds tokens in lists, in any case, and only whole ones", () => {
   expect(hasToken(undefined, "upgrade")).toBe(false);
 });
 
-test("hasToken looks at the elements that a list may have, and at no more", () => {
+test("hasToken reads only as many elements as a list may have", () => {
   expect(hasToken(`${",".repeat(LIST_ELEMENTS_MAX - 1)}close`, "close")).toBe(true);
   expect(hasToken(`${",".repeat(LIST_ELEMENTS_MAX)}close`, "close")).toBe(false);
 });

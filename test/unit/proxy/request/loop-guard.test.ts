@@ -17,7 +17,7 @@ test.each([
   expect(countPasses(field)).toBe(passes);
 });
 
-test("checkLoop lets three passes be, and refuses the fourth, whatever the client put before them", () => {
+test("checkLoop allows three passes and refuses the fourth, whatever the client put before them", () => {
   for (const start of [undefined, "", " ", "cdn.test; a=1", 'x; y="', ",,"]) {
     let field = start;
     for (let pass = 1; pass <= 3; pass++) {

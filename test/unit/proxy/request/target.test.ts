@@ -39,7 +39,7 @@ describe("parseHost", () => {
     (host) => expect(parseHost(host)).toBe(host),
   );
 
-  test("parseHost takes a missing and an empty Host as none", () => {
+  test("parseHost treats an empty Host like a missing one", () => {
     expect(parseHost(undefined)).toBe("");
     expect(parseHost("")).toBe("");
   });

@@ -11,7 +11,7 @@ const start = async (names: Parameters<typeof startDnsServer>[0]) => {
 };
 
 describe("createDnsLookup", () => {
-  test("createDnsLookup gives the addresses of both families, and asks for a short name in the cluster's domain", async () => {
+  test("createDnsLookup returns the addresses of both families, and looks a short name up in the cluster's domain", async () => {
     const { server, lookup } = await start({
       "sb.ns.svc.k8s.test": { ipv4: ["10.0.0.7", "10.0.0.8"], ipv6: ["fd00:0:0:0:0:0:0:7"] },
     });
@@ -22,7 +22,7 @@ describe("createDnsLookup", () => {
     expect(new Set(server.asked)).toEqual(new Set(["sb.ns.svc.k8s.test/A", "sb.ns.svc.k8s.test/AAAA"]));
   });
 
-  test("createDnsLookup takes a name that does not exist, or has no address, as an empty answer", async () => {
+  test("createDnsLookup returns an empty answer for a name that does not exist or has no address", async () => {
     const { server, lookup } = await start({ "empty.ns.svc.k8s.test": {} });
     await using _ = server;
     expect(await lookup("nobody.ns.svc")).toEqual({ addresses: [], unanswered: undefined });
@@ -43,7 +43,7 @@ describe("createDnsLookup", () => {
     expect(await lookup("silent.ns.svc").catch(String)).toContain("no DNS server answered for 1500 ms");
   });
 
-  test("createDnsLookup answers nothing by itself: localhost is asked for like any name", async () => {
+  test("createDnsLookup asks the server for every name, even localhost", async () => {
     const { server, lookup } = await start({});
     await using _ = server;
     expect((await lookup("sb.ns.svc.localhost")).addresses).toEqual([]);
@@ -61,7 +61,7 @@ describe("createDnsLookup", () => {
     expect((await lookup("fresh.ns.svc")).addresses).toEqual(["10.0.0.9"]);
   });
 
-  test.each(["silent", "fail"] as const)("createDnsLookup asks the next server where one is %p", async (fault) => {
+  test.each(["silent", "fail"] as const)("createDnsLookup asks the next server if one is %p", async (fault) => {
     await using broken = await startDnsServer({ "sb.ns.svc.k8s.test": { ipv4: fault, ipv6: fault } });
     await using good = await startDnsServer({ "sb.ns.svc.k8s.test": { ipv4: ["10.0.0.7"] } });
     const lookup = createDnsLookup({
@@ -73,14 +73,14 @@ describe("createDnsLookup", () => {
     expect(broken.asked).toHaveLength(2);
   });
 
-  test("createDnsLookup rejects where nothing listens, or no server is known", async () => {
+  test("createDnsLookup rejects if nothing listens or no server is known", async () => {
     for (const servers of [["127.0.0.1:1"], []]) {
       const lookup = createDnsLookup({ clusterDomain: "k8s.test", servers });
       expect(await lookup("sb.ns.svc").catch(String)).toMatch(/ECONNREFUSED|no DNS server is known/);
     }
   });
 
-  test("createDnsLookup waits for the answer to its own query, whatever others send", async () => {
+  test("createDnsLookup waits for the answer to its own query and ignores others", async () => {
     const right: readonly string[] = ["10.0.0.7"];
     const { server, lookup } = await start({
       "sb.ns.svc.k8s.test": {

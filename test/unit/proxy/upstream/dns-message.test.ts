@@ -4,7 +4,7 @@ import { buildDnsQuery, isDnsAnswerTo, readDnsAnswer } from "../../../../src/pro
 
 const QUERY = buildDnsQuery({ name: "sb.ns.svc.k8s.test", family: 4, id: 0x1234 });
 
-/** An answer to `QUERY` of these records; `count`: what its head says of their number. */
+/** An answer to `QUERY` with these records; `count`: the number of records in its head. */
 function answerWith(records: readonly Buffer[], count = records.length): Buffer {
   const answer = Buffer.concat([QUERY, ...records]);
   answer.writeUInt16BE(0x8180, 2);
@@ -20,7 +20,7 @@ function record(type: number, data: Buffer, name = Buffer.from([0xc0, 12])): Buf
 const address = record(1, Buffer.from([10, 0, 0, 7]));
 
 describe("DNS messages", () => {
-  test("buildDnsQuery writes what RFC 1035 says", () => {
+  test("buildDnsQuery writes a query as in RFC 1035", () => {
     const head = "\x12\x34\x01\0\0\x01\0\0\0\0\0\0";
     expect(QUERY.toString("latin1")).toBe(`${head}\x02sb\x02ns\x03svc\x03k8s\x04test\0\0\x01\0\x01`);
     const ipv6 = buildDnsQuery({ name: "sb", family: 6, id: 0 }).toString("latin1");
@@ -34,7 +34,7 @@ describe("DNS messages", () => {
     },
   );
 
-  test("readDnsAnswer gives the addresses behind a CNAME, and passes over other records and classes", () => {
+  test("readDnsAnswer returns the addresses behind a CNAME, and skips other records and classes", () => {
     const alias = record(5, Buffer.from("\x05other\x04test\0", "latin1"));
     const behind = record(1, Buffer.from([10, 0, 0, 8]), Buffer.from("\x05other\x04test\0", "latin1"));
     const chaos = Buffer.from(address);
@@ -57,12 +57,12 @@ describe("DNS messages", () => {
     expect(() => readDnsAnswer(QUERY, answer, 4)).toThrow("invalid");
   });
 
-  test("readDnsAnswer follows no pointer, so none can lead in a circle", () => {
+  test("readDnsAnswer follows no pointer, so a circle of pointers does not matter", () => {
     const circle = Buffer.concat([Buffer.from([0xc0, QUERY.length]), address.subarray(2)]);
     expect(readDnsAnswer(QUERY, answerWith([circle]), 4)).toEqual(["10.0.0.7"]);
   });
 
-  test("readDnsAnswer gives addresses or throws, whatever bytes come", () => {
+  test("readDnsAnswer returns addresses or throws, for any bytes", () => {
     const random = createRandom(13);
     const good = answerWith([address, address, address]);
     let given = 0;

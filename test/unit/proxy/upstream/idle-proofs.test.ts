@@ -12,7 +12,7 @@ import {
 } from "../../../../src/proxy/upstream/idle-proofs.ts";
 import { createFakeClock } from "../../../../scripts/lib/stage/fake-clock.ts";
 
-/** Longer than a watch waits between its looks. */
+/** Longer than the time between the two checks of a watch. */
 const WATCH_MS = 2 * IDLE_PROOF_MS;
 
 type Inodes = ReadonlySet<number> | undefined;
@@ -43,13 +43,13 @@ function createStage(slots = new WatchSlots()) {
     asked,
     offer,
     retired: () => retired,
-    /** Opens an exchange; gives what ends it. */
+    /** Opens an exchange; returns a function that ends it. */
     open(port: number, state = "streaming"): () => void {
       const exchange: SharingExchange = { state, subject: { route: { port } }, cut: () => {} };
       const slot = share.exchanges.add(exchange);
       return () => share.exchanges.remove(slot);
     },
-    /** Watches a port to the end. `between` happens between the looks. */
+    /** Watches a port to the end. `between` runs between the two checks. */
     async watch(port: number, options: { looks: Inodes[]; afterFirst?: () => void; late?: () => void }): Promise<void> {
       answers = [...options.looks];
       offer(port);
@@ -83,7 +83,7 @@ describe("IdleProofs.standing", () => {
     expect(stage.standing(81)).toBe("untested");
   });
 
-  test("a connection that an open request may use proves nothing, one of another port or without a connection does", async () => {
+  test("a connection proves nothing if an open request may use it; requests to other ports or without a connection do not matter", async () => {
     const looks: Inodes[] = [new Set([1]), new Set([1])];
     const used = createStage();
     used.open(80);
@@ -103,7 +103,7 @@ describe("IdleProofs.standing", () => {
     expect(one.standing(80)).toBe("keeps");
   });
 
-  test("requests that end between the looks took their connections along, unless they began before the watch", async () => {
+  test("requests that end between the checks took their connections along, unless they began before the watch", async () => {
     const looks: Inodes[] = [new Set([1]), new Set([1])];
     const older = createStage();
     const endOlder = older.open(80);
@@ -112,7 +112,7 @@ describe("IdleProofs.standing", () => {
 
     const late = createStage();
     let endLate = (): void => {};
-    // Begins in the first look's turn, and ends right before the second.
+    // Begins in the turn of the first check, and ends right before the second.
     queueMicrotask(() => (endLate = late.open(80)));
     await late.watch(80, { looks, late: () => endLate() });
     expect(late.standing(80)).toBe("closes");
@@ -154,7 +154,7 @@ describe("IdleProofs.standing", () => {
     expect(another.standing(80)).toBe("closes");
     another.offer(80);
     expect(another.retired()).toBe(1);
-    // The kernel told nothing: all are over.
+    // The kernel told nothing, so all watches are over.
     await turn();
     expect(another.standing(80)).toBe("untested");
     expect(stages.every((stage) => stage.standing(80) === "keeps")).toBe(true);
@@ -169,7 +169,7 @@ describe("IdleProofs.standing", () => {
     expect(stage.asked).toHaveLength(PROOF_PORTS_MAX);
   });
 
-  test("an ended generation watches nothing any more, and keeps no session", async () => {
+  test("an ended generation watches nothing and keeps no session", async () => {
     const stage = createStage();
     stage.proofs.end();
     expect(stage.standing(80)).toBe("closes");

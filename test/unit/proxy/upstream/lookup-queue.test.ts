@@ -46,7 +46,7 @@ describe("LookupQueue.look", () => {
     expect(queue.running).toBe(0);
   });
 
-  test("LookupQueue.look gives up after its time, but keeps the slot and never asks for a name twice at a time", async () => {
+  test("LookupQueue.look gives up after its time, but keeps the slot and never looks a name up twice at once", async () => {
     const { clock, queue, started, pending } = createQueue();
     const first = queue.look("sb.ns.svc").catch(String);
     clock.advance(LOOKUP_MAX_MS);
@@ -61,7 +61,7 @@ describe("LookupQueue.look", () => {
     expect(await second).toEqual(ANSWER);
   });
 
-  test("LookupQueue.look rejects what the look-up throws, at once or later, and frees the slot", async () => {
+  test("LookupQueue.look rejects with the error of the look-up, at once or later, and frees the slot", async () => {
     const queue = new LookupQueue({
       clock: createFakeClock(),
       lookup: () => {
@@ -72,7 +72,7 @@ describe("LookupQueue.look", () => {
     expect(queue.running).toBe(0);
   });
 
-  test("LookupQueue.look gives namespaces turns, whoever came first and with however many names", async () => {
+  test("LookupQueue.look gives namespaces turns, in any order and with any number of names", async () => {
     const { queue, started, pending } = createQueue();
     const looks = Array.from({ length: 1_000 }, (_, index) => queue.look(`sb-${index}.greedy.svc`));
     for (let index = 0; index < 200; index++) looks.push(queue.look(`sb.other-${index}.svc`));
@@ -83,15 +83,15 @@ describe("LookupQueue.look", () => {
       pending.delete(next[0]);
       next[1].resolve(ANSWER);
       await turn();
-      // Half of the turns at most are the greedy one's.
+      // The greedy namespace gets at most half of the turns.
       expect(ended).toBeLessThan(2 * (200 + LOOKUPS_MAX));
     }
     expect(ofNamespace(started, "greedy")).toBeLessThan(400);
     for (const look of looks) look.catch(() => {});
   });
 
-  // A walk through what waits at each step would be 200 million of them, more than the time of a test.
-  test("LookupQueue.look walks through nothing that waits: 20,000 names of one tenant are asked one by one", async () => {
+  // Walking through everything that waits at each step would take 200 million steps, more than the time of a test.
+  test("LookupQueue.look does not walk through what waits: 20,000 names of one tenant are looked up one by one", async () => {
     let asked = 0;
     const queue = new LookupQueue({
       clock: createFakeClock(),

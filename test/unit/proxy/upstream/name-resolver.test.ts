@@ -22,7 +22,7 @@ const NAME = "sb.ns.svc.cluster.local";
 
 type Dns = readonly string[] | "fails" | "silent" | NameAnswer;
 
-/** A resolver on a clock that stands still, with a DNS that the test sets. */
+/** A resolver with a stopped clock and a DNS that the test sets. */
 function createBench(change: Partial<NameResolverOptions> = {}) {
   const clock = createFakeClock();
   const dns = new Map<string, Dns>();
@@ -46,7 +46,7 @@ function createBench(change: Partial<NameResolverOptions> = {}) {
     logger,
     ...change,
   });
-  /** Moves the clock in steps, so that what follows a look-up happens in its time. */
+  /** Moves the clock in steps, so that the follow-up of each look-up happens at its time. */
   async function pass(ms: number): Promise<void> {
     for (let left = ms; left > 0; left -= 50) {
       clock.advance(Math.min(left, 50));
@@ -74,7 +74,7 @@ describe("NameResolver.resolve", () => {
     [["::ffff:10.0.0.7"], "10.0.0.7"],
     [["127.0.0.1", "fe80::1%eth0", "169.254.169.254", "10.0.0.8", "10.0.0.9"], "10.0.0.8"],
   ])(
-    "NameResolver.resolve gives of %j the first address that may be dialled, then at once",
+    "NameResolver.resolve picks from %j the first address that may be dialled, and later returns it at once",
     async (addresses, expected) => {
       const { dns, resolver } = createBench();
       dns.set(NAME, addresses);
@@ -86,7 +86,7 @@ describe("NameResolver.resolve", () => {
   );
 
   test.each(["127.0.0.1", "::1", "169.254.169.254", "fd00:ec2::23", "::ffff:127.0.0.1", "0.0.0.0", "2002:7f00:1::1"])(
-    "NameResolver.resolve never gives %s, and says why to the log only",
+    "NameResolver.resolve never returns %s, and only the log has the reason",
     async (address) => {
       const { dns, resolver, asked } = createBench();
       dns.set(NAME, [address]);
@@ -100,7 +100,7 @@ describe("NameResolver.resolve", () => {
     },
   );
 
-  test("NameResolver.resolve shares one look-up among callers, and tries a fresh name again until it resolves", async () => {
+  test("NameResolver.resolve shares one look-up among callers, and retries a new name until it resolves", async () => {
     const { dns, resolver, asked, pass } = createBench();
     const waiting = Array.from({ length: 50 }, () => Promise.resolve(resolver.resolve(NAME)));
     await pass(3 * RETRY_INTERVAL_MS);
@@ -130,7 +130,7 @@ describe("NameResolver.resolve", () => {
     expect(resolver.stats().waiting).toBe(0);
   });
 
-  test("NameResolver.resolve frees a waiter whose signal aborts, and nobody else", async () => {
+  test("NameResolver.resolve frees only the waiter whose signal aborts", async () => {
     const { dns, resolver, pass } = createBench();
     const leaving = new AbortController();
     const stays = resolver.resolve(NAME);
@@ -145,7 +145,7 @@ describe("NameResolver.resolve", () => {
     expect(await stays).toBe("10.0.0.7");
   });
 
-  test("NameResolver.resolve bounds who waits: one name leaves room for others", async () => {
+  test("NameResolver.resolve limits waiters: one name leaves room for others", async () => {
     const { resolver } = createBench();
     const attempts = Array.from({ length: WAITERS_MAX }, () => Promise.resolve(resolver.resolve(NAME)));
     for (const attempt of attempts) attempt.catch(() => {});
@@ -158,7 +158,7 @@ describe("NameResolver.resolve", () => {
     await Promise.allSettled(attempts);
   });
 
-  test("NameResolver.stop refuses who waits and who comes later, and looks nothing up any more", async () => {
+  test("NameResolver.stop refuses waiting and later requests, and stops all look-ups", async () => {
     const { resolver, asked, pass } = createBench();
     const waiting = refusalOf(resolver.resolve(NAME));
     resolver.stop();
@@ -171,7 +171,7 @@ describe("NameResolver.resolve", () => {
 });
 
 describe("NameResolver: names in use", () => {
-  test("NameResolver tells within 5 s that the address in use is gone, and gives the new one", async () => {
+  test("NameResolver reports within 5 s that the address in use is gone, and returns the new one", async () => {
     const { dns, resolver, gone, pass } = createBench();
     dns.set(NAME, ["10.0.0.7"]);
     await resolver.resolve(NAME);
@@ -182,7 +182,7 @@ describe("NameResolver: names in use", () => {
     expect(LOOKUP_INTERVAL_MS + LOOKUP_MAX_MS).toBeLessThan(5_000);
   });
 
-  test("NameResolver stays with the address in use while answers hold it, in whatever order", async () => {
+  test("NameResolver keeps the address in use while answers contain it, in any order", async () => {
     const { dns, resolver, gone, pass } = createBench();
     dns.set(NAME, ["10.0.0.7"]);
     await resolver.resolve(NAME);
@@ -193,7 +193,7 @@ describe("NameResolver: names in use", () => {
   });
 
   test.each<[Dns]>([["fails"], ["silent"], [[]]])(
-    "NameResolver keeps the address while look-ups give %j, for a minute, and ends nothing",
+    "NameResolver keeps the address for a minute while look-ups return %j, and ends nothing",
     async (state) => {
       const { dns, resolver, gone, pass } = createBench({ isInUse: () => true });
       dns.set(NAME, ["10.0.0.7"]);
@@ -224,7 +224,7 @@ describe("NameResolver: names in use", () => {
     expect(resolver.resolve(NAME)).toBe("10.0.0.8");
   });
 
-  test("NameResolver ends what uses an address that must not be dialled any more", async () => {
+  test("NameResolver ends users of an address that must not be dialled any more", async () => {
     const own = new Set<string>();
     const { judge } = endpointRules({ ownAddresses: () => own });
     const { dns, resolver, gone, pass } = createBench({ judge });

@@ -5,7 +5,7 @@ import type { FrameRate } from "../../../../src/proxy/websocket/frame-rates.ts";
 import { FrameScheduler } from "../../../../src/proxy/websocket/frame-scheduler.ts";
 import { createFakeClock } from "../../../../scripts/lib/stage/fake-clock.ts";
 
-/** A loop whose turns the test makes. */
+/** An event loop whose turns the test makes. */
 function createLoop() {
   const clock = createFakeClock();
   let due: (() => void)[] = [];
@@ -74,7 +74,7 @@ describe("FrameLane", () => {
     expect(lane.heldBytes).toBe(0);
   });
 
-  test("a thousand busy lanes share each turn, and a quiet one waits for none of their frames", () => {
+  test("a thousand busy lanes share each turn, and a quiet one does not wait for them", () => {
     const loop = createLoop();
     const busy = Array.from({ length: 1_000 }, () => createLane(loop));
     for (const { lane } of busy) for (const text of numbers(300)) lane.push("text", text);
@@ -116,7 +116,7 @@ describe("FrameLane", () => {
     expect(events).toContain("resume");
   });
 
-  test("end waits for what waits, clear forgets it", () => {
+  test("end waits for the waiting frames, clear drops them", () => {
     const loop = createLoop();
     const ended = createLane(loop);
     const cleared = createLane(loop);
@@ -133,7 +133,7 @@ describe("FrameLane", () => {
     expect(cleared.lane.heldBytes).toBe(0);
   });
 
-  test("tells of what a delivery throws, and stops nobody else", () => {
+  test("reports what a delivery throws, and stops no other lane", () => {
     const loop = createLoop();
     const throwing = createLane(loop, FREE, {
       batch: () => {

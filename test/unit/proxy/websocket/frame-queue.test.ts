@@ -6,7 +6,7 @@ import { createRandom } from "../../../../scripts/lib/stage/random.ts";
 const KINDS: readonly [FrameKind, ...FrameKind[]] = ["text", "binary", "ping", "pong"];
 const LENGTHS: readonly [number, ...number[]] = [0, 1, 2, 125, 1_023, 1_024, 1_025, 16_380, 16_384, 70_000];
 
-test("FrameQueue gives back every frame as it came, in order, whatever is pushed and shifted between", () => {
+test("FrameQueue returns every frame as it came, in order, for any mix of push and shift", () => {
   const random = createRandom(7);
   const queue = new FrameQueue();
   const expected: { kind: FrameKind; text: string }[] = [];

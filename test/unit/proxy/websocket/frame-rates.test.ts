@@ -12,7 +12,7 @@ function countPassing(rate: FrameRate, nowMs: number, max = 1_000_000): number {
 const payers = (sandboxUid: string, clientNetwork: string) => ({ sandboxUid, clientNetwork });
 
 describe("createFrameRates", () => {
-  test("one direction of a tunnel has a second's worth at once, then its rate; the other has its own", () => {
+  test("one direction of a tunnel may send a second's worth at once, then its rate; the other direction has its own", () => {
     const { fromClient, fromSandbox } = createFrameRates(100).join(payers("a", "1"), 0);
     expect(countPassing(fromClient, 0)).toBe(100);
     expect(countPassing(fromClient, 250)).toBe(25);
@@ -49,7 +49,7 @@ describe("createFrameRates", () => {
     expect(rates.size).toBe(0);
   });
 
-  test("keeps the sums of tunnels that are open, and no others, however many come and go", () => {
+  test("keeps only the sums of open tunnels, however many come and go", () => {
     const rates = createFrameRates(10);
     const stays = rates.join(payers("stays", "stays"), 0);
     for (let i = 0; i < 10_000; i++) rates.join(payers(`s${i}`, `c${i}`), 0).leave();

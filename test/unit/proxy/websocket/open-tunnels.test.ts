@@ -33,7 +33,7 @@ function createStage(answerMs: number | undefined) {
   return { clock, told, tunnels, open };
 }
 
-/** Moves the clock in small steps, so that what waits for it goes on in between. */
+/** Moves the clock in small steps, so that code that waits for it runs in between. */
 async function pass(stage: ReturnType<typeof createStage>, ms: number): Promise<void> {
   for (let passed = 0; passed < ms; passed += 80) {
     stage.clock.advance(80);
@@ -44,7 +44,7 @@ async function pass(stage: ReturnType<typeof createStage>, ms: number): Promise<
 
 describe("createTunnels", () => {
   test.each([["at once", 0] as const, ["after a second", 1_000] as const, ["never", undefined] as const])(
-    "closeAll spreads the Close of 1,000 tunnels evenly whose clients answer %s",
+    "closeAll spreads the Close of 1,000 tunnels evenly if their clients answer %s",
     async (_name, answerMs) => {
       const stage = createStage(answerMs);
       for (let i = 0; i < 1_000; i++) stage.open();
@@ -58,7 +58,7 @@ describe("createTunnels", () => {
     },
   );
 
-  test("closeAll tells a tunnel at once that is opened meanwhile or later", async () => {
+  test("closeAll closes a tunnel at once if it opens meanwhile or later", async () => {
     const stage = createStage(undefined);
     for (let i = 0; i < 100; i++) stage.open();
     void stage.tunnels.closeAll(SPREAD_MS);

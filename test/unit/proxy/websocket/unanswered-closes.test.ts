@@ -11,14 +11,14 @@ function createStage() {
   return { closes, terminated, connections };
 }
 
-test("UnansweredCloses ends the connections that wait the longest where there are too many", () => {
+test("UnansweredCloses ends the connections that wait longest if there are too many", () => {
   const { closes, terminated, connections } = createStage();
   for (const connection of connections) closes.add(connection);
   expect(terminated).toEqual([0, 1]);
   expect(closes.size).toBe(UNANSWERED_CLOSES_MAX);
 });
 
-test("UnansweredCloses leaves alone what has ended by itself", () => {
+test("UnansweredCloses ignores connections that have ended by themselves", () => {
   const { closes, terminated, connections } = createStage();
   for (const connection of connections) {
     closes.add(connection);
