@@ -6,16 +6,12 @@ import { signRoute } from "../../src/access/signature.ts";
 import { formatUriRoute } from "../../src/route/format-route.ts";
 import { ACCESS_KEYS } from "../support/access-stage.ts";
 import { buildBinary } from "../support/binary.ts";
-import { chromiumCommand, openPage } from "../support/chromium.ts";
+import { requireBrowser, startBrowser } from "../support/browser/browser.ts";
 import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
-import { requirePart } from "../support/requires.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
-const hasBrowser = requirePart("a Chromium browser", {
-  get: "apt-get install chromium",
-  isPresent: () => chromiumCommand !== undefined,
-});
+const hasBrowser = requireBrowser();
 
 /** Above the time that a page has to settle. */
 const TEST_MAX_MS = 150_000;
@@ -50,7 +46,8 @@ test.skipIf(!hasBrowser).each(["host", "uri"])(
     const { port } = new URL(ingress.origin);
     const url =
       form === "uri" ? `${ingress.origin}/sample/${stage.sandbox.port}/` : `http://${stage.route}.localhost:${port}/`;
-    await using page = await openPage(url);
+    await using browser = await startBrowser();
+    await using page = await browser.open(url);
     const names = Object.keys(SAMPLE_STATES);
     const shown = textsOf(names.map((name) => `#${name}-state`).join());
     const isGood = (texts: unknown): boolean =>
@@ -121,7 +118,8 @@ test.skipIf(!hasBrowser).each(["plain", "signed", "off"])(
     await using ingress = await startIngressProcess(binary, flags);
     const target = { sandboxId: "page", port: server.port ?? 0, expiresB36: "zzzzzzz" };
     const signature = isSigned ? signRoute(parseAccessKeys(ACCESS_KEYS), "a", target) : undefined;
-    await using page = await openPage(`${ingress.origin}${formatUriRoute({ ...target, signature })}/`);
+    await using browser = await startBrowser();
+    await using page = await browser.open(`${ingress.origin}${formatUriRoute({ ...target, signature })}/`);
     // The load event waits for every script and style sheet, and the page's own script says when its POST has come back.
     await page.settle("document.readyState", (state) => state === "complete");
     const expected = kind === "off" ? [] : ["classic module style nested posted:sent"];
@@ -155,8 +153,9 @@ test.skipIf(!hasBrowser)(
       };
       document.body.innerHTML = "<output>" + await ask("${stage.route}") + "</output><output>" + await ask("none-80") + "</output>";
     </script></body>`;
+    await using browser = await startBrowser();
     const readOutputs = async (port: number | undefined): Promise<unknown> => {
-      await using page = await openPage(`http://127.0.0.1:${port}/`);
+      await using page = await browser.open(`http://127.0.0.1:${port}/`);
       return await page.settle(textsOf("output"), (texts) => Array.isArray(texts) && texts.length === 2);
     };
     const expected: unknown[] = [expect.stringMatching(/^200 \{"bytes":2,/), expect.stringMatching(/^404 /)];

@@ -4,9 +4,9 @@ import { isInstalled } from "../../../scripts/lib/apps/install-app.ts";
 import { eventually } from "../../../scripts/lib/eventually.ts";
 import { findFreePort } from "../../../scripts/lib/free-port.ts";
 import { buildBinary } from "../binary.ts";
+import { requireBrowser, startBrowser, type Browser } from "../browser/browser.ts";
+import type { Page } from "../browser/page.ts";
 import { requirePart } from "../requires.ts";
-import { findChromium, startBrowser, type Browser } from "./browser.ts";
-import type { Page } from "./page.ts";
 import { toldPrefix, startAppStage, type AppStage, type Form, type Place, type Settings } from "./stage.ts";
 
 /** Of one visit, in milliseconds: a person would give up long before, a busy machine needs it. */
@@ -26,6 +26,8 @@ export interface AppStart {
   readonly port: number;
   /** Under which path it is, as it would be told by a person; empty: at the root. No slash at its end. */
   readonly basePath: string;
+  /** Whether the ingress takes that path off, so that requests come without it. */
+  readonly isStripped: boolean;
 }
 
 /** One use of an application, from its first page to the last effect. */
@@ -45,17 +47,21 @@ export interface Row<App> {
   /** Evidence of the fault, among the events of pages and the log; undefined: it works. */
   readonly fails?: RegExp;
   /** Default: that of the application. */
-  readonly use?: (visit: Visit, app: App) => Promise<void>;
+  readonly use?: (visit: Visit, app: App) => Promise<unknown>;
+  /** How the table of `docs/apps.md` names that use where it works; undefined: the table does not have it. */
+  readonly letter?: string;
 }
 
 export interface AppUnderTest<App extends RunningApp> {
   /** Its name in `APPS`. */
   readonly name: string;
-  /** Which of several parts this is. */
+  /** What is tried; default: the title in `APPS`. The table of `docs/apps.md` has it. */
   readonly title?: string;
+  /** Its pages work over TLS only, or on names that browsers trust without it; then it is tried on such. */
+  readonly needsTls?: true;
   start(start: AppStart): Promise<App>;
   /** Uses it as a person would; throws when something does not work. */
-  use(visit: Visit, app: App): Promise<void>;
+  use(visit: Visit, app: App): Promise<unknown>;
   readonly rows: readonly Row<App>[];
 }
 
@@ -64,12 +70,9 @@ export function tryApp<App extends RunningApp>(app: AppUnderTest<App>): void {
   const parts = APPS.find(({ name }) => name === app.name);
   if (parts === undefined) throw new Error(`${app.name} is not in the list of applications`);
   const isReady =
-    requirePart("a Chromium browser", {
-      get: "apt-get install chromium",
-      isPresent: () => findChromium() !== undefined,
-    }) &&
+    requireBrowser() &&
     requirePart(parts.title, { get: `./scripts/apps --install ${app.name}`, isPresent: () => isInstalled(parts) });
-  const title = app.title === undefined ? parts.title : `${parts.title}: ${app.title}`;
+  const title = app.title ?? parts.title;
   describe.skipIf(!isReady)(title, () => defineTests(app));
 }
 
@@ -77,12 +80,24 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
   const cleanUp = new AsyncDisposableStack();
   const running = new Map<string, Promise<App>>();
   let stage: AppStage;
-  let browser: Browser;
   beforeAll(async () => {
     stage = cleanUp.use(await startAppStage(await buildBinary(), listSettings(app.rows)));
-    browser = cleanUp.use(await startBrowser());
   }, VISIT_MAX_MS);
   afterAll(() => cleanUp.disposeAsync(), VISIT_MAX_MS);
+
+  /**
+   * The browser of a person elsewhere. On this machine a page could reach the application without the ingress, by the address that
+   * the application knows itself by: Vite's page tries that when its WebSocket fails.
+   */
+  const browsers = new Map<boolean, Promise<Browser>>();
+  const openBrowser = (isRemote: boolean): Promise<Browser> => {
+    let started = browsers.get(isRemote);
+    if (started === undefined) {
+      started = startBrowser({ isRemote }).then((ready) => cleanUp.use(ready));
+      browsers.set(isRemote, started);
+    }
+    return started;
+  };
 
   /** The application as this row needs it: one for all that are at the root, one for each base path. */
   const start = ({ form, settings = {} }: Row<App>): Promise<App> => {
@@ -91,7 +106,7 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
     if (started === undefined) {
       const port = findFreePort();
       const basePath = toldPrefix({ form, settings, port });
-      started = app.start({ port, basePath }).then((ready) => cleanUp.use(ready));
+      started = app.start({ port, basePath, isStripped: form === "told" }).then((ready) => cleanUp.use(ready));
       running.set(key, started);
     }
     return started;
@@ -102,8 +117,8 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
     async (_, row) => {
       const started = await start(row);
       const { form, settings = {}, fails, use = (visit, it) => app.use(visit, it) } = row;
-      const place = await stage.place({ form, settings, port: started.port });
-      await using visit = createVisit(browser, place);
+      const place = await stage.place({ form, settings, port: started.port, isSecure: app.needsTls === true });
+      await using visit = createVisit(await openBrowser(form !== "direct"), place);
       try {
         if (fails === undefined) await use(visit, started);
         else await expectFault(use(visit, started), { visit, fails });
@@ -118,7 +133,7 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
 
 /** Resolves as soon as the evidence is there, and throws when the application works all the same. */
 async function expectFault(
-  use: Promise<void>,
+  use: Promise<unknown>,
   { visit, fails }: { readonly visit: OpenVisit; readonly fails: RegExp },
 ): Promise<void> {
   let works = false;

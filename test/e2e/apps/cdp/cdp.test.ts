@@ -2,7 +2,7 @@ import { expect } from "bun:test";
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
-import { startChromium } from "../../../support/apps/browser.ts";
+import { startChromium } from "../../../support/browser/browser.ts";
 import { runClient } from "../../../support/apps/run-client.ts";
 import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
 

@@ -7,8 +7,8 @@ import { tempDir } from "../../../support/temp-dir.ts";
 const TOKEN = "apps";
 /** Its server takes an Origin that equals its Host only. */
 const KERNEL_REFUSED = /^40\d POST .*\/api\/sessions|^websocket failed .*\/api\/kernels\/.* 403$/;
-/** Its page asks for `/static/…` and `/api/…`, whatever its own path is. */
-const LEFT_PREFIX = /^40\d GET .*:\d+\/(?:static|lab|api)\//;
+/** Its page opens WebSockets below `/api/`, whatever its own path is. */
+const LEFT_PREFIX = /^websocket failed ws:\/\/[^/]+\/api\/events\/subscribe: .* 400$/;
 
 tryApp({
   name: "jupyter",
@@ -72,7 +72,7 @@ tryApp({
     { form: "host", settings: { "host-header": "preserve" } },
     { form: "host", settings: { "origin-header": "upstream" } },
     { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
-    { form: "uri", fails: LEFT_PREFIX },
+    { form: "uri", settings: { "origin-header": "upstream" }, fails: LEFT_PREFIX },
     { form: "keep", fails: KERNEL_REFUSED },
     { form: "keep", settings: { "origin-header": "upstream" } },
   ],

@@ -30,12 +30,19 @@ for (const [transport, path] of [
 ] as const) {
   tryApp({
     name: "mcp",
-    title: transport,
-    start: ({ port, basePath }) =>
+    title: `MCP over ${transport}`,
+    start: ({ port, basePath, isStripped }) =>
       startLocalApp({
         name: "mcp",
         port,
-        command: [PYTHON, join(sourceFolder("mcp"), "server.py"), transport, String(port), basePath],
+        command: [
+          PYTHON,
+          join(sourceFolder("mcp"), "server.py"),
+          transport,
+          String(port),
+          basePath,
+          isStripped ? "stripped" : "seen",
+        ],
       }),
     use: (visit) => callTool(visit, transport, path),
     rows: [
@@ -44,6 +51,7 @@ for (const [transport, path] of [
       { form: "host", settings: { "host-header": "preserve" }, fails: HOST_REFUSED },
       { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
       transport === "sse" ? { form: "uri", fails: LEFT_PREFIX } : { form: "uri" },
+      { form: "told" },
       { form: "keep" },
     ],
   });

@@ -17,8 +17,8 @@ interface NextApp extends RunningApp {
 
 /** Its hot updates are for an Origin of `localhost`, or one in `allowedDevOrigins`. */
 const ORIGIN_REFUSED = /^websocket failed .*\/_next\/(?:webpack-hmr|hmr)/;
-/** The page asks for `/_next/…`, whatever its own path is. */
-const LEFT_PREFIX = /^40\d GET .*:\d+\/_next\//;
+/** The page opens its WebSocket below `/_next/`, whatever its own path is, and React waits for it. */
+const LEFT_PREFIX = /^websocket failed ws:\/\/[^/]+\/_next\/(?:webpack-hmr|hmr).* 400$/;
 
 tryApp<NextApp>({
   name: "nextjs",

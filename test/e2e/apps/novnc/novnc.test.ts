@@ -100,6 +100,6 @@ tryApp<DesktopApp>({
     { form: "host" },
     { form: "host", settings: { "origin-header": "upstream" } },
     { form: "uri", fails: LEFT_PREFIX },
-    { form: "uri", use: usePathWithPrefix },
+    { form: "uri", use: usePathWithPrefix, letter: "T" },
   ],
 });

@@ -87,6 +87,6 @@ tryApp<StoreApp>({
     { form: "direct" },
     { form: "host", fails: SIGNATURE_REFUSED },
     { form: "host", settings: { "host-header": "preserve" } },
-    { form: "uri", settings: { "host-header": "preserve" }, use: useBoto, fails: SIGNATURE_REFUSED },
+    { form: "uri", settings: { "host-header": "preserve" }, use: useBoto, letter: "", fails: SIGNATURE_REFUSED },
   ],
 });

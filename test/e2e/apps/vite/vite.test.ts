@@ -2,7 +2,8 @@ import { copyFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
 import { startLocalApp } from "../../../support/apps/local-app.ts";
-import { tryApp, type RunningApp } from "../../../support/apps/try-app.ts";
+import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
+import type { Page } from "../../../support/browser/page.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 interface ViteApp extends RunningApp {
@@ -12,8 +13,16 @@ interface ViteApp extends RunningApp {
 
 /** A name that is neither `localhost` nor in `server.allowedHosts`. */
 const HOST_REFUSED = /^403 GET /;
-/** The page asks for `/main.js` and `/@vite/client`, whatever its own path is. */
-const LEFT_PREFIX = /^40\d GET .*\/main\.js/;
+/** The page opens its WebSocket at `/`, whatever its own path is. */
+const LEFT_PREFIX = /^websocket failed ws:\/\/[^/]+\/\?token=.* 400$/;
+
+/** The page shows its text; without updates. */
+async function seePage(visit: Visit, app: ViteApp): Promise<Page> {
+  app.writeMessage("first");
+  const page = await visit.open("/");
+  await page.until("document.querySelector('#message')?.textContent === 'first'");
+  return page;
+}
 
 tryApp<ViteApp>({
   name: "vite",
@@ -48,9 +57,7 @@ tryApp<ViteApp>({
     };
   },
   async use(visit, app) {
-    app.writeMessage("first");
-    const page = await visit.open("/");
-    await page.until("document.querySelector('#message')?.textContent === 'first'");
+    const page = await seePage(visit, app);
     // The hot update comes over a WebSocket, and into the page that is there.
     await page.untilEvent(/^received .*"connected"/);
     await page.evaluate("globalThis.isSamePage = true");
@@ -63,6 +70,7 @@ tryApp<ViteApp>({
     { form: "host", settings: { "host-header": "preserve" }, fails: HOST_REFUSED },
     { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
     { form: "uri", fails: LEFT_PREFIX },
+    { form: "uri", use: seePage, letter: "page" },
     { form: "keep" },
   ],
 });

@@ -1,4 +1,5 @@
 import { startServerProcess, type ServerProcess } from "../../../scripts/lib/server-process.ts";
+import { requirePart } from "../requires.ts";
 import { tempDir } from "../temp-dir.ts";
 import { connectCdp, toRecord, type CdpClient } from "./cdp-client.ts";
 import { openPage, type Page } from "./page.ts";
@@ -6,10 +7,20 @@ import { openPage, type Page } from "./page.ts";
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
 /** Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761 §6.2). */
 export const HOST_SUFFIX = "apps.test";
+/** The same, and a browser trusts these names without TLS as others with it (Secure Contexts §3.1). */
+export const SECURE_HOST_SUFFIX = "localhost";
 
 /** The browser's program; undefined: this machine has none. */
-export function findChromium(): string | undefined {
+function findChromium(): string | undefined {
   return BROWSERS.find((name) => Bun.which(name) !== null);
+}
+
+/** Whether this machine has a browser, for `test.skipIf(!requireBrowser())`. Throws with CI=true where it has none. */
+export function requireBrowser(): boolean {
+  return requirePart("a Chromium browser", {
+    get: "apt-get install chromium",
+    isPresent: () => findChromium() !== undefined,
+  });
 }
 
 export interface DebuggedChromium extends AsyncDisposable {
@@ -67,16 +78,23 @@ async function readDebuggerUrl(port: number): Promise<string | undefined> {
   return typeof url === "string" ? url : undefined;
 }
 
-/** The browser of a person who opens applications. */
+/** The browser of a person. */
 export interface Browser extends AsyncDisposable {
   /** A page with cookies and storage of its own. */
   open(url: string): Promise<Page>;
 }
 
-/** Starts the browser that opens applications; names below `HOST_SUFFIX` lead to this machine. */
-export async function startBrowser(): Promise<Browser> {
+export interface BrowserOptions {
+  /** Only names below the two suffixes lead to this machine, as if it were another: neither `localhost` nor an address does. */
+  readonly isRemote?: boolean;
+}
+
+/** Starts a browser without a window, in which names below the two suffixes lead to this machine. */
+export async function startBrowser({ isRemote = false }: BrowserOptions = {}): Promise<Browser> {
+  const suffixes = [HOST_SUFFIX, SECURE_HOST_SUFFIX];
+  const rules = [...suffixes.map((suffix) => `MAP *.${suffix} 127.0.0.1`), ...(isRemote ? ["MAP * ~NOTFOUND"] : [])];
   const chromium = await startChromium([
-    `--host-resolver-rules=MAP *.${HOST_SUFFIX} 127.0.0.1`,
+    `--host-resolver-rules=${rules.join(", ")}`,
     // As over TLS: without it a page may use neither service workers nor the clipboard.
     `--unsafely-treat-insecure-origin-as-secure=http://*.${HOST_SUFFIX}`,
   ]);

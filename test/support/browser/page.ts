@@ -7,19 +7,31 @@ const STATE_MAX_MS = 90_000;
 const EVENTS_MAX = 4_000;
 const EVENT_MAX_CHARS = 2_000;
 
-/** A page in a browser, used as a person does. */
+const ENTER = { key: "Enter", code: "Enter", windowsVirtualKeyCode: 13, text: "\r" };
+/** Keys by the names that tests give them, as the DevTools protocol describes them. */
+const KEYS = {
+  Enter: ENTER,
+  "Shift+Enter": { ...ENTER, modifiers: 8 },
+  F1: { key: "F1", code: "F1", windowsVirtualKeyCode: 112 },
+} as const;
+
+/**
+ * A page in a browser, used as a person does. It runs by the real clock and is asked what it shows: with `--dump-dom` a browser
+ * turns its clock as soon as nothing is loading, whatever WebSockets still wait for.
+ */
 export interface Page extends AsyncDisposable {
   /** What an expression evaluates to, as JSON; promises are awaited. Throws what it throws. */
   evaluate(expression: string): Promise<unknown>;
   /** Resolves as soon as an expression is true; throws, with what happened in the page, when it is not for long. */
   until(expression: string): Promise<void>;
+  /** Evaluates until the value is as `isDone` wants it or for long enough, and gives the last value, wanted or not. */
+  settle(expression: string, isDone: (value: unknown) => boolean): Promise<unknown>;
   /** Resolves as soon as an event matches. */
   untilEvent(pattern: RegExp): Promise<void>;
   /** Waits for an element that can be seen, then clicks the middle of it. */
   click(selector: string): Promise<void>;
   type(text: string): Promise<void>;
-  /** A key by its name, such as `Enter`, alone or with Shift. */
-  press(key: "Enter" | "Shift+Enter"): Promise<void>;
+  press(key: keyof typeof KEYS): Promise<void>;
   /**
    * What happened so far, one line each: `403 POST <url>` of an answer, `websocket 403 <url>` of a handshake, `failed <url>: why`,
    * `received <text>` of a WebSocket's message, `error: <text>` of the console and of exceptions.
@@ -73,14 +85,15 @@ function createPage(send: Send, events: readonly string[], close: () => Promise<
       throw new Error(`not in the page: ${what}\n${told.join("\n")}\nIt shows: ${String(text)}`, { cause });
     }
   };
-  const press = async (key: string, code: string, modifiers: number): Promise<void> => {
-    const named = { key, code, modifiers, windowsVirtualKeyCode: 13, text: "\r" };
-    await send("Input.dispatchKeyEvent", { type: "keyDown", ...named });
-    await send("Input.dispatchKeyEvent", { type: "keyUp", ...named });
-  };
   return {
     evaluate,
     events,
+    async settle(expression, isDone) {
+      let value: unknown;
+      const probe = async () => isDone((value = await evaluate(expression)));
+      await eventually(probe, { maxMs: STATE_MAX_MS }).catch(() => {});
+      return value;
+    },
     until: (expression) => waitFor(expression, async () => (await evaluate(expression)) === true),
     untilEvent: (pattern) => waitFor(String(pattern), () => Promise.resolve(events.some((line) => pattern.test(line)))),
     async click(selector) {
@@ -94,7 +107,9 @@ function createPage(send: Send, events: readonly string[], close: () => Promise<
       }
     },
     type: async (text) => void (await send("Input.insertText", { text })),
-    press: (key) => press("Enter", "Enter", key === "Enter" ? 0 : 8),
+    async press(key) {
+      for (const type of ["keyDown", "keyUp"]) await send("Input.dispatchKeyEvent", { type, ...KEYS[key] });
+    },
     async screenshot() {
       const { data } = await send("Page.captureScreenshot", { format: "png" });
       return Buffer.from(String(data), "base64");
