@@ -2,7 +2,7 @@
 export interface AppParts {
   /** Its folder's name. */
   readonly name: string;
-  /** For a person: what it is. */
+  /** For a person: what it is. The table of docs/apps.md has it, where its tests have no titles of their own. */
   readonly title: string;
   /** Whether CI runs it; the others run with `./scripts/apps`. */
   readonly inCi: boolean;
@@ -12,6 +12,8 @@ export interface AppParts {
 
 const PYTHON = { python3: "python3 python3-venv" };
 const NODE = { node: "nodejs" };
+/** Native parts of Node.js packages are compiled. */
+const NODE_NATIVE = { npm: "npm", make: "make", "g++": "g++", python3: "python3" };
 
 /** Every application, those first that more people use. */
 export const APPS: readonly AppParts[] = [
@@ -31,5 +33,7 @@ export const APPS: readonly AppParts[] = [
   { name: "nextjs", title: "Next.js dev server", inCi: false, programs: NODE },
   { name: "mcp", title: "MCP servers and clients", inCi: false, programs: { ...PYTHON, ...NODE } },
   { name: "gorilla", title: "gorilla/websocket, absolute redirects", inCi: false, programs: { go: "golang" } },
+  { name: "code-server", title: "code-server (VS Code)", inCi: false, programs: NODE_NATIVE },
+  { name: "wetty", title: "WeTTY, a terminal", inCi: false, programs: NODE_NATIVE },
   { name: "git", title: "git over HTTP", inCi: false, programs: { git: "git", go: "golang" } },
 ];
