@@ -82,7 +82,7 @@ const STEPS: readonly Step[] = [
     isTestRun: true,
   },
   // Where an application cannot be had, its test says so.
-  { name: "app-install", command: ["scripts/apps", "--install", "--ci"], maxMs: 10 * MINUTE_MS },
+  { name: "app-install", command: ["scripts/apps", "--install", "--ci"], maxMs: 20 * MINUTE_MS },
   {
     name: "apps",
     command: [...BUN_TEST, ...APPS.filter((app) => app.inCi).map(({ name }) => `./test/e2e/apps/${name}`)],

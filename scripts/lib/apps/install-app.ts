@@ -5,8 +5,10 @@ import { runLimited } from "../steps/run-limited.ts";
 import type { AppParts } from "./app-parts.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
-/** Of one command; the largest application takes a minute on a quiet machine. */
-const COMMAND_MAX_MS = 10 * 60_000;
+/** Of one attempt at one application, in milliseconds; the largest takes a minute on a quiet machine. */
+const ATTEMPT_MAX_MS = 5 * 60_000;
+/** A registry can fail for a moment. What fails twice is no accident. */
+const ATTEMPTS_MAX = 2;
 /** Files of an application's folder that pin what it is installed from. */
 const PIN_FILES = ["requirements.txt", "package.json", "bun.lock", "go.mod", "go.sum", "main.go", "build.sh"] as const;
 /** In an application's cache: which pins are installed there. Written last. */
@@ -43,13 +45,37 @@ export async function installApp(app: AppParts): Promise<void> {
   if (isInstalled(app)) return;
   const missing = listMissingPrograms(app);
   if (missing.length > 0) throw new Error(`programs are missing; get them with: apt-get install ${missing.join(" ")}`);
-  const source = sourceFolder(app.name);
   const folder = cacheFolder(app.name);
+  await installPins(sourceFolder(app.name), folder);
+  writeFileSync(join(folder, MARKER), hashPins(app));
+}
+
+/**
+ * Empties `folder`, and installs there what the pins in `source` name. What fails is tried once more, from the beginning. Throws
+ * when that fails too. An attempt that takes longer than `maxMs` milliseconds fails; its programs are killed.
+ */
+export async function installPins(source: string, folder: string, { maxMs = ATTEMPT_MAX_MS } = {}): Promise<void> {
+  for (let attempt = 1; ; attempt++) {
+    try {
+      return await attemptInstall(source, folder, { maxMs });
+    } catch (error) {
+      if (attempt >= ATTEMPTS_MAX) throw error;
+      console.error(`${error instanceof Error ? error.message : String(error)}; trying once more`);
+    }
+  }
+}
+
+async function attemptInstall(source: string, folder: string, { maxMs }: { readonly maxMs: number }): Promise<void> {
+  const deadline = performance.now() + maxMs;
   rmSync(folder, { recursive: true, force: true });
   mkdirSync(folder, { recursive: true });
-  for (const file of listPins(app)) copyFileSync(join(source, file), join(folder, file));
-  for (const command of listCommands(folder)) await run(command, folder);
-  writeFileSync(join(folder, MARKER), hashPins(app));
+  for (const file of listPins(source)) copyFileSync(join(source, file), join(folder, file));
+  for (const command of listCommands(folder)) {
+    const leftMs = Math.max(1, deadline - performance.now());
+    const { exitCode, timedOut } = await runLimited(command, { cwd: folder, env: process.env, maxMs: leftMs });
+    if (timedOut) throw new Error(`not installed after ${maxMs / 1000} s: ${command.join(" ")}`);
+    if (exitCode !== 0) throw new Error(`cannot run ${command.join(" ")}`);
+  }
 }
 
 function listCommands(folder: string): readonly (readonly string[])[] {
@@ -68,19 +94,15 @@ function listCommands(folder: string): readonly (readonly string[])[] {
   return commands;
 }
 
-async function run(command: readonly string[], cwd: string): Promise<void> {
-  const ending = await runLimited([...command], { cwd, env: process.env, maxMs: COMMAND_MAX_MS });
-  if (ending.exitCode !== 0 || ending.timedOut) throw new Error(`cannot run ${command.join(" ")}`);
-}
-
-function listPins(app: AppParts): readonly string[] {
-  const files = new Set(readdirSync(sourceFolder(app.name)));
+function listPins(source: string): readonly string[] {
+  const files = new Set(readdirSync(source));
   return PIN_FILES.filter((file) => files.has(file));
 }
 
 /** Of the pins, and of the folder, whose path a virtual environment holds. */
 function hashPins(app: AppParts): string {
   const hash = createHash("sha256").update(cacheFolder(app.name));
-  for (const file of listPins(app)) hash.update(`\n${file}\n`).update(readFileSync(join(sourceFolder(app.name), file)));
+  const source = sourceFolder(app.name);
+  for (const file of listPins(source)) hash.update(`\n${file}\n`).update(readFileSync(join(source, file)));
   return hash.digest("hex");
 }

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { startIngressProcess, type IngressProcess } from "../../../scripts/lib/ingress-process.ts";
 import { tempDir } from "../temp-dir.ts";
-import { HOST_SUFFIX } from "../browser/browser.ts";
+import { HOST_SUFFIX, SECURE_HOST_SUFFIX } from "../browser/browser.ts";
 
 /**
  * How a request reaches the application: `uri` is the URI form with `strip`; in `told` the application is told the prefix that
@@ -29,6 +29,8 @@ export interface PlaceOptions {
   readonly settings: Settings;
   /** The application's on 127.0.0.1. */
   readonly port: number;
+  /** The browser treats the place as one with TLS. */
+  readonly isSecure?: boolean;
 }
 
 /** Two ingresses, one in each mode, in front of applications on 127.0.0.1. */
@@ -93,7 +95,9 @@ async function writeManifest(folder: string, form: Form, settings: Settings): Pr
   await Bun.write(join(folder, `${name}.json`), JSON.stringify(manifest));
 }
 
-function findPlace({ form, settings, port }: PlaceOptions, origins: { header: string; uri: string }): Place {
+function findPlace(options: PlaceOptions, origins: { header: string; uri: string }): Place {
+  const { form, settings, port, isSecure = false } = options;
+  const suffix = isSecure ? SECURE_HOST_SUFFIX : HOST_SUFFIX;
   const name = nameSandbox({ form, settings });
   const direct = `http://127.0.0.1:${port}`;
   switch (form) {
@@ -102,7 +106,7 @@ function findPlace({ form, settings, port }: PlaceOptions, origins: { header: st
     case "host": {
       const route = `${name}-${port}`;
       const headers = { "OpenSandbox-Ingress-To": route };
-      const origin = `http://${route}.${HOST_SUFFIX}:${new URL(origins.header).port}`;
+      const origin = `http://${route}.${suffix}:${new URL(origins.header).port}`;
       return { origin, prefix: "", headerRoute: { origin: origins.header, headers } };
     }
     case "uri":
@@ -110,7 +114,7 @@ function findPlace({ form, settings, port }: PlaceOptions, origins: { header: st
     case "told": {
       const prefix = `/${name}/${port}`;
       // A name, as people have: servers trust addresses of loopback.
-      const origin = `http://ingress.${HOST_SUFFIX}:${new URL(origins.uri).port}`;
+      const origin = `http://ingress.${suffix}:${new URL(origins.uri).port}`;
       return { origin, prefix, headerRoute: { origin: origins.uri, headers: {} } };
     }
   }

@@ -57,6 +57,8 @@ export interface AppUnderTest<App extends RunningApp> {
   readonly name: string;
   /** What is tried; default: the title in `APPS`. The table of `docs/apps.md` has it. */
   readonly title?: string;
+  /** Its pages work over TLS only, or on names that browsers trust without it; then it is tried on such. */
+  readonly needsTls?: true;
   start(start: AppStart): Promise<App>;
   /** Uses it as a person would; throws when something does not work. */
   use(visit: Visit, app: App): Promise<unknown>;
@@ -115,7 +117,7 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
     async (_, row) => {
       const started = await start(row);
       const { form, settings = {}, fails, use = (visit, it) => app.use(visit, it) } = row;
-      const place = await stage.place({ form, settings, port: started.port });
+      const place = await stage.place({ form, settings, port: started.port, isSecure: app.needsTls === true });
       await using visit = createVisit(await openBrowser(form !== "direct"), place);
       try {
         if (fails === undefined) await use(visit, started);

@@ -7,6 +7,8 @@ import { openPage, type Page } from "./page.ts";
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
 /** Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761 §6.2). */
 export const HOST_SUFFIX = "apps.test";
+/** The same, and a browser trusts these names without TLS as others with it (Secure Contexts §3.1). */
+export const SECURE_HOST_SUFFIX = "localhost";
 
 /** The browser's program; undefined: this machine has none. */
 function findChromium(): string | undefined {
@@ -83,13 +85,14 @@ export interface Browser extends AsyncDisposable {
 }
 
 export interface BrowserOptions {
-  /** Only names below `HOST_SUFFIX` lead to this machine, as if it were another: neither `localhost` nor an address does. */
+  /** Only names below the two suffixes lead to this machine, as if it were another: neither `localhost` nor an address does. */
   readonly isRemote?: boolean;
 }
 
-/** Starts a browser without a window, in which names below `HOST_SUFFIX` lead to this machine. */
+/** Starts a browser without a window, in which names below the two suffixes lead to this machine. */
 export async function startBrowser({ isRemote = false }: BrowserOptions = {}): Promise<Browser> {
-  const rules = [`MAP *.${HOST_SUFFIX} 127.0.0.1`, ...(isRemote ? ["MAP * ~NOTFOUND"] : [])];
+  const suffixes = [HOST_SUFFIX, SECURE_HOST_SUFFIX];
+  const rules = [...suffixes.map((suffix) => `MAP *.${suffix} 127.0.0.1`), ...(isRemote ? ["MAP * ~NOTFOUND"] : [])];
   const chromium = await startChromium([
     `--host-resolver-rules=${rules.join(", ")}`,
     // As over TLS: without it a page may use neither service workers nor the clipboard.

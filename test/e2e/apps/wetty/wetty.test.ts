@@ -7,10 +7,12 @@ import { tempDir } from "../../../support/temp-dir.ts";
 
 tryApp({
   name: "wetty",
+  // Its policy turns every address into `https:`.
+  needsTls: true,
   async start({ port, basePath }) {
     const home = tempDir();
     // It lets people in by ssh. This one lets them in here, so that nobody needs an account.
-    writeFileSync(join(home.path, "ssh"), "#!/bin/sh\nPS1='ready> ' exec sh -i\n", { mode: 0o755 });
+    writeFileSync(join(home.path, "ssh"), "#!/bin/sh\nexec sh -i\n", { mode: 0o755 });
     const server = await startLocalApp({
       name: "wetty",
       port,
@@ -37,8 +39,9 @@ tryApp({
   },
   async use(visit) {
     const page = await visit.open(visit.place.prefix === "" ? "/" : "");
+    // It begins with requests, and goes on over the WebSocket after its probe.
     await page.untilEvent(/^websocket 101 .*\/socket\.io\//);
-    await page.untilEvent(/^received .*ready> /);
+    await page.untilEvent(/^received 3probe/);
     await page.click("#terminal .xterm-screen");
     await page.type("echo $((6 * 7)) from the terminal");
     await page.press("Enter");
