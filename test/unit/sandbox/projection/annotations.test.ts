@@ -46,7 +46,7 @@ describe("readPolicy", () => {
     ["hold-until-ready", 30],
     ["wake-on-access", "yes"],
     ["wake-on-access", true],
-  ])("readPolicy keeps the default for %s of %p", (name, value) => {
+  ])("readPolicy keeps the default for a %s that is invalid", (name, value) => {
     const { policy, warning } = readPolicy({ [P + name]: value });
     expect(policy).toEqual({ fault: warning ?? "missing" });
     expect(warning).toContain(`invalid annotation ${P}${name}, using the default`);
