@@ -1,5 +1,14 @@
 import { createHash } from "node:crypto";
-import { copyFileSync, existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import {
+  copyFileSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  rmSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { runLimited } from "../steps/run-limited.ts";
 import type { AppParts } from "./app-parts.ts";
@@ -19,9 +28,13 @@ export function sourceFolder(name: string): string {
   return join(ROOT, "test/e2e/apps", name);
 }
 
-/** Where an application is installed: `venv` has Python's, `node_modules` npm's, `bin` Go's. */
+/**
+ * Where an application is installed: `venv` has Python's, `node_modules` npm's, `bin` Go's. Checkouts that share a cache by a
+ * link get the same path, so that none installs again what another one has.
+ */
 export function cacheFolder(name: string): string {
-  return join(ROOT, ".cache/apps", name);
+  const cache = join(ROOT, ".cache");
+  return join(existsSync(cache) ? realpathSync(cache) : cache, "apps", name);
 }
 
 /** The Node.js that an application brings, because it needs another version than machines have. */

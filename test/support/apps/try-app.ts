@@ -5,7 +5,7 @@ import { eventually } from "../../../scripts/lib/eventually.ts";
 import { findFreePort } from "../../../scripts/lib/free-port.ts";
 import { buildBinary } from "../binary.ts";
 import { requireBrowser, startBrowser, type Browser } from "../browser/browser.ts";
-import type { Page } from "../browser/page.ts";
+import type { OpenOptions, Page } from "../browser/page.ts";
 import { requirePart } from "../requires.ts";
 import { toldPrefix, startAppStage, type AppStage, type Form, type Place, type Settings } from "./stage.ts";
 
@@ -57,8 +57,10 @@ export interface AppUnderTest<App extends RunningApp> {
   readonly name: string;
   /** What is tried; default: the title in `APPS`. The table of `docs/apps.md` has it. */
   readonly title?: string;
-  /** Its pages work over TLS only, or on names that browsers trust without it; then it is tried on such. */
+  /** Its pages need what browsers give over TLS only: it is tried on names that they trust without. */
   readonly needsTls?: true;
+  /** Its pages turn each address into `https:` by their policy, which is left out here, where there is no TLS. */
+  readonly upgradesToTls?: true;
   start(start: AppStart): Promise<App>;
   /** Uses it as a person would; throws when something does not work. */
   use(visit: Visit, app: App): Promise<unknown>;
@@ -118,7 +120,9 @@ function defineTests<App extends RunningApp>(app: AppUnderTest<App>): void {
       const started = await start(row);
       const { form, settings = {}, fails, use = (visit, it) => app.use(visit, it) } = row;
       const place = await stage.place({ form, settings, port: started.port, isSecure: app.needsTls === true });
-      await using visit = createVisit(await openBrowser(form !== "direct"), place);
+      await using visit = createVisit(await openBrowser(form !== "direct"), place, {
+        ignoresPolicy: app.upgradesToTls === true,
+      });
       try {
         if (fails === undefined) await use(visit, started);
         else await expectFault(use(visit, started), { visit, fails });
@@ -152,14 +156,14 @@ interface OpenVisit extends Visit, AsyncDisposable {
   listEvidence(): readonly string[];
 }
 
-function createVisit(browser: Browser, place: Place): OpenVisit {
+function createVisit(browser: Browser, place: Place, options: OpenOptions): OpenVisit {
   const pages: Page[] = [];
   const log: string[] = [];
   return {
     place,
     log,
     async open(path) {
-      const page = await browser.open(`${place.origin}${place.prefix}${path}`);
+      const page = await browser.open(`${place.origin}${place.prefix}${path}`, options);
       pages.push(page);
       return page;
     },

@@ -2,7 +2,7 @@ import { startServerProcess, type ServerProcess } from "../../../scripts/lib/ser
 import { requirePart } from "../requires.ts";
 import { tempDir } from "../temp-dir.ts";
 import { connectCdp, toRecord, type CdpClient } from "./cdp-client.ts";
-import { openPage, type Page } from "./page.ts";
+import { openPage, type OpenOptions, type Page } from "./page.ts";
 
 const BROWSERS = ["chromium", "chromium-browser", "google-chrome"] as const;
 /** Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761 §6.2). */
@@ -81,7 +81,7 @@ async function readDebuggerUrl(port: number): Promise<string | undefined> {
 /** The browser of a person. */
 export interface Browser extends AsyncDisposable {
   /** A page with cookies and storage of its own. */
-  open(url: string): Promise<Page>;
+  open(url: string, options?: OpenOptions): Promise<Page>;
 }
 
 export interface BrowserOptions {
@@ -106,7 +106,7 @@ export async function startBrowser({ isRemote = false }: BrowserOptions = {}): P
     throw error;
   }
   return {
-    open: (url) => openPage(client, url),
+    open: (url, options) => openPage(client, url, options),
     [Symbol.asyncDispose]: async () => {
       client[Symbol.dispose]();
       await chromium[Symbol.asyncDispose]();

@@ -41,8 +41,13 @@ export interface Page extends AsyncDisposable {
   screenshot(): Promise<Uint8Array>;
 }
 
+export interface OpenOptions {
+  /** The page's Content-Security-Policy does not count: one with `upgrade-insecure-requests` is for pages that come over TLS. */
+  readonly ignoresPolicy?: boolean;
+}
+
 /** Opens a URL in a page with cookies and storage of its own; resolves as soon as it began to load. */
-export async function openPage(client: CdpClient, url: string): Promise<Page> {
+export async function openPage(client: CdpClient, url: string, options: OpenOptions = {}): Promise<Page> {
   const { browserContextId } = await client.send("Target.createBrowserContext");
   const { targetId } = await client.send("Target.createTarget", { url: "about:blank", browserContextId });
   const { sessionId } = await client.send("Target.attachToTarget", { targetId, flatten: true });
@@ -57,6 +62,7 @@ export async function openPage(client: CdpClient, url: string): Promise<Page> {
     if (events.length > EVENTS_MAX) events.shift();
   });
   for (const domain of ["Page", "Network", "Runtime", "Log"]) await send(`${domain}.enable`);
+  if (options.ignoresPolicy === true) await send("Page.setBypassCSP", { enabled: true });
   await send("Page.navigate", { url });
   return createPage(send, events, async () => {
     stopListening();

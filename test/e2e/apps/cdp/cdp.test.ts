@@ -3,6 +3,7 @@ import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
 import { startChromium } from "../../../support/browser/browser.ts";
+import { toRecord } from "../../../support/browser/cdp-client.ts";
 import { runClient } from "../../../support/apps/run-client.ts";
 import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
 
@@ -53,20 +54,45 @@ async function useWebSocketUrl(visit: Visit, app: BrowserApp): Promise<void> {
 
 /** What `/json/version` names is the address that the browser itself has. */
 const NAMES_SANDBOX = /^ws:\/\/127\.0\.0\.1:\d+\/devtools/;
-const HOST_REFUSED = /^500 Host header is specified and is not an IP address or localhost/;
+/** Chromium takes an Origin of its own address only. */
+const ORIGIN_REFUSED = /^websocket failed ws:.* 403$/;
+const HOST_REFUSED =
+  /^500 (?:GET .*\/devtools\/inspector\.html|Host header is specified and is not an IP address or localhost)/;
+
+/** It is no server below a path. */
+async function start(): Promise<BrowserApp> {
+  const chromium = await startChromium();
+  return {
+    port: chromium.port,
+    debuggerPath: new URL(chromium.debuggerUrl).pathname,
+    readOutput: () => "",
+    [Symbol.asyncDispose]: () => chromium[Symbol.asyncDispose](),
+  };
+}
+
+/** Where an expression finds the text of a page, also in the shadow trees that this one is made of. */
+const ALL_TEXT = `(function read(node) {
+  const inside = [...node.childNodes].map(read).join(" ");
+  return (node.shadowRoot ? read(node.shadowRoot) : "") + (node.nodeType === 3 ? node.data : "") + inside;
+})(document.body)`;
+
+/** Chromium serves a page that inspects another one: over a WebSocket, whose address is in a parameter. */
+async function inspect(visit: Visit, app: BrowserApp): Promise<void> {
+  const inspected = `data:text/html,<h1 id="from-${crypto.randomUUID()}">inspected</h1>`;
+  const opened = await fetch(`http://127.0.0.1:${app.port}/json/new?${encodeURIComponent(inspected)}`, {
+    method: "PUT",
+  });
+  const { id } = toRecord(await opened.json());
+  const { origin, prefix } = visit.place;
+  const socket = `${origin.slice("http://".length)}${prefix}/devtools/page/${String(id)}`;
+  const page = await visit.open(`/devtools/inspector.html?ws=${socket}`);
+  const heading = /id="(.*?)"/.exec(inspected)?.[1];
+  await page.until(`${ALL_TEXT}.includes(${JSON.stringify(heading)})`);
+}
 
 tryApp<BrowserApp>({
   name: "cdp",
-  // It is no server below a path.
-  async start() {
-    const chromium = await startChromium();
-    return {
-      port: chromium.port,
-      debuggerPath: new URL(chromium.debuggerUrl).pathname,
-      readOutput: () => "",
-      [Symbol.asyncDispose]: () => chromium[Symbol.asyncDispose](),
-    };
-  },
+  start,
   use: useWebSocketUrl,
   rows: [
     { form: "direct", use: discover },
@@ -77,5 +103,21 @@ tryApp<BrowserApp>({
     { form: "host", settings: { "host-header": "preserve" }, use: discoverByAddress },
     { form: "uri" },
     { form: "uri", use: discover, fails: NAMES_SANDBOX },
+  ],
+});
+
+tryApp<BrowserApp>({
+  name: "cdp",
+  title: "Chrome's DevTools page",
+  start,
+  use: inspect,
+  rows: [
+    { form: "direct" },
+    { form: "host", fails: ORIGIN_REFUSED },
+    { form: "host", settings: { "origin-header": "upstream" } },
+    { form: "host", settings: { "host-header": "preserve" }, fails: HOST_REFUSED },
+    { form: "host", settings: { "host-header": "localhost", "origin-header": "upstream" } },
+    { form: "uri", fails: ORIGIN_REFUSED },
+    { form: "uri", settings: { "origin-header": "upstream" } },
   ],
 });

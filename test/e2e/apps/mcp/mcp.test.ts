@@ -24,13 +24,13 @@ async function callTool(visit: Visit, transport: string, path: string): Promise<
   }
 }
 
-for (const [transport, path] of [
-  ["streamable-http", "/mcp"],
-  ["sse", "/sse"],
+for (const [transport, path, protocol] of [
+  ["streamable-http", "/mcp", "streamable HTTP"],
+  ["sse", "/sse", "SSE"],
 ] as const) {
   tryApp({
     name: "mcp",
-    title: `MCP over ${transport}`,
+    title: `MCP over ${protocol}`,
     start: ({ port, basePath, isStripped }) =>
       startLocalApp({
         name: "mcp",

@@ -7,8 +7,7 @@ import { tempDir } from "../../../support/temp-dir.ts";
 
 tryApp({
   name: "wetty",
-  // Its policy turns every address into `https:`.
-  needsTls: true,
+  upgradesToTls: true,
   async start({ port, basePath }) {
     const home = tempDir();
     // It lets people in by ssh. This one lets them in here, so that nobody needs an account.
