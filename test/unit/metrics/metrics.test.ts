@@ -118,6 +118,17 @@ test("Metrics shows an outage of Redis while intents still wait: attempts that f
   expect(await valuesOf("opensandbox_ingress_renew_healthy")).toEqual([[{}, 1]]);
 });
 
+test("Metrics counts spans by result, if traces are on", async () => {
+  metrics.observe({ spans: () => undefined });
+  expect(await valuesOf("opensandbox_ingress_trace_span_count_total")).toEqual([]);
+  metrics.observe({ spans: () => ({ exported: 3, dropped: 2, failed: 1 }) });
+  expect(await valuesOf("opensandbox_ingress_trace_span_count_total")).toEqual([
+    [{ result: "exported" }, 3],
+    [{ result: "dropped" }, 2],
+    [{ result: "failed" }, 1],
+  ]);
+});
+
 test("Metrics reports only known values of memory and descriptors", async () => {
   expect(await valuesOf("opensandbox_ingress_memory_budget_bytes")).toEqual([]);
   metrics.observe({ memory: () => ({ limit: 3, budget: 2 }), descriptors: () => undefined });
