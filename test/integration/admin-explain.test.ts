@@ -6,7 +6,6 @@ import type { ExplainAnswer } from "../../src/admin/explain-page.ts";
 import type { IngressErrorCode } from "../../src/errors.ts";
 import { FAILURE_BURST } from "../../src/access/failure-limiter.ts";
 import { ADMIN_BODY_MAX_BYTES } from "../../src/admin/admin-server.ts";
-import { readPolicy } from "../../src/sandbox/projection/annotations.ts";
 import { formatLabelRoute, formatUriRoute } from "../../src/route/format-route.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
@@ -16,6 +15,7 @@ import type { SandboxPage } from "../../src/admin/sandbox-list.ts";
 import type { describeStatus } from "../../src/admin/status.ts";
 import { DEFAULT_HOLD } from "../../scripts/lib/stage/proxy-harness.ts";
 import { askRaw } from "../support/ask-raw.ts";
+import { policyOf } from "../support/policy-of.ts";
 import { type DebugStage, startDebugStage } from "../support/debug-stage.ts";
 
 const KEY = "a=AAECAwQFBgcICQoLDA0ODxAREhMUFRYXGBkaGxwdHh8=";
@@ -47,8 +47,7 @@ function fill(provider: TableProvider): TableProvider {
   provider.set({ name: "twin", namespace: "two", uid: "twin-2" });
   provider.set({ name: "full" });
   const limited = (name: string, annotations: Readonly<Record<string, string>>, accessToken = "") => {
-    const fields = Object.entries(annotations).map(([key, value]) => [`ingress.opensandbox.io/${key}`, value]);
-    provider.set({ name, accessToken, policy: readPolicy(Object.fromEntries(fields)).policy });
+    provider.set({ name, accessToken, policy: policyOf(annotations) });
   };
   limited("closed", { "allowed-ports": "x" });
   limited("ports-only", { "allowed-ports": `${PORT}` });

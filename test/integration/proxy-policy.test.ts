@@ -4,11 +4,11 @@ import { parseAddressSet } from "../../src/address.ts";
 import { type Clock, systemClock } from "../../src/clock.ts";
 import type { ProxyConfig } from "../../src/proxy/proxy-config.ts";
 import { parseRate } from "../../src/quantity.ts";
-import { readPolicy } from "../../src/sandbox/projection/annotations.ts";
 import type { SandboxRecord } from "../../src/sandbox/provider.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { DEFAULT_BROWSER, DEFAULT_HOLD, type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw, type RawAnswer, type RawConnection } from "../../scripts/lib/stage/raw-client.ts";
+import { policyOf } from "../support/policy-of.ts";
 
 const TOKEN = "token-of-the-sandbox";
 const KEEP_OPEN = "/keep-open";
@@ -42,11 +42,6 @@ const clock: Clock = {
 };
 
 type Annotations = Readonly<Record<string, string>>;
-const policyOf = (annotations: Annotations) =>
-  readPolicy(
-    Object.fromEntries(Object.entries(annotations).map(([name, value]) => [`ingress.opensandbox.io/${name}`, value])),
-  ).policy;
-
 const FORMS = ["header", "host", "uri"] as const;
 type Form = (typeof FORMS)[number];
 
