@@ -10,8 +10,8 @@ export interface TraceStart {
   readonly serverSpanId: string;
   /** The id that the sandbox gets as its parent. */
   readonly clientSpanId: string;
-  /** Whether the sender's `tracestate` belongs to the trace and is valid. */
-  readonly keepsState: boolean;
+  /** Whether there is a `tracestate` that is invalid or belongs to no trace. */
+  readonly dropsState: boolean;
   /** Wall-clock and monotonic milliseconds. */
   readonly startMs: number;
   readonly startedAt: number;
@@ -79,9 +79,9 @@ export class RequestTrace {
 
   /** Writes the context for the sandbox. Call it once for each attempt, when other headers have been rewritten. */
   forward(headers: Headers, nowMs: number): void {
-    const { traceId, clientSpanId, keepsState } = this.#start;
+    const { traceId, clientSpanId, dropsState } = this.#start;
     headers.set(TRACE_PARENT_HEADER, formatTraceParent(traceId, clientSpanId, this.#sink === undefined ? "00" : "01"));
-    if (!keepsState) headers.delete(TRACE_STATE_HEADER);
+    if (dropsState) headers.delete(TRACE_STATE_HEADER);
     this.#forwardedAt = nowMs;
   }
 

@@ -73,7 +73,7 @@ export function createTracer(options: TracerOptions): Tracer {
         // Without spans of ours, the request itself is the sandbox's parent.
         clientSpanId: isRecorded ? ids.nextSpanId() : serverSpanId,
         // Without a valid parent, the state is not read (W3C Trace Context §3.3).
-        keepsState: parent !== undefined && tracestate !== undefined && isTraceState(tracestate),
+        dropsState: tracestate !== undefined && (parent === undefined || !isTraceState(tracestate)),
         startMs: clock.now(),
         startedAt,
       };
