@@ -131,15 +131,13 @@ describe("requests that wait", () => {
 
   test("HoldRoom lets one sandbox use a quarter of its places", async () => {
     await using stage = startHoldStage({ holdMax: 8 });
-    for (const name of ["a", "b", "c", "d", "e"]) stage.setUnready(name);
+    for (const name of ["a", "b", "c", "d"]) stage.setUnready(name);
     for (const name of ["a", "a", "b", "b"]) await stage.ask(name);
     await eventually(() => stage.held() === 4);
     const third = await (await stage.ask("a")).readAnswer();
     expect(third).toMatchObject({ status: 503, body: "OpenSandbox Ingress: too many requests wait for sandboxes\n" });
     for (const name of ["c", "c", "d", "d"]) await stage.ask(name);
     await eventually(() => stage.held() === 8);
-    expect((await (await stage.ask("e")).readAnswer()).status).toBe(503);
-    expect(stage.held()).toBe(8);
   });
 
   test("HoldRoom gives a client as many places as are free, and gives them back", async () => {
@@ -275,9 +273,8 @@ describe("requests that wait", () => {
     await eventually(() => stage.held() === 1);
     for (const endpoint of ["10.0.0.1", "", "127.0.0.1"]) stage.setUnready("sb", { endpoint });
     expect(stage.held()).toBe(1);
-    expect([...stage.proxy.server.inspection.exchanges()].map(({ upstream }) => upstream.endpoint)).toEqual([
-      "127.0.0.1",
-    ]);
+    const endpoints = () => [...stage.proxy.server.inspection.exchanges()].map(({ upstream }) => upstream.endpoint);
+    await eventually(() => expect(endpoints()).toEqual(["127.0.0.1"]));
     stage.setReady("sb");
     expect(await client.readAnswer()).toMatchObject({ status: 200 });
   });

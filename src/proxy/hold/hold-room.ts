@@ -2,12 +2,18 @@ import type { Clock, Timer } from "../../clock.ts";
 import { IngressError } from "../../errors.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
 import type { Exchange } from "../exchange/exchange.ts";
-import { isFairRequest } from "../exchange/share.ts";
 import type { UpstreamPool } from "../upstream/upstream.ts";
+import { Places } from "./places.ts";
 import { ReleaseRate } from "./release-rate.ts";
 
 /** Part of all places that one sandbox may take. Three other sandboxes always find places. */
 const PART_OF_ONE = 1 / 4;
+
+/**
+ * Least time between two looks at the requests that wait for one sandbox, in milliseconds. A sandbox that changes all the
+ * time must not keep the program busy with them.
+ */
+const LOOK_INTERVAL_MS = 50;
 
 /** The pause before another attempt after a refused connection, in milliseconds. It doubles up to the longest pause. */
 const RETRY_MIN_MS = 100;
@@ -28,9 +34,10 @@ interface Queue {
   /** In the order of arrival. */
   readonly waiting: Set<Waiting>;
   readonly rate: ReleaseRate;
-  /** Places taken by requests that wait and by requests that pause before another attempt. */
-  places: number;
-  timer: Timer | undefined;
+  /** Monotonic ms of the last look at them. */
+  lookedAtMs: number;
+  /** The next look. */
+  next: { readonly atMs: number; readonly timer: Timer } | undefined;
 }
 
 export interface HoldRoomOptions {
@@ -53,26 +60,27 @@ export interface HoldRoomParts {
 export class HoldRoom {
   readonly #options: HoldRoomOptions;
   readonly #parts: HoldRoomParts;
-  /** By the name of the sandbox's object, since changes are reported by that name. */
+  /** Taken by those that wait, and by those that pause before another attempt. */
+  readonly #places: Places;
+  /** By the name of the sandbox's object: what is known of it changes with that. */
   readonly #queues = new Map<string, Queue>();
-  /** Places taken by clients that are told apart, by their keys. */
-  readonly #clients = new Map<string, number>();
-  #places = 0;
 
   constructor(options: HoldRoomOptions, parts: HoldRoomParts) {
     this.#options = options;
     this.#parts = parts;
+    const { placesMax: max } = options;
+    this.#places = new Places({ max, ofSandboxMax: Math.ceil(max * PART_OF_ONE) });
     parts.provider.onChange((name) => this.#onChange(name));
   }
 
   /** Requests that wait now. */
   get size(): number {
-    return this.#places;
+    return this.#places.size;
   }
 
   /** Requests that wait for a sandbox by this name. */
   sizeOf(name: string): number {
-    return this.#queues.get(name)?.places ?? 0;
+    return this.#places.sizeOf(name);
   }
 
   /**
@@ -110,15 +118,18 @@ export class HoldRoom {
     record: SandboxRecord,
     enter: (queue: Queue, goOn: () => void) => () => void,
   ): Promise<void> {
+    const { name } = record;
     exchange.checkOpen();
-    const queue = this.#take(record.name, exchange.client?.key);
+    this.#places.take(exchange, name);
+    const queue = this.#queueOf(name);
     exchange.park();
     return new Promise((resolve, reject) => {
       const { signal } = exchange;
       const finish = (settle: () => void): void => {
         signal.removeEventListener("abort", abort);
         leave();
-        this.#giveBack(record.name, { queue, client: exchange.client?.key });
+        this.#places.giveBack(exchange, name);
+        this.#endQueue(name, queue);
         settle();
       };
       const abort = (): void => finish(() => reject(exchange.cutBy ?? new IngressError("client_closed")));
@@ -129,59 +140,50 @@ export class HoldRoom {
     });
   }
 
-  /** Takes a place. Throws `hold_full`. */
-  #take(name: string, client: string | undefined): Queue {
-    const { placesMax, releaseRate } = this.#options;
-    const free = placesMax - this.#places;
+  #queueOf(name: string): Queue {
     const known = this.#queues.get(name);
-    const ofClient = client === undefined ? 0 : (this.#clients.get(client) ?? 0);
-    const isFull = free <= 0 || (known?.places ?? 0) >= Math.ceil(placesMax * PART_OF_ONE);
-    // A client with sandboxes of its own could else take the places of all.
-    if (isFull || !isFairRequest(ofClient, free)) throw new IngressError("hold_full");
-    const rate = new ReleaseRate(releaseRate, this.#parts.clock.monotonic());
-    const queue = known ?? { waiting: new Set(), rate, places: 0, timer: undefined };
+    if (known !== undefined) return known;
+    const rate = new ReleaseRate(this.#options.releaseRate, this.#parts.clock.monotonic());
+    const queue: Queue = { waiting: new Set(), rate, lookedAtMs: Number.NEGATIVE_INFINITY, next: undefined };
     this.#queues.set(name, queue);
-    queue.places++;
-    this.#places++;
-    if (client !== undefined) this.#clients.set(client, ofClient + 1);
     return queue;
   }
 
-  #giveBack(name: string, { queue, client }: { readonly queue: Queue; readonly client: string | undefined }): void {
-    this.#places--;
-    if (client !== undefined) {
-      const left = (this.#clients.get(client) ?? 0) - 1;
-      if (left > 0) this.#clients.set(client, left);
-      else this.#clients.delete(client);
-    }
-    queue.places--;
-    if (queue.places > 0) return;
-    queue.timer?.cancel();
+  #endQueue(name: string, queue: Queue): void {
+    if (this.#places.sizeOf(name) > 0) return;
+    queue.next?.timer.cancel();
     this.#queues.delete(name);
   }
 
   #onChange(name: string | undefined): void {
-    if (this.#places === 0) return;
-    if (name === undefined) for (const queue of this.#queues.values()) this.#release(queue);
-    else {
-      const queue = this.#queues.get(name);
-      if (queue !== undefined) this.#release(queue);
-    }
+    const queues = name === undefined ? this.#queues.values() : [this.#queues.get(name)];
+    for (const queue of queues) if (queue !== undefined) this.#lookSoon(queue);
+  }
+
+  #lookSoon(queue: Queue): void {
+    const waitMs = queue.lookedAtMs + LOOK_INTERVAL_MS - this.#parts.clock.monotonic();
+    if (waitMs <= 0) this.#release(queue);
+    else this.#releaseIn(queue, waitMs);
+  }
+
+  #releaseIn(queue: Queue, waitMs: number): void {
+    const { clock } = this.#parts;
+    const atMs = clock.monotonic() + waitMs;
+    if (queue.next !== undefined && queue.next.atMs <= atMs) return;
+    queue.next?.timer.cancel();
+    queue.next = { atMs, timer: clock.setTimer(waitMs, () => this.#release(queue)) };
   }
 
   /** Lets requests go on whose wait is over, as many as the rate allows. */
   #release(queue: Queue): void {
-    const { clock } = this.#parts;
-    const now = clock.monotonic();
-    queue.timer?.cancel();
-    queue.timer = undefined;
+    const now = this.#parts.clock.monotonic();
+    queue.next?.timer.cancel();
+    queue.next = undefined;
+    queue.lookedAtMs = now;
     for (const waiting of queue.waiting) {
       const outlook = this.#outlookOf(waiting, now);
       if (outlook === "waits") continue;
-      if (outlook === "ready" && !queue.rate.take(now)) {
-        queue.timer = clock.setTimer(queue.rate.intervalMs, () => this.#release(queue));
-        return;
-      }
+      if (outlook === "ready" && !queue.rate.take(now)) return this.#releaseIn(queue, queue.rate.intervalMs);
       waiting.goOn();
     }
   }
@@ -191,9 +193,10 @@ export class HoldRoom {
     const { provider, upstreams } = this.#parts;
     const { sandboxId, port } = exchange.subject.route;
     const resolution = provider.resolve(sandboxId);
-    if (resolution.state !== "found" || resolution.record.uid !== record.uid) return "changed";
+    if (resolution.state !== "found") return "changed";
     const now = resolution.record;
     if (now.ready && endpointFor(now, port) !== undefined) return "ready";
+    if (now.uid !== record.uid) return "changed";
     exchange.moveTo(upstreams.acquire(now, nowMs));
     if (exchange.patience !== undefined) exchange.patience.error = notReadyError(now);
     return "waits";

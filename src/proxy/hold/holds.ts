@@ -8,6 +8,7 @@ import { chooseForm } from "../report/refusal-form.ts";
 import type { UpstreamPool } from "../upstream/upstream.ts";
 import type { HoldConfig } from "./hold-config.ts";
 import { HoldRoom, notReadyError } from "./hold-room.ts";
+import { Places } from "./places.ts";
 import { WakeDesk, type WakeRequest } from "./wake-desk.ts";
 
 /**
@@ -33,19 +34,22 @@ export class Holds {
   readonly #parts: HoldParts;
   readonly #room: HoldRoom;
   readonly #desk: WakeDesk | undefined;
-  /** Requests that wait for a wake. */
-  #parked = 0;
+  /** Taken by those that wait for a wake. */
+  readonly #parked: Places;
   #isClosed = false;
 
   constructor(config: HoldConfig, parts: HoldParts) {
     this.#config = config;
     this.#parts = parts;
     this.#room = new HoldRoom({ placesMax: config.holdMax, releaseRate: config.holdReleaseRate }, parts);
+    const { parkMax: max } = config.wake;
+    this.#parked = new Places({ max, ofSandboxMax: max });
     const { waker } = parts;
     if (!config.wake.enabled || waker === undefined) return;
     this.#desk = new WakeDesk(config.wake, {
       ...parts,
       waker,
+      isAwaited: ({ name }) => this.#parked.sizeOf(name) > 0,
       onFailed: (record, error) => this.#room.fail(record, error),
       warn: (message) => parts.warn(message),
     });
@@ -129,17 +133,12 @@ export class Holds {
 
   #untilAwake(exchange: Exchange, record: SandboxRecord): Promise<void> {
     const { metrics, clock } = this.#parts;
-    if (this.#parked >= this.#config.wake.parkMax) {
-      metrics.parkShed();
-      throw new IngressError("hold_full");
-    }
-    // The request takes its place first: nothing is woken for a request that cannot wait.
+    // The place comes first: nothing is woken for a request that cannot wait.
     const turn = this.#takePlace(exchange, record);
     const parkedAtMs = clock.monotonic();
-    this.#parked++;
     metrics.parked();
     const leave = (outcome: ParkOutcome): void => {
-      this.#parked--;
+      this.#parked.giveBack(exchange, record.name);
       metrics.unparked(outcome, clock.monotonic() - parkedAtMs);
     };
     const parked = turn.then(
@@ -155,8 +154,10 @@ export class Holds {
 
   #takePlace(exchange: Exchange, record: SandboxRecord): Promise<void> {
     try {
+      this.#parked.take(exchange, record.name);
       return this.#room.untilReady(exchange, record);
     } catch (thrown) {
+      this.#parked.giveBack(exchange, record.name);
       if (toIngressError(thrown).code === "hold_full") this.#parts.metrics.parkShed();
       throw thrown;
     }

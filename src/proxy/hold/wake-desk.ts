@@ -57,6 +57,8 @@ export interface WakeDeskParts {
   readonly provider: SandboxProvider;
   readonly waker: SandboxWaker;
   readonly metrics: ProxyMetrics;
+  /** Whether requests wait for the wake of a sandbox. */
+  isAwaited(record: SandboxRecord): boolean;
   /** Ends the waits for a sandbox whose wake failed. */
   onFailed(record: SandboxRecord, error: IngressError): void;
   /** Logs why a wake failed. */
@@ -148,12 +150,22 @@ export class WakeDesk {
   #checkDue(record: SandboxRecord, { now, isTold }: { readonly now: number; readonly isTold: boolean }): void {
     const memory = this.#memories.get(record.uid);
     if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
-    // There are no more wakes than requests may wait for: one whose requests have left goes on, and counts.
-    if (this.#flights.size >= this.#config.parkMax) throw new IngressError("wake_busy");
+    if (!this.#hasRoom()) throw new IngressError("wake_busy");
     if (isTold) return;
     if (this.#calls >= this.#config.wakeMax) throw new IngressError("wake_busy");
     if (memory === undefined || memory.failures > 0) return;
     if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
+  }
+
+  /** There are no more wakes than requests may wait. One that nobody waits for any more goes on, but is no longer followed. */
+  #hasRoom(): boolean {
+    if (this.#flights.size < this.#config.parkMax) return true;
+    for (const [uid, { record }] of this.#flights) {
+      if (this.#parts.isAwaited(record)) continue;
+      this.#end(uid);
+      return true;
+    }
+    return false;
   }
 
   async #wake(record: SandboxRecord): Promise<void> {

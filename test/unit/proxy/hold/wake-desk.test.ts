@@ -17,6 +17,7 @@ function createStage(config: Partial<WakeConfig> = {}) {
   const calls: { readonly uid: string; readonly answer: (result: WakeResult) => Promise<void> }[] = [];
   const outcomes: Parameters<ProxyMetrics["wakeAsked"]>[0][] = [];
   const failed: string[] = [];
+  const left = new Set<string>();
   const desk = new WakeDesk(
     { ...DEFAULT_HOLD.wake, enabled: true, ...config },
     {
@@ -36,6 +37,7 @@ function createStage(config: Partial<WakeConfig> = {}) {
         },
       },
       metrics: { ...noProxyMetrics, wakeAsked: (outcome) => void outcomes.push(outcome) },
+      isAwaited: ({ name }) => !left.has(name),
       onFailed: (record, error) => void failed.push(`${record.name} ${error.code}`),
       warn() {},
     },
@@ -53,7 +55,9 @@ function createStage(config: Partial<WakeConfig> = {}) {
       return toIngressError(thrown).code;
     }
   };
-  return { clock, calls, outcomes, failed, desk, set, join };
+  /** Everybody who waited for the sandbox has left. */
+  const leave = (name: string): void => void left.add(name);
+  return { clock, calls, outcomes, failed, desk, set, join, leave };
 }
 
 describe("WakeDesk.join", () => {
@@ -147,6 +151,20 @@ describe("WakeDesk.join", () => {
     expect(join(set("c", "waking"))).toBe("wake_busy");
     clock.advance(MINUTE_MS);
     expect(join(set("c", "waking"))).toBeNumber();
+  });
+
+  test("WakeDesk.join follows no longer what nobody waits for, where it has to, and wakes that at most once a minute", () => {
+    const { clock, calls, desk, set, join, leave } = createStage({ parkMax: 2 });
+    const [a, b] = [set("a", "asleep"), set("b", "asleep")];
+    join(a);
+    join(b);
+    leave("b");
+    expect(join(set("c", "asleep"))).toBeNumber();
+    expect([desk.size, desk.isWaking(a.uid), desk.isWaking(b.uid)]).toEqual([2, true, false]);
+    expect(calls.map(({ uid }) => uid)).toEqual(["uid-a", "uid-b", "uid-c"]);
+    clock.advance(MINUTE_MS - 1);
+    leave("c");
+    expect(join(b)).toBe("sandbox_not_ready");
   });
 
   test("WakeDesk ends a wake with its budget, its sandbox, or another sandbox of the name", () => {
