@@ -164,7 +164,7 @@ const ANSWERS = {
   port_not_allowed: {
     status: 403,
     message: "port not allowed",
-    cause: "The sandbox may not be reached on this port.",
+    cause: "The sandbox may not be reached on {port}.",
     remedy:
       "Use another port. Operators: the annotation `ingress.opensandbox.io/allowed-ports` of the sandbox decides.",
     proxyError: "http_request_denied",
@@ -200,7 +200,7 @@ const ANSWERS = {
     cause: "The sandbox got more requests in a short time than it may, from all clients together.",
     remedy:
       "Wait as long as `Retry-After` says. Operators: raise the annotation `ingress.opensandbox.io/rate` of the sandbox, or `--max-rate-per-sandbox`.",
-    proxyError: "connection_limit_reached",
+    proxyError: "http_request_denied",
   },
 
   sandbox_not_found: {

