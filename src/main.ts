@@ -1,5 +1,5 @@
 // The process edge: the only file that uses `process`. Signal handling comes before all other imports.
-import { replaceProcess } from "./process/replace-process.ts";
+import { prepareReplacement } from "./process/replace-process.ts";
 import { planRestart, RESTART_MARKER } from "./process/runtime-settings.ts";
 import { setSignalMask } from "./process/signal-mask.ts";
 import { StopSignals } from "./process/stop-signals.ts";
@@ -166,10 +166,11 @@ async function restartWithRuntimeSettings(args: readonly string[], maxHeaderByte
   if (plan.kind === "incomplete") return warnAboutSettings(`not in effect after a restart: ${plan.names.join(", ")}`);
   const script = isCompiled() ? [] : [Bun.main];
   const argv = [process.argv0, ...script, ...args];
+  const replace = prepareReplacement({ path: process.execPath, argv, env: plan.env });
   setSignalMask("hold");
   // Handle earlier signals first: their handlers run when the event loop turns, and end the program.
   for (let turn = 0; turn < SIGNAL_TURNS; turn += 1) await new Promise<void>((resolve) => setImmediate(resolve));
-  replaceProcess({ path: process.execPath, argv, env: plan.env });
+  replace?.();
   setSignalMask("release");
   const execve = process.execve?.bind(process);
   if (execve === undefined) return warnAboutSettings("this platform cannot replace a process");
