@@ -33,14 +33,17 @@ export function buildEndpointRules(config: Config, { clock, environment, resolve
 
 const NO_ADDRESSES: ReadonlySet<string> = new Set();
 
-/** Where sandboxes come from. */
+/** The source of sandboxes. */
 export interface Source {
   readonly provider: SandboxProvider;
   /** Undefined: nothing wakes sandboxes. */
   readonly waker: SandboxWaker | undefined;
 }
 
-/** Manifests or Kubernetes, as the configuration has it. Touches neither network nor files before it is started. */
+/**
+ * Makes the provider of the configuration: manifests or Kubernetes. It uses neither network nor files before it is
+ * started.
+ */
 export async function createProvider(
   config: Config,
   parts: Pick<SourceSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
@@ -52,7 +55,7 @@ export async function createProvider(
     const provider = createManifestProvider({ path, providerType, namespaces, endpoints, clock, logger });
     return { provider, waker: undefined };
   }
-  // Loaded only where it is needed: the Kubernetes client is most of the program's code.
+  // This is loaded only if needed, since the Kubernetes client is most of the program's code.
   const [{ createKubeClient }, { createKubernetesProvider }, { createKubeWaker }] = await Promise.all([
     import("./kube/client.ts"),
     import("./sandbox/kubernetes/provider.ts"),

@@ -6,8 +6,8 @@ const TEXT_TYPE = "text/plain; charset=utf-8";
 const NO_PAGE_POLICY = "default-src 'none'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'; sandbox";
 
 /**
- * For the dashboard: only its own files, and it asks only the port that it came from. No script and no style stands in the
- * page, and no text becomes HTML (CSP Level 3, Trusted Types).
+ * The policy of the dashboard: it loads only its own files and asks only its own port. The page has no inline script or
+ * style, and no text becomes HTML (CSP Level 3, Trusted Types).
  */
 const DASHBOARD_POLICY = [
   "default-src 'none'",
@@ -22,7 +22,7 @@ const DASHBOARD_POLICY = [
   "trusted-types 'none'",
 ].join("; ");
 
-/** What a browser is asked for (RFC 7617 §2, RFC 6750 §3). The first is the one that it shows a dialogue for. */
+/** The challenges for a browser (RFC 7617 §2, RFC 6750 §3). It shows a dialogue for the first one. */
 const CHALLENGE = 'Basic realm="OpenSandbox Ingress", charset="UTF-8", Bearer realm="OpenSandbox Ingress"';
 
 /**
@@ -56,7 +56,7 @@ export function buildDashboardFile(text: string, type: string): Response {
   return new Response(text, { headers });
 }
 
-/** An answer in JSON to an operator. What is undefined is left out. */
+/** Builds an answer in JSON for an operator. Undefined fields are left out. */
 export function buildJson(value: unknown, status = 200): Response {
   const headers = { ...OPERATOR_HEADERS, "Content-Type": "application/json" };
   return new Response(`${JSON.stringify(value)}\n`, { status, headers });

@@ -7,9 +7,9 @@ import { execPath } from "node:process";
 const STYLES = ["base.css", "controls.css", "parts.css"] as const;
 
 /**
- * The dashboard's files, as text. Runs as a macro, in Bun's parser: the binary holds the texts and neither this function
- * nor the sources. The script is made by a Bun of its own, since the bundler waits for macros. Throws with the bundler's
- * words.
+ * The dashboard's files, as text. This runs as a macro in Bun's parser, so the binary has the texts but neither this
+ * function nor the sources. Another Bun process makes the script, since the bundler waits for macros. Throws with the
+ * bundler's message.
  */
 export function readDashboardFiles() {
   const folder = join(import.meta.dir, "dashboard");

@@ -2,11 +2,11 @@ import { buildDashboardFile } from "./admin-answers.ts";
 import type { AdminPage } from "./admin-page.ts";
 import { readDashboardFiles } from "./dashboard-files.ts" with { type: "macro" };
 
-/** Made when this file is parsed: at the build for a binary, at the start from source. So it is never out of date. */
+/** Made when this file is parsed: at the build of a binary, or at the start from source. So it is never out of date. */
 const FILES = readDashboardFiles();
 
 /**
- * The dashboard: the page at `/` and what it loads. Whoever serves it must let `AdminGate` judge the request before, as
+ * The dashboard: the page at `/` and its files. `AdminGate` must judge each request before it gets here, as
  * `AdminServerOptions.operatorPages` does.
  */
 export function createDashboardPages(): readonly AdminPage[] {

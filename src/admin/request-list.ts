@@ -12,10 +12,13 @@ const REQUEST_ROWS_MAX = 500;
 /** The longest method that is shown. The client chose it, so it can be any text. */
 const METHOD_MAX_CHARS = 32;
 
-/** So is the id of a failed request; a name of Kubernetes has at most 253 characters. */
+/**
+ * The longest id of a failed request that is shown. The client chose it too; a name in Kubernetes has at most 253
+ * characters.
+ */
 const ID_MAX_CHARS = 256;
 
-/** An open request or WebSocket. Never its path, query or headers. */
+/** An open request or WebSocket, without its path, query and headers. */
 export interface RequestRow {
   readonly requestId: string;
   readonly sandboxId: string;

@@ -37,15 +37,15 @@ export interface SandboxRow {
   /** The first of the ports that the sandbox names; missing if it names none. */
   readonly ports?: readonly { readonly port: number; readonly address: string }[] | undefined;
   readonly secured: boolean;
-  /** What is wrong with the annotations for its traffic; missing: nothing. */
+  /** The faults of its traffic annotations; missing: there are none. */
   readonly policyFault?: string | undefined;
   /** RFC 3339; missing: it has not been used. */
   readonly lastUse?: string | undefined;
   /** Open now; ended and failed since the ingress first saw it. Missing if this process does not serve. */
   readonly open?: number | undefined;
-  /** How many of the open ones wait for the sandbox; absent: none. */
+  /** How many of the open requests wait for the sandbox; missing: none. */
   readonly held?: number | undefined;
-  /** Whether the sandbox is paused, and being woken. */
+  /** Whether the sandbox is paused and being woken. */
   readonly waking?: true | undefined;
   readonly requests?: number | undefined;
   readonly errors?: number | undefined;
@@ -74,7 +74,7 @@ export interface SandboxListParts {
   /** Missing: this process does not serve. */
   readonly trafficOf?: (record: SandboxRecord) => SandboxTraffic;
   readonly waitsOf?: (record: SandboxRecord) => { readonly held: number; readonly isWaking: boolean };
-  /** Wall-clock milliseconds when the first list was complete; undefined: it is not yet. */
+  /** Wall-clock milliseconds when the first list was complete; undefined: not yet. */
   readonly syncedAtMs: () => number | undefined;
 }
 

@@ -1,9 +1,9 @@
 import type { Clock } from "../clock.ts";
 import type { AdminQuery } from "./admin-page.ts";
 
-/** How long an answer may be given to others, in milliseconds: as often as a dashboard asks. */
+/** How long an answer may be shared, in milliseconds: as long as the interval at which a dashboard asks. */
 const SHARED_MS = 1_000;
-/** Answers that are kept at a time, of at most some 300 KB each: operators who look at different pages of the list. */
+/** How many answers are kept at a time, of about 300 KB at most. Operators look at different pages of the list. */
 const SHARED_MAX = 32;
 /** A longer question is answered, but its answer is not kept. */
 const KEY_MAX_CHARS = 2_048;
@@ -15,8 +15,8 @@ interface Kept {
 }
 
 /**
- * Gives one answer to all who ask the same within a second, so that many open dashboards cost what one costs. Only who says
- * that an older answer will do (`Cache-Control: max-age`, RFC 9111 §5.2.1.1) gets one.
+ * Shares one answer among all clients that ask the same within a second, so that many open dashboards cost as much as
+ * one. Only a client that accepts an older answer gets one (`Cache-Control: max-age`, RFC 9111 §5.2.1.1).
  */
 export class SharedAnswers {
   readonly #clock: Clock;

@@ -7,8 +7,8 @@ const ANSWER_MAX_BYTES = 8 * 1024 * 1024;
 /** How often a busy ingress is asked again, and the milliseconds in between. */
 const BUSY_RETRIES = 5;
 const BUSY_PAUSE_MS = 1_000;
-/** What to do if nothing answers, where a command can also look itself. */
-const LOOK_HINT = "--admin says where it is; with --manifests or --kubeconfig this looks itself";
+/** The hint if nothing answers, for commands that can read sandboxes themselves. */
+const LOOK_HINT = "--admin names its address; with --manifests or --kubeconfig no running ingress is needed";
 
 export interface AdminQuestion {
   readonly admin: URL;

@@ -7,9 +7,9 @@ import { DEFAULT_ADMIN, parseAdminUrl } from "./command-source.ts";
 
 const READY_FLAGS = ["admin", "wait"] as const;
 
-/** The longest `--wait`, in milliseconds: nobody waits longer for one ingress. */
+/** The longest `--wait`, in milliseconds. Nobody waits longer for one ingress. */
 const WAIT_MAX_MS = 3_600_000;
-/** Between two questions, in milliseconds. */
+/** Pause between two questions, in milliseconds. */
 const PAUSE_MS = 1_000;
 
 const READY_USAGE = `Usage: ingress ready [--admin <url>] [--wait <duration>]
@@ -22,7 +22,7 @@ Exit code: 0 ready, 1 not ready or no answer, 2 invalid command line.
   --wait   ask again for this time until it is ready (default 0: ask once; at most 1h)
 `;
 
-/** What the command needs of the world. */
+/** What the command needs from its environment. */
 export interface ReadyCommandSeams {
   /** Milliseconds from an arbitrary start; never goes back. */
   readonly monotonic: () => number;

@@ -36,10 +36,10 @@ import { checkHandshake, isWebSocketUpgrade, openTunnel } from "./websocket/hand
 /** Answered by the ingress itself on the traffic port, in both modes (docs/contract.md §5). */
 export const STATUS_PATH = "/status.ok";
 
-/** Answered likewise: whether sandboxes are reached (docs/contract.md §9). */
+/** The ingress answers this path too: whether it reaches sandboxes (docs/contract.md §9). */
 export const READINESS_PATH = "/status.ok/network-readiness";
 
-/** What a request comes to; undefined: a tunnel has been opened. Never rejects. */
+/** The result of a request; undefined: a tunnel has been opened. Never rejects. */
 export type Handled = Response | Promise<Response | undefined>;
 
 /** Handles requests, each from top to bottom. */
@@ -223,8 +223,9 @@ export class RequestHandler {
   }
 
   /**
-   * Checks what the sandbox's annotations allow. A request that has waited is checked again, since nothing of it was sent, but
-   * counts once. Access comes before: a client without a credential must not learn a secured sandbox's policy.
+   * Checks what the sandbox's annotations allow. A request that has waited is checked again, since nothing of it was
+   * sent, but counts once. Access comes first: a client without a credential must not learn the policy of a secured
+   * sandbox.
    */
   #checkPolicy(
     progress: Progress,
@@ -323,7 +324,7 @@ export class RequestHandler {
     return this.#answerText(request, "OK");
   }
 
-  /** Never touches what the status says: probes that end pods read that. */
+  /** The status does not change, since probes that end pods read it. */
   #answerReadiness(request: Request): Response {
     const { networkReadiness, clock } = this.#context;
     const headers = { "Cache-Control": "no-store" };

@@ -116,9 +116,9 @@ export interface ProxyServer {
   relieve(pressure: DescriptorPressure): void;
   /** Idle client connections that were closed because descriptors ran short, since the start. */
   idleClosed(): number;
-  /** What open exchanges have moved so far. Looks at each. */
+  /** Bytes that open exchanges have moved so far. Reads each exchange. */
   openBytes(): Readonly<Record<ProxyType, ByteCounts>>;
-  /** What operators see. */
+  /** The view for operators. */
   readonly inspection: ProxyInspection;
   /** What is open and held now. All numbers are zero when nothing is open. */
   counters(): RegisterCounters & { readonly tunnels: number };

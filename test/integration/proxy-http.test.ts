@@ -95,9 +95,9 @@ describe("routing", () => {
     ["a Host", "HTTP/1.1\r\nHost: x"],
     ["an empty Host", "HTTP/1.1\r\nHost:"],
     ["no Host", "HTTP/1.0"],
-    ["a port that is none", "HTTP/1.1\r\nHost: x:99999"],
-    ["an address that is none", "HTTP/1.1\r\nHost: 1.2.3.4.5"],
-    ["an IPv6 address that is none", "HTTP/1.1\r\nHost: [:::]"],
+    ["an invalid port", "HTTP/1.1\r\nHost: x:99999"],
+    ["an invalid address", "HTTP/1.1\r\nHost: 1.2.3.4.5"],
+    ["an invalid IPv6 address", "HTTP/1.1\r\nHost: [:::]"],
     ["an invalid punycode", "HTTP/1.1\r\nHost: xn--a"],
   ])("handler routes by the path that it sends, or refuses: %s", async (_name, head) => {
     proxy.provider.set({ name: "other" });

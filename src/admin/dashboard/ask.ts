@@ -1,15 +1,15 @@
-/** How long an answer may take, in milliseconds: a port forward over a slow line, and a large list. */
+/** How long an answer may take, in milliseconds. A port forward may be slow, and a list large. */
 const ANSWER_MAX_MS = 10_000;
 
-/** What came of a question. */
+/** The result of a question. */
 export type Asked<T> =
   | { readonly kind: "answer"; readonly value: T }
   /** One sentence for the operator. */
   | { readonly kind: "fault"; readonly text: string };
 
 /**
- * Asks the ingress that the page came from. Never rejects. `T` is what the page behind the path answers: both are of one
- * build, and a page of another build says so (see `Dashboard`).
+ * Asks the ingress that the page came from. Never rejects. `T` is the type of the answer of the page at `path`. Both
+ * are from one build, and a page of another build says so (see `Dashboard`).
  */
 export async function ask<T>(path: string, init: RequestInit & { readonly signal: AbortSignal }): Promise<Asked<T>> {
   try {

@@ -2,7 +2,7 @@ import type { Status } from "../status.ts";
 import { formatCount } from "./format.ts";
 import { Table } from "./table.tsx";
 
-/** How often something happened, since the start and of late. */
+/** How often something happened, since the start and recently. */
 export function Counts(props: {
   readonly title: string;
   readonly counts: Status["traffic"]["statuses"] | undefined;

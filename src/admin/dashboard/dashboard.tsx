@@ -12,7 +12,10 @@ import { useCallback, useEffect, useErrorBoundary, useState } from "./ui.ts";
 /** The counters are noted once a second. */
 const STATUS_INTERVAL_MS = 1_000;
 
-/** The page. What it cannot show, such as an answer of another build, leaves a word instead of an empty page. */
+/**
+ * The page. If it cannot show something, such as an answer of another build, it shows a message instead of an empty
+ * page.
+ */
 export function Dashboard() {
   const thrown: unknown = useErrorBoundary()[0];
   if (thrown === undefined) return <Content />;
@@ -59,7 +62,7 @@ function Content() {
   );
 }
 
-/** The ingress's clock, since the operator's can be another. */
+/** The ingress's clock, since the operator's may differ. */
 function nowOf(status: Status | undefined): number {
   return status === undefined ? Date.now() : Date.parse(status.time);
 }
@@ -95,7 +98,7 @@ function describeBuild({ version, commit }: Status): string {
   return commit === "unknown" ? version : `${version} (${commit})`;
 }
 
-/** What needs a look, in words, read out when it changes. */
+/** The problems in words. A screen reader reads them when they change. */
 function Problems({ status, fault }: { readonly status: Status | undefined; readonly fault: string }) {
   const [firstBuild, setFirstBuild] = useState("");
   const build = status === undefined ? "" : `${status.version} ${status.commit}`;

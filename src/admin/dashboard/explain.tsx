@@ -13,7 +13,7 @@ interface Question {
   readonly headers: string;
 }
 
-/** A box that asks what would become of a request. The question goes to the ingress in a body, never in a URL. */
+/** A box that asks what would happen to a request. The question goes to the ingress in a body, never in a URL. */
 export function Explain({ asked }: { readonly asked: { readonly route: string; readonly times: number } }) {
   const [question, setQuestion] = useState<Question>({ target: "", method: "GET", headers: "" });
   const [result, setResult] = useState<Asked<ExplainAnswer> | undefined>(undefined);

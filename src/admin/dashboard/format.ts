@@ -5,7 +5,7 @@ const DAY_MS = 24 * HOUR_MS;
 const KIB = 1_024;
 const BYTE_UNITS = ["B", "KiB", "MiB", "GiB", "TiB"] as const;
 
-/** Shown for what is not known. */
+/** Shown for unknown values. */
 export const UNKNOWN = "–";
 
 const whole = new Intl.NumberFormat("en", { maximumFractionDigits: 0 });

@@ -4,9 +4,9 @@ import { useEffect, useState } from "./ui.ts";
 /** Time until the next try after a fault, in milliseconds. */
 const RETRY_MS = 2_000;
 
-/** The last answer of a page that is asked again and again. */
+/** The last answer of a page that is polled. */
 export interface Polled<T> {
-  /** Undefined: there is none yet. It stays while a later question fails. */
+  /** Undefined: no answer yet. It stays while a later question fails. */
   readonly value: T | undefined;
   /** The path that gave the value. */
   readonly path: string;
@@ -15,8 +15,8 @@ export interface Polled<T> {
 }
 
 /**
- * Asks a page again and again, one question at a time, while the tab is visible. An answer that is up to a second old will do,
- * so that many dashboards cost what one costs.
+ * Polls a page while the tab is visible, one question at a time. An answer may be up to a second old, so that many
+ * dashboards cost as much as one.
  */
 export function usePoll<T>(path: string, intervalMs: number): Polled<T> {
   const [polled, setPolled] = useState<Polled<T>>({ value: undefined, path: "", fault: "" });

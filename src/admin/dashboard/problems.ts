@@ -1,14 +1,17 @@
 import type { Status } from "../status.ts";
 import { formatCount, formatDelay, formatSpan } from "./format.ts";
 
-/** From here on a resource is scarce. */
+/** Above this share a resource is scarce. */
 const SCARCE_SHARE = 0.85;
-/** An event loop that is later than this makes every request late. Milliseconds. */
+/** An event loop that is later than this delays every request; in milliseconds. */
 const LATE_LOOP_MS = 250;
-/** Quiet namespaces give a table this age where the API server sends no bookmarks (docs/operations.md). Milliseconds. */
+/**
+ * The table reaches this age in quiet namespaces if the API server sends no bookmarks (docs/operations.md); in
+ * milliseconds.
+ */
 const OLD_TABLE_MS = 11 * 60_000;
 
-/** What an operator should look at now: a sentence each, without numbers that change every second. */
+/** The problems that an operator should look at now, one sentence each, without numbers that change every second. */
 export function listProblems(status: Status): readonly string[] {
   const { phase, checks, memory, descriptors, sandboxes, redis, eventLoop, access } = status;
   const problems: string[] = [];

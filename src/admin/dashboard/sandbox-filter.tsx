@@ -1,7 +1,7 @@
 import type { SandboxSort } from "../sandbox-query.ts";
 import { COLUMNS } from "./sandbox-rows.tsx";
 
-/** What is looked for; each change begins at the first page. */
+/** The filter of the list. Each change starts at the first page. */
 export interface Filter {
   readonly search: string;
   readonly state: string;

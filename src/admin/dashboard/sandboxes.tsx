@@ -7,9 +7,9 @@ import { SandboxRows } from "./sandbox-rows.tsx";
 import { useEffect, useRef, useState } from "./ui.ts";
 
 const INTERVAL_MS = 2_000;
-/** Rows of a page: what a screen and a reader can take, whatever the ingress knows. */
+/** Rows of a page: as many as a screen and a person can take, however many the ingress knows. */
 const PAGE_ROWS = 25;
-/** Time after the last key before the search is asked, in milliseconds. */
+/** Time between the last key and the search, in milliseconds. */
 const TYPING_MS = 150;
 
 /** The list of sandboxes, page by page: the ingress searches, sorts and counts. */
@@ -48,7 +48,7 @@ export function Sandboxes(props: { readonly now: number; readonly onExplain: (ro
 
 function Pager(props: {
   readonly page: SandboxPage | undefined;
-  /** Whether the rows are those of the question as it stands; cursors belong to one question. */
+  /** Whether the rows answer the current question. Cursors belong to one question. */
   readonly isCurrent: boolean;
   readonly at: number;
   readonly onBack: () => void;
@@ -61,7 +61,7 @@ function Pager(props: {
   const range = length === 0 ? "none" : `${formatCount(first + 1)} to ${formatCount(first + length)}`;
   const { next } = page;
   const canGoOn = isCurrent && next !== undefined;
-  // Disabled buttons would lose the focus of whoever pages by keyboard.
+  // Disabled buttons would lose the focus for users who page by keyboard.
   return (
     <nav class="pager" aria-label="Pages of sandboxes">
       <button type="button" aria-disabled={at === 0} onClick={() => (at === 0 ? undefined : onBack())}>
@@ -75,7 +75,7 @@ function Pager(props: {
   );
 }
 
-/** Tells a screen reader how many match, once for each question and not at each poll. */
+/** Tells a screen reader how many sandboxes match, once for each question and not at each poll. */
 function Announcement({ page, path }: { readonly page: SandboxPage | undefined; readonly path: string }) {
   const [text, setText] = useState("");
   const announced = useRef("");

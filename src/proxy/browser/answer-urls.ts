@@ -10,11 +10,11 @@ import { rewriteWorkerScope } from "./worker-scope.ts";
 const URL_HEADERS = ["location", "content-location"] as const;
 
 /**
- * Makes a sandbox's answer name the origin and the paths that its client sees, in place. Only headers that are there are
- * looked at: an answer without them costs nothing. Bodies are never rewritten. With `--cors-origins` it also says who may read the
- * answer, where the sandbox says nothing about CORS; and it tells caches by which headers the answer was chosen.
- * @param headers Rewritten already.
- * @param seen As the sandbox sent them.
+ * Makes a sandbox's answer name the origin and the paths that its client sees, in place. Only existing headers are
+ * read, so an answer without them costs nothing. Bodies are never rewritten. With `--cors-origins` it also says who may
+ * read the answer, if the sandbox says nothing about CORS. It tells caches which headers chose the answer.
+ * @param headers The headers after the hop-by-hop rewrite.
+ * @param seen The headers as the sandbox sent them.
  */
 export function rewriteAnswerUrls(headers: Headers, seen: HeaderSnapshot, view: BrowserView): void {
   for (const name of URL_HEADERS) {

@@ -32,8 +32,8 @@ function rewriteCookie(cookie: string, view: BrowserView): string {
 }
 
 /**
- * The scope is the prefix without a credential, so that cookies outlive a signed link. With `keep` the sandbox names the whole
- * path; one outside of its prefix would be sent to its siblings, and becomes the prefix.
+ * The scope is the prefix without a credential, so that cookies outlive a signed link. With `keep` the sandbox names
+ * the whole path. A path outside its prefix would reach other sandboxes, so it becomes the prefix.
  */
 function rewritePath(attribute: string, path: string, view: BrowserView): string {
   const { pagePrefix } = view;
@@ -42,8 +42,8 @@ function rewritePath(attribute: string, path: string, view: BrowserView): string
 }
 
 /**
- * Whether a domain names the sandbox's address, or is the client's host or a parent of it. Without a `Domain` the cookie is the
- * client's host's alone; with it, also that of all hosts below, where the host form has its sandboxes.
+ * Whether a domain names the sandbox's address, or is the client's host or a parent of it. Without a `Domain` a cookie
+ * belongs only to the client's host. With one, all hosts below get it too, and these are sandboxes in the host form.
  */
 function isForeignDomain(domain: string, view: BrowserView): boolean {
   const name = withoutPort(trimDots(domain));
@@ -52,7 +52,7 @@ function isForeignDomain(domain: string, view: BrowserView): boolean {
   return name === withoutPort(view.hostPort) || `.${trimDots(withoutPort(view.clientHost))}`.endsWith(`.${name}`);
 }
 
-/** Clients differ in how many dots they overlook. */
+/** Clients differ in how many dots they ignore. */
 function trimDots(host: string): string {
   let start = 0;
   let end = host.length;

@@ -40,7 +40,7 @@ const NOT_GRANTED: CorsGrant = Object.freeze({ origin: undefined });
 
 /**
  * Creates the policy of `--cors-origins`; undefined: it allows nothing.
- * @param allowed As `parseOrigins` gives them.
+ * @param allowed Origins in the form that `parseOrigins` returns.
  */
 export function createCorsPolicy(allowed: readonly string[]): CorsPolicy | undefined {
   if (allowed.length === 0) return undefined;

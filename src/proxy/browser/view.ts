@@ -57,7 +57,7 @@ export interface BrowserView {
   readonly keepsCookieDomain: boolean;
   /** What answers say about CORS if the sandbox says nothing; undefined: nothing. */
   readonly cors: CorsGrant | undefined;
-  /** Names of request headers by which answers differ. */
+  /** Names of the request headers that choose the answer. */
   readonly varies: readonly string[];
 }
 

@@ -3,10 +3,12 @@ import type { BrowserView } from "./view.ts";
 
 /**
  * Keeps `Service-Worker-Allowed` (Service Workers §4.1) below the sandbox's prefix in the URI form, in place. There all
- * sandboxes share an origin, and a worker of one, once allowed for `/`, would answer for all others in that browser from then on.
+ * sandboxes share an origin. A worker of one sandbox that is allowed for `/` would from then on answer for all others
+ * in that browser.
  *
- * A scope in front of the prefix gets the prefix, as the path of a cookie does; with `keep` the sandbox knows better, and it is
- * dropped. Read as browsers read it, which take dot segments and `\` into account; relative scopes count from the root.
+ * A scope outside the prefix gets the prefix, like the path of a cookie. With `keep` the sandbox knows its prefix, so
+ * such a scope is dropped. The scope is parsed as browsers do, with dot segments and `\`. Relative scopes start at the
+ * root.
  */
 export function rewriteWorkerScope(headers: Headers, view: BrowserView): void {
   const value = headers.get("service-worker-allowed");

@@ -52,7 +52,7 @@ export interface ExchangeSubject {
   readonly use: SandboxUse | undefined;
   /** What admitted the request. It is checked again while the request is open. */
   readonly grant: AccessGrant;
-  /** The annotations of the sandbox when the request was admitted; a later change does not touch it. */
+  /** The annotations of the sandbox when the request was admitted. A later change does not affect it. */
   readonly policy?: SandboxPolicy | undefined;
   /** Monotonic milliseconds when the request came in. */
   readonly startedAt: number;

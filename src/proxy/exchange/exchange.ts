@@ -9,9 +9,12 @@ import type { Upstream } from "../upstream/upstream.ts";
 export interface ExchangeObserver {
   /** Bytes have moved in either direction. Called for each chunk, so it must be cheap. */
   onActivity(exchange: Exchange): void;
-  /** Called once, when the head of the sandbox's answer is here. */
+  /** Called once, when the head of the sandbox's answer has arrived. */
   onHead(exchange: Exchange, afterMs: number): void;
-  /** Called exactly once, after the exchange has left the register and given back all that it held. Must not throw. */
+  /**
+   * Called exactly once, after the exchange has left the register and given back everything that it held. Must not
+   * throw.
+   */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
   /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
   onCutWhileLeaving(exchange: Exchange): void;
@@ -184,12 +187,12 @@ export class Exchange {
     this.#upstream = upstream;
   }
 
-  /** The wait is over: the request goes to what its sandbox is now. */
+  /** The wait is over. The request goes to the sandbox as it is now. */
   settle(subject: ExchangeSubject, { upstream, nowMs }: { readonly upstream: Upstream; readonly nowMs: number }): void {
     this.checkOpen();
     this.moveTo(upstream);
     this.#subject = subject;
-    // Whatever has a time limit begins now.
+    // All time limits begin now.
     this.sentAt = nowMs;
     this.activeAt = nowMs;
     this.#advance("receiving");

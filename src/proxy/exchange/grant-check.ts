@@ -33,7 +33,8 @@ export class GrantCheck {
     for (const exchange of this.#register) {
       exchange.guard(() => {
         const { namespace, name, uid } = exchange.upstream;
-        // By name, since a namesake in another namespace must not keep alive what a changed token is to end.
+        // By name, since a sandbox with the same name in another namespace must not keep alive what a changed token
+        // must end. If the sandbox is gone or replaced, its exchanges end with its generation.
         const record = provider.view.find(namespace, name);
         // A sandbox that is gone or another ends its exchanges with its generation.
         if (record === undefined || record.uid !== uid) return;

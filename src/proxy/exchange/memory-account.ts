@@ -2,15 +2,15 @@ import type { Exchange } from "./exchange.ts";
 import { type ExchangeShare, isFairShare } from "./share.ts";
 
 /**
- * Part of the budget above which new requests are refused to those that hold much already: what is left is for those that are
- * open, so that they are not ended by what comes later, and for sandboxes and clients that hold little.
+ * Part of the budget above which requests of sandboxes and clients that already hold much are refused. The rest is for
+ * open requests, so that later ones do not end them, and for sandboxes and clients that hold little.
  */
 const NEARLY_FULL = 7 / 8;
 
 /**
- * Part of what is free that a sandbox or a client may hold and still begin something while the budget is nearly full. If everybody were
- * refused then, a few sandboxes that stall would refuse all others for as long as they like: none of them has more than its
- * fair share, so nobody ends them.
+ * Part of the free memory that a sandbox or a client may hold and still begin something while the budget is nearly
+ * full. If all requests were refused then, a few sandboxes that stall could refuse all others for as long as they like:
+ * none of them has more than its fair share, so nothing ends them.
  */
 const NEARLY_FULL_SHARE = 1 / 2;
 
@@ -39,7 +39,7 @@ export class MemoryAccount {
     return Math.max(0, this.budgetBytes - this.#heldBytes);
   }
 
-  /** Whether new requests to a sandbox, or of a client, are to be refused. */
+  /** Whether new requests to a sandbox or from a client must be refused. */
   isShortFor(sandbox: ExchangeShare, client: ExchangeShare | undefined): boolean {
     if (this.isResidentShort) return true;
     if (this.#heldBytes <= this.budgetBytes * NEARLY_FULL) return false;

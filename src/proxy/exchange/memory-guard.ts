@@ -66,7 +66,7 @@ export class MemoryGuard {
     if (nowMs - this.#sampledAt >= BURST_LOOK_MS) this.lookNow(nowMs);
   }
 
-  /** The same, whenever that was done. Gives resident memory in bytes as it is now. */
+  /** The same, but without a minimum time since the last check. Returns the current resident memory in bytes. */
   lookNow(nowMs: number): number {
     this.#sample(nowMs);
     if (this.isTense) this.look(nowMs);

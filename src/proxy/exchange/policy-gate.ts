@@ -6,19 +6,19 @@ import { SandboxRates } from "./sandbox-rates.ts";
 
 const MS_PER_SECOND = 1_000;
 
-/** What the policy of a sandbox looks at. */
+/** The parts of a request that a sandbox's policy checks. */
 export interface GuardedRequest {
   readonly port: number;
   readonly method: string;
   /** `Origin` as the client sent it, before it is rewritten; undefined: missing. */
   readonly origin: string | undefined;
-  /** Canonical, as the trusted proxies tell. */
+  /** The canonical client address, from trusted proxies. */
   readonly clientAddress: string;
   /** Bytes; undefined: the body is chunked, so it is measured as it comes. */
   readonly bodyLength: number | undefined;
 }
 
-/** Decides whether a request may come to its sandbox, by the sandbox's annotations and `--max-rate-per-sandbox`. */
+/** Decides whether a request may reach its sandbox, by the sandbox's annotations and `--max-rate-per-sandbox`. */
 export class PolicyGate {
   readonly #maxRate: Rate | undefined;
   readonly #rates: SandboxRates;
@@ -50,7 +50,7 @@ export class PolicyGate {
     }
   }
 
-  /** Throws `rate_exceeded` if the sandbox has had its requests. Counts nothing. */
+  /** Throws `rate_exceeded` if the sandbox has used up its rate. Counts nothing. */
   checkRate(record: SandboxRecord): void {
     const rate = this.#rateOf(record);
     const waitMs = rate === undefined ? 0 : this.#rates.waitMs(record.uid, rate);
@@ -58,7 +58,7 @@ export class PolicyGate {
     throw new IngressError("rate_exceeded", undefined, { retryAfterSeconds: Math.ceil(waitMs / MS_PER_SECOND) });
   }
 
-  /** As `checkRate`, and counts the request if it may come. */
+  /** Like `checkRate`, and counts the request if it is allowed. */
   takeRate(record: SandboxRecord): void {
     this.checkRate(record);
     const rate = this.#rateOf(record);

@@ -35,10 +35,10 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   }
 
   /**
-   * The share of a client; a new one where it has nothing open. All addresses of an IPv6 /64 are one client: whoever has one of
-   * them has them all. A client that a peer names has a share for each such peer: otherwise a pod that is believed could use up
-   * what somebody else may have open.
-   * @param address Canonical; the peer is the client where nobody is believed.
+   * The share of a client; a new one if it has nothing open. All addresses of an IPv6 /64 count as one client, since
+   * whoever has one of them has them all. A client that a trusted peer names has a separate share for each peer.
+   * Otherwise a trusted pod could use up what somebody else may have open.
+   * @param address Both are canonical. `peer` is the client itself if no trusted peer names the client.
    */
   shareOfClient({ client, peer }: { readonly client: string; readonly peer: string }): ExchangeShare {
     const { network } = clientNetworkOf(client);
@@ -95,7 +95,7 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
   }
 
-  /** Bytes that what is open has moved so far. */
+  /** Bytes that open exchanges have moved so far. */
   bytes(): Readonly<Record<ProxyType, ByteCounts>> {
     const sums = { http: { in: 0, out: 0 }, websocket: { in: 0, out: 0 } };
     for (const exchange of this.#exchanges) {

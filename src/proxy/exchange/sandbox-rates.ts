@@ -2,12 +2,13 @@ import type { Clock } from "../../clock.ts";
 import type { Rate } from "../../quantity.ts";
 
 /**
- * How many sandboxes with requests of late are remembered: as many as a large cluster has. Each takes about 100 bytes. When it
- * is full, the sandbox whose last request is longest ago is forgotten, so its next requests begin with an empty bucket.
+ * How many sandboxes with recent requests are remembered: as many as a large cluster has. Each takes about 100 bytes.
+ * When it is full, the sandbox with the oldest last request is forgotten, so its next requests begin with an empty
+ * bucket.
  */
 export const RATED_SANDBOXES_MAX = 100_000;
 
-/** Sandboxes that are looked at for each request, so that those without requests are forgotten in time. */
+/** How many sandboxes are checked for each request, so that sandboxes without requests are forgotten in time. */
 const LOOKED_AT = 2;
 
 /** Largest error of a sum of fractions, in milliseconds: a drop that just fits must not be refused for it. */
@@ -51,13 +52,16 @@ export class SandboxRates {
     this.#emptyAtMs.delete(uid);
   }
 
-  /** When the bucket is empty. It is never more than full, so a higher rate counts at once, whatever the old one was. */
+  /**
+   * When the bucket is empty. The bucket is never more than full, so a higher rate takes effect at once, whatever the
+   * old one was.
+   */
   #filledTo(uid: string, { burst, leakMs }: Rate): number {
     const nowMs = this.#clock.monotonic();
     const emptyAtMs = this.#emptyAtMs.get(uid) ?? nowMs;
     const fullMs = nowMs + burst * leakMs;
     if (emptyAtMs <= fullMs) return Math.max(emptyAtMs, nowMs);
-    // It begins to leak now, not at each look.
+    // The bucket begins to leak now, not at each check.
     this.#emptyAtMs.set(uid, fullMs);
     return fullMs;
   }

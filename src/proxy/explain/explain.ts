@@ -29,7 +29,7 @@ const SEARCH_SLICE_MS = 2;
 
 const MS_PER_SECOND = 1_000;
 
-/** What an explanation looks at: the handler's own parts. */
+/** The parts that an explanation needs: those of the handler itself. */
 export interface ExplainContext {
   readonly mode: RouteMode;
   /** `--max-body-size`, bytes; 0: no limit. */
@@ -107,7 +107,7 @@ class Explainer {
     const path = await this.#checkRequest(asked, seen);
     const isOwn = path === STATUS_PATH || path === READINESS_PATH;
     if (isOwn && isReading(asked.method) && this.#steps.refusal === undefined) {
-      this.#steps.unknown("form", `the ingress answers ${path} itself, whatever sandbox is named`);
+      this.#steps.unknown("form", `the ingress answers ${path} itself, for every sandbox`);
       return this.#conclude({ status: 200 });
     }
     await this.#checkForm(asked, seen, path);

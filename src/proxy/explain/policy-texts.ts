@@ -2,7 +2,7 @@ import type { IngressErrorCode } from "../../errors.ts";
 import type { SandboxPolicy } from "../../sandbox/policy.ts";
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 
-/** What limits the traffic of a sandbox: field of the policy → annotation. */
+/** The limits of a sandbox's traffic: field of the policy → annotation. */
 const LIMITS: readonly (readonly [field: keyof SandboxPolicy, annotation: string])[] = [
   ["allowedPorts", "allowed-ports"],
   ["allowedClients", "client-cidrs"],
@@ -15,7 +15,7 @@ const LIMITS: readonly (readonly [field: keyof SandboxPolicy, annotation: string
   ["streamIdleTimeoutMs", "stream-idle-timeout"],
 ];
 
-/** Why a request passed. A look from outside the serving process does not know how many came before. */
+/** Why a request passed. A process that does not serve does not know how many requests came before. */
 export function describePolicy({ policy }: SandboxRecord, isServing: boolean): string {
   const set = LIMITS.flatMap(([field, annotation]) => (policy?.[field] === undefined ? [] : [annotation]));
   if (set.length === 0) return "no annotation limits the sandbox";

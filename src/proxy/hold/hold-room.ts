@@ -10,8 +10,8 @@ import { ReleaseRate } from "./release-rate.ts";
 const PART_OF_ONE = 1 / 4;
 
 /**
- * Least time between two looks at the requests that wait for one sandbox, in milliseconds. A sandbox that changes all the
- * time must not keep the program busy with them.
+ * Shortest time between two checks of the requests that wait for one sandbox, in milliseconds. A sandbox that changes
+ * all the time must not keep the program busy.
  */
 const LOOK_INTERVAL_MS = 50;
 
@@ -34,9 +34,9 @@ interface Queue {
   /** In the order of arrival. */
   readonly waiting: Set<Waiting>;
   readonly rate: ReleaseRate;
-  /** Monotonic ms of the last look at them. */
+  /** Monotonic ms of the last check. */
   lookedAtMs: number;
-  /** The next look. */
+  /** The next check. */
   next: { readonly atMs: number; readonly timer: Timer } | undefined;
 }
 
@@ -62,7 +62,7 @@ export class HoldRoom {
   readonly #parts: HoldRoomParts;
   /** Taken by those that wait, and by those that pause before another attempt. */
   readonly #places: Places;
-  /** By the name of the sandbox's object: what is known of it changes with that. */
+  /** By the name of the sandbox's object, since changes are reported by that name. */
   readonly #queues = new Map<string, Queue>();
 
   constructor(options: HoldRoomOptions, parts: HoldRoomParts) {

@@ -133,7 +133,7 @@ export class Holds {
 
   #untilAwake(exchange: Exchange, record: SandboxRecord): Promise<void> {
     const { metrics, clock } = this.#parts;
-    // The place comes first: nothing is woken for a request that cannot wait.
+    // The request takes its place first: nothing is woken for a request that cannot wait.
     const turn = this.#takePlace(exchange, record);
     const parkedAtMs = clock.monotonic();
     metrics.parked();

@@ -3,18 +3,18 @@ import type { Exchange } from "../exchange/exchange.ts";
 import { isFairRequest } from "../exchange/share.ts";
 
 export interface PlaceLimits {
-  /** Places in all, at least 1. */
+  /** All places, at least 1. */
   readonly max: number;
   /** Places that one sandbox may take, at least 1. */
   readonly ofSandboxMax: number;
 }
 
 /**
- * Who takes the places to wait. One person can have many sandboxes and be many clients.
+ * Decides who gets the places for waiting. One person can have many sandboxes and be many clients.
  *
- * When all places are taken, a sandbox still gets one from the sandbox with the most, until it has as many. So a few sandboxes
- * keep no other from waiting and from being woken. A client that is told apart has at most as many places as stay free, and at
- * one sandbox at most as many as it leaves to the sandbox's other clients.
+ * If all places are taken, a sandbox still gets one from the sandbox with the most, until it has as many. So a few
+ * sandboxes cannot keep others from waiting and from being woken. A client with an address of its own has at most as
+ * many places as stay free, and at one sandbox at most as many as it leaves to the sandbox's other clients.
  */
 export class Places {
   readonly #limits: PlaceLimits;
@@ -38,7 +38,7 @@ export class Places {
     return this.#holders.get(name)?.size ?? 0;
   }
 
-  /** Takes a place for a request that has none. It may cut another one with `hold_full`. Throws `hold_full`. */
+  /** Takes a place for a request without one. It may cut another request with `hold_full`. Throws `hold_full`. */
   take(exchange: Exchange, name: string): void {
     const { max, ofSandboxMax } = this.#limits;
     const held = this.sizeOf(name);
@@ -73,7 +73,7 @@ export class Places {
     return isFairRequest(here, this.#limits.ofSandboxMax - this.sizeOf(name));
   }
 
-  /** The newest request of the sandbox that has the most places; undefined: none has more than `least`. */
+  /** The newest request of the sandbox with the most places; undefined: no sandbox has more than `least`. */
   #findGiver(least: number): { readonly exchange: Exchange; readonly name: string } | undefined {
     let most = least;
     let largest: string | undefined;

@@ -30,7 +30,10 @@ interface Flight {
   /** Monotonic ms at which the budget of the waiting requests ends. */
   readonly untilMs: number;
   readonly timer: Timer;
-  /** Whether a failure that the controller tells is one of this wake: its sandbox has been seen without one. */
+  /**
+   * Whether a failure that the controller reports belongs to this wake: the sandbox has been seen without a failure
+   * since.
+   */
   mayFail: boolean;
 }
 
@@ -157,7 +160,10 @@ export class WakeDesk {
     if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
   }
 
-  /** There are no more wakes than requests may wait. One that nobody waits for any more goes on, but is no longer followed. */
+  /**
+   * There are at most as many wakes as waiting requests. A wake without waiting requests goes on, but is no longer
+   * followed.
+   */
   #hasRoom(): boolean {
     if (this.#flights.size < this.#config.parkMax) return true;
     for (const [uid, { record }] of this.#flights) {

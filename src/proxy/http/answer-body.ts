@@ -250,16 +250,16 @@ function relayStream(answer: Response, reader: BodyReader, options: StreamOption
   exchange.stream(status);
   let pending = options.pending;
   let mayComeEarly = context.streamEarlyNewline && head.length === 0 && allowsEarlyNewline(status, headers);
-  /** There once a line feed was sent. */
+  /** Set once a line feed was sent. */
   let mark: ByteOrderMarkDropper | undefined;
-  /** A line feed where the sandbox stays silent; else undefined, and what it sent is in `pending`. */
+  /** Resolves to a line feed if the sandbox stays silent. Otherwise to undefined, and what it sent is in `pending`. */
   const earlyNewline = async (): Promise<Uint8Array | undefined> => {
     mayComeEarly = false;
     const read = readMany(reader);
     pending = Promise.resolve(read);
     if (!(read instanceof Promise)) return undefined;
     if ((await raceTimer(pending, EARLY_NEWLINE_AFTER_MS, context)) !== undefined) return undefined;
-    // Where the client leaves nobody waits for it any more.
+    // If the client leaves, nobody waits for this any more.
     pending.catch(ignoreTornStream);
     mark = new ByteOrderMarkDropper();
     return lineFeed();

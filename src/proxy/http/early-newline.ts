@@ -38,14 +38,14 @@ export function lineFeed(): Uint8Array {
 }
 
 /**
- * Drops a byte order mark from what comes behind an early line feed, in however many pieces it comes: at the beginning of a
- * stream it means nothing, but it spoils a later line.
+ * Drops a byte order mark after an early line feed, even if it comes in several chunks. At the beginning of a stream
+ * the mark means nothing, but after a line feed it would spoil the line.
  */
 export class ByteOrderMarkDropper {
-  /** Bytes of the mark that have come; undefined: no mark can come any more. */
+  /** Bytes of the mark that have arrived; undefined: no mark can come any more. */
   #taken: number | undefined = 0;
 
-  /** What goes on of the next chunk; empty: nothing yet. */
+  /** The part of the next chunk that is passed on; empty: nothing yet. */
   take(chunk: Uint8Array): Uint8Array {
     const before = this.#taken;
     if (before === undefined) return chunk;
@@ -60,7 +60,7 @@ export class ByteOrderMarkDropper {
     return before === 0 ? chunk : Buffer.concat([Uint8Array.from(BYTE_ORDER_MARK.slice(0, before)), chunk]);
   }
 
-  /** What was taken for the beginning of a mark where the stream ends; empty: nothing. */
+  /** The bytes that looked like the beginning of a mark when the stream ends; empty: none. */
   end(): Uint8Array {
     const held = BYTE_ORDER_MARK.slice(0, this.#taken ?? 0);
     this.#taken = undefined;

@@ -100,8 +100,8 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
 
     onAnswered: (request, answer) => tellUnforwarded(request, answer, { status: answer.status, error: undefined }),
 
-    // With the upgrade the exchange of HTTP messages is over. A tunnel may stay open for days: a span of it would reach
-    // the collector long after all others of its trace, or never, and would spoil every percentile. Log and metrics tell
+    // With the upgrade the exchange of HTTP messages is over. A tunnel may stay open for days. Its span would reach the
+    // collector long after all others of its trace, or never, and would spoil every percentile. Log and metrics tell
     // how tunnels end.
     onUpgraded: (exchange) =>
       endTrace(exchange.subject, { status: SWITCHING_PROTOCOLS, isFromSandbox: true, code: undefined }),

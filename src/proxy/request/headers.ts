@@ -17,9 +17,9 @@ export const PRIVATE_REQUEST_HEADERS = [
 const HOP_BY_HOP_HEADERS = ["connection", "keep-alive", "proxy-connection", "te", "trailer", "upgrade"] as const;
 
 /**
- * Meant for the first proxy that asks for it, never for the sandbox (RFC 9110 §11.7.2).
- * `Expect` is answered by Bun itself; Host and framing are written by `fetch` for the new connection. `Proxy` means nothing in
- * HTTP, but CGI hands it to programs as `HTTP_PROXY`, and those send their requests there (CVE-2016-5385 and its kind).
+ * Never forwarded. `Proxy-Authorization` is for the first proxy that asks for it (RFC 9110 §11.7.2). Bun itself answers
+ * `Expect`. `fetch` writes Host and framing for the new connection. `Proxy` means nothing in HTTP, but CGI passes it to
+ * programs as `HTTP_PROXY`, and these send their requests there (CVE-2016-5385 and similar).
  */
 const REPLACED_REQUEST_HEADERS = ["proxy-authorization", "expect", "host", "transfer-encoding", "proxy"] as const;
 
@@ -30,15 +30,15 @@ const REMOVED_REQUEST_HEADERS: ReadonlySet<string> = new Set([
 ]);
 
 /**
- * Orders to the server in front of one's own: deliver this file or that internal location in place of the answer. nginx obeys
- * the first by default, others where it is turned on (Apache and lighttpd, h2o). A sandbox has no such server: ours, or that
- * of whoever runs the ingress, would give it what only the server may read.
+ * Orders to a server in front: deliver this file or that internal location instead of the answer. nginx obeys the first
+ * by default. Others obey if that is turned on (Apache and lighttpd, h2o). A sandbox has no such server. The server in
+ * front of the ingress would give it what only that server may read.
  */
 const DELIVERY_HEADERS = ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-file", "x-reproxy-url"] as const;
 
 /**
- * A sandbox is no proxy of the client's: its `Proxy-Authenticate` would make a browser ask for a password in the name of
- * the ingress (RFC 9110 §11.7.1, §11.7.3). Framing is written by Bun for the client's connection.
+ * A sandbox is not a proxy of the client. Its `Proxy-Authenticate` would make a browser ask for a password in the name
+ * of the ingress (RFC 9110 §11.7.1, §11.7.3). Bun writes the framing for the client's connection.
  */
 const REMOVED_ANSWER_HEADERS = [
   ...HOP_BY_HOP_HEADERS,
@@ -58,9 +58,9 @@ const POLICY_PREFIX = "x-osb-";
 const FORWARDED_PREFIX = "x-forwarded-";
 
 /**
- * What a `Connection` header must not be able to remove: framing belongs to `fetch`, and a request without its
- * Content-Length would be framed in another way than it was checked; without `CDN-Loop` a loop would never end; without
- * its key Bun could not finish a handshake that the sandbox has accepted.
+ * Headers that `Connection` must not remove. Framing belongs to `fetch`: a request without its Content-Length would be
+ * framed differently from what was checked. Without `CDN-Loop` a loop would never end. Without its key, Bun could not
+ * finish a handshake that the sandbox has accepted.
  */
 const NOT_CONNECTION_OPTIONS: ReadonlySet<string> = new Set([
   "content-length",
@@ -131,7 +131,7 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
   headers.set(REQUEST_ID_HEADER, context.requestId);
   const toldHost = peerTrusted ? left("x-forwarded-host") : undefined;
   stripOwnUrls(headers, { referer: left("referer"), origin: left("origin"), hosts: [context.host, toldHost] });
-  // fetch would put the name of Bun where this is missing; empty is the closest that it can do to none.
+  // If this is missing, fetch adds the name of Bun. An empty value is the closest to a missing one.
   if (left("user-agent") === undefined) headers.set("user-agent", "");
   // A missing `Accept` means the same as `*/*` (RFC 9110 §12.5.1), but fetch would add its own. An empty one would mean
   // that nothing is acceptable.
@@ -139,10 +139,10 @@ export function rewriteRequestHeaders(headers: Headers, seen: HeaderSnapshot, co
 }
 
 /**
- * Turns the sandbox's headers into the client's, in place. Gives the headers as they were.
- * Throws `upstream_protocol` for a head that is work made for us: over `ANSWER_HEAD_MAX_BYTES`, or with more than
- * `LIST_ELEMENTS_MAX` connection options; and for a transfer coding that nobody has taken off, so that its bytes would be
- * taken for the content (RFC 9112 §7). The caller must tear the answer then.
+ * Turns the sandbox's headers into the client's, in place. Returns the headers as they were.
+ * Throws `upstream_protocol` for a head that is too expensive: more than `ANSWER_HEAD_MAX_BYTES`, or more than
+ * `LIST_ELEMENTS_MAX` connection options. Throws it also for a transfer coding that nobody has decoded, whose bytes
+ * would be taken for the content (RFC 9112 §7). The caller must then tear down the answer.
  */
 export function rewriteResponseHeaders(
   headers: Headers,
@@ -179,7 +179,7 @@ export function restoreHeaders(headers: Headers, seen: HeaderSnapshot): void {
   for (const name in headers.toJSON()) if (seen[name] === undefined) headers.delete(name);
   for (const [name, value] of Object.entries(seen)) if (value !== undefined) headers.set(name, value);
 }
-/** `identity` was a name for none (RFC 2616 §3.6). */
+/** `identity` once meant "no coding" (RFC 2616 §3.6). */
 const KNOWN_CODING = /^(?:chunked|identity)$/i;
 
 /** The size of a head in bytes, without its first line. */
@@ -222,9 +222,10 @@ function isForwardingHeader(name: string): boolean {
 }
 
 /**
- * CGI and WSGI see no difference between `X_Forwarded_For` and `X-Forwarded-For` (CVE-2015-0219): what we remove or say ourselves
- * does not pass under the other spelling either. No proxy writes it so, trusted or not. To a server that takes
- * `Content_Length` for the length, a body would end elsewhere than we know, within the next request of the connection.
+ * CGI and WSGI treat `X_Forwarded_For` and `X-Forwarded-For` as the same header (CVE-2015-0219). So headers that the
+ * ingress removes or writes itself are also removed under this spelling. No proxy writes it that way, trusted or not.
+ * For a server that takes `Content_Length` for the length, a body would end at another byte than the ingress knows,
+ * within the next request of the connection.
  */
 function isDisguised(hyphenated: string): boolean {
   return (
@@ -260,9 +261,9 @@ function joinPrefix(outer: string, own: string): string {
 }
 
 /**
- * `Referer` loses the credentials of signed routes. So does an `Origin` that is the client's own, as Host or a trusted proxy
- * names it: applications compare it with `X-Forwarded-Host`. Another `Origin` stays, or the sandbox could not name it in its
- * CORS headers.
+ * Removes the credentials of signed routes from `Referer`. Does the same to an `Origin` that is the client's own, as
+ * Host or a trusted proxy names it, since applications compare it with `X-Forwarded-Host`. Any other `Origin` stays, or
+ * the sandbox could not name it in its CORS headers.
  */
 function stripOwnUrls(
   headers: Headers,
@@ -279,7 +280,10 @@ function stripOwnUrls(
   }
 }
 
-/** Whether `origin` is `<scheme>://<host>`; hosts have no case, and an origin has no default port. Of a list the first counts. */
+/**
+ * Whether `origin` is `<scheme>://<host>`. Hosts are compared without case, and an origin has no default port. Only the
+ * first host of a list counts.
+ */
 function isOriginOf(origin: string, host: string): boolean {
   const scheme = origin.indexOf("://");
   if (scheme <= 0) return false;

@@ -14,9 +14,9 @@ export interface RequestTarget {
 /**
  * Splits the URL that `Bun.serve` gives for a request, by slicing. A second parser could disagree with the first.
  *
- * `url` is `http://<Host><path>`, or only the path where the Host is empty or missing. Bun does not normalise that form,
- * but `fetch` would: the path that is routed must be the path that is sent.
- * Throws `request_invalid` for a fragment, which RFC 9112 §3.2 does not allow and `fetch` would drop silently.
+ * `url` is `http://<Host><path>`, or only the path if the Host is empty or missing. Bun does not normalise that form,
+ * but `fetch` would, and the path that is routed must be the path that is sent. Throws `request_invalid` for a
+ * fragment: RFC 9112 §3.2 does not allow it, and `fetch` would drop it silently.
  */
 export function parseRequestTarget(url: string): RequestTarget {
   if (url.charCodeAt(0) === SLASH) return parseRequestTarget(normalise(url));
@@ -30,7 +30,7 @@ export function parseRequestTarget(url: string): RequestTarget {
   return { path: url.slice(pathStart, queryStart), query: url.slice(queryStart) };
 }
 
-/** A path and query in the form that Bun gives to those of other requests. */
+/** Returns a path and query in the form that Bun uses for those of other requests. */
 function normalise(pathAndQuery: string): string {
   const url = URL.parse(ANY_ORIGIN + pathAndQuery);
   if (url === null) throw new IngressError("request_invalid", "invalid request target");
@@ -50,10 +50,10 @@ export function collapseLeadingSlashes(path: string): string {
 /**
  * The Host header of a request, or empty if it is missing (HTTP/1.0 only).
  *
- * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, restricted to the characters that names and
- * addresses have: two Host headers reach us joined by a comma, and `user@host` or `host/path` would move the place
- * where the path begins. It must also be the host of a URL (WHATWG): where `x:99999`, `1.2.3.4.5` or `[:::]` stands, Bun
- * leaves the path as the client sent it, dot segments included, and `fetch` would send another one than is routed.
+ * Throws `host_invalid` unless it is one `host[:port]` of RFC 9112 §3.2, with only the characters of names and
+ * addresses. Two Host headers arrive joined by a comma, and `user@host` or `host/path` would move the beginning of the
+ * path. It must also be a valid host of a URL (WHATWG). With `x:99999`, `1.2.3.4.5` or `[:::]` Bun does not normalise
+ * the path, dot segments included, and `fetch` would send another path than the one that is routed.
  */
 export function parseHost(host: string | undefined): string {
   if (host === undefined || host === "") return "";

@@ -4,7 +4,7 @@ import type { IngressErrorCode } from "../../errors.ts";
 export interface NetworkReadinessConfig {
   /** Milliseconds, above 0. */
   readonly windowMs: number;
-  /** Sandboxes that are remembered. Those beyond count in nothing. */
+  /** How many sandboxes are remembered. Further ones are not counted. */
   readonly maxTargets: number;
   readonly minAttempts: number;
   readonly minTargets: number;
@@ -13,17 +13,17 @@ export interface NetworkReadinessConfig {
   readonly failureRatio: number;
 }
 
-/** Parts into which the window is divided: what is older than it is forgotten a sixth of it late at most. */
+/** The window has this many parts. Data older than the window is forgotten at most one part late. */
 const SLOTS = 6;
 
-/** What the requests to one sandbox came to. */
+/** The results of the requests to one sandbox. */
 interface Tally {
   attempts: number;
-  /** Attempts that failed for the network. */
+  /** Attempts that failed because of the network. */
   failures: number;
 }
 
-/** Failures that tell of the network. A refused connection does not: somebody answered. */
+/** Failures that indicate a network problem. A refused connection does not: somebody answered. */
 const NETWORK_FAILURES: ReadonlySet<IngressErrorCode> = new Set(["upstream_unreachable"]);
 
 /** Failures that come after an attempt to connect. */
@@ -35,10 +35,10 @@ const ATTEMPTED: ReadonlySet<IngressErrorCode> = new Set([
   "upstream_timeout",
 ]);
 
-/** Judges from what requests came to whether this replica reaches sandboxes. It connects to nothing itself. */
+/** Judges from the results of requests whether this replica reaches sandboxes. It connects to nothing itself. */
 export class NetworkReadiness {
   readonly #config: NetworkReadinessConfig;
-  /** The youngest last; by the uid of the sandbox. */
+  /** By the uid of the sandbox, the youngest last. */
   #slots: Map<string, Tally>[] = [new Map<string, Tally>()];
   #slotSince: number;
 
@@ -48,7 +48,7 @@ export class NetworkReadiness {
   }
 
   /**
-   * A request to a sandbox ended. `isReached`: a connection stood, whatever came of it.
+   * A request to a sandbox ended. `isReached`: a connection was open, whatever happened then.
    * @param code Why it failed; undefined: it did not.
    */
   note(
@@ -68,7 +68,7 @@ export class NetworkReadiness {
     if (!isReached && code !== undefined && NETWORK_FAILURES.has(code)) tally.failures++;
   }
 
-  /** Forgets what is older than the window. Called now and then, and before a judgement. */
+  /** Forgets data older than the window. Called regularly, and before each judgement. */
   sweep(nowMs: number): void {
     const slotMs = this.#config.windowMs / SLOTS;
     const passed = Math.floor((nowMs - this.#slotSince) / slotMs);

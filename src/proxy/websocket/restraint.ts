@@ -1,60 +1,64 @@
-/** Growth of resident memory, in bytes, in one look's time, that tells of a tunnel that takes in a message and never finishes it. */
+/**
+ * Growth of resident memory between two checks, in bytes, that indicates a tunnel that receives a message and never
+ * finishes it.
+ */
 export const HIDDEN_GROWTH_BYTES = 3 * 1024 * 1024;
 
 /**
- * Growth up to which the memory of everything else counts as still, in bytes: what comes behind a pause of a connection is at most
+ * Growth up to which other memory counts as unchanged, in bytes. What arrives after a connection is paused is at most
  * 512 KiB for each of two sides.
  */
 const STILL_GROWTH_BYTES = HIDDEN_GROWTH_BYTES / 2;
 
 /**
- * How many times in a row memory must grow while a tunnel is read, and stay while none is, until the tunnel is taken for the cause.
- * Once is chance: answers of others come and go by megabytes in the same milliseconds. Measured with 30 quiet tunnels beside six
- * downloads of 30 MB: 16 of the quiet ones were ended in 20 s when once was enough.
+ * How many times in a row memory must grow while a tunnel is read, and stay unchanged while none is read, until the
+ * tunnel is taken for the cause. Once may be chance: answers of others come and go by megabytes in the same
+ * milliseconds. Measured with 30 quiet tunnels beside six downloads of 30 MB: with a limit of one, 16 of the quiet
+ * tunnels were ended in 20 s.
  */
 export const PROOFS_NEEDED = 3;
 
-/** A tunnel that has finished a message within so many milliseconds is always read. */
+/** A tunnel that has finished a message within this many milliseconds is always read. */
 const FINISHES_WITHIN_MS = 1_000;
 
-/** What the restraint needs of a tunnel. */
+/** What the restraint needs from a tunnel. */
 export interface RestrainedTunnel {
-  /** Monotonic ms of the last sign of life behind a whole message; undefined: no message has been whole yet. */
+  /** Monotonic ms of the last sign of life after a whole message; undefined: no message is whole yet. */
   readonly finishedAt: number | undefined;
-  /** Runs a callback. What it throws ends the tunnel, and nothing else. */
+  /** Runs a callback. If it throws, only this tunnel ends. */
   safely(run: () => void): void;
-  /** Reads neither side until `release`. */
+  /** Stops reading both sides until `release`. */
   hold(): void;
   release(): void;
-  /** Ends it, because it holds too much memory. */
+  /** Ends the tunnel because it holds too much memory. */
   endForMemory(): void;
 }
 
-/** What is known of the memory of the process. */
+/** What is known about the memory of the process. */
 export interface MemoryLook {
   /** Whether it may become short. */
   readonly isShort: boolean;
-  /** Resident memory in bytes, read at this look. */
+  /** Resident memory in bytes at this check. */
   readonly residentBytes: number;
 }
 
-/** The tunnel that is watched, and what was seen so far. */
+/** The tunnel that is being watched, and the observations so far. */
 interface Trial<Tunnel> {
   readonly tunnel: Tunnel;
-  /** Whether it is read until the next look. */
+  /** Whether it is read until the next check. */
   readonly isReading: boolean;
   readonly residentBytes: number;
   readonly proofs: number;
 }
 
 /**
- * Bounds what tunnels hide while memory may become short: Bun does not show how much it has of a message that is not whole. Tunnels that
- * finish none are read one after the other. One during whose turn memory grows is read again, with pauses in which none is; where memory
- * grows only while it is read, it ends.
+ * Limits the hidden memory of tunnels while memory may become short. Bun does not show how much it holds of an
+ * unfinished message. So tunnels that finish no message are read one after the other. If memory grows while one of them
+ * is read, that one is read again, with pauses in which none is read. If memory grows only while it is read, it ends.
  */
 export class Restraint<Tunnel extends RestrainedTunnel> {
   #isRestrained = false;
-  /** Place of the next tunnel among those that wait for their turn. */
+  /** Index of the next tunnel among those that wait to be read. */
   #turn = 0;
   #trial: Trial<Tunnel> | undefined;
 
@@ -84,7 +88,7 @@ export class Restraint<Tunnel extends RestrainedTunnel> {
     return tunnel === undefined ? undefined : { tunnel, isReading: true, residentBytes, proofs: 0 };
   }
 
-  /** How the trial goes on; undefined: it is over. */
+  /** The next state of the trial; undefined: it is over. */
   #judge(open: ReadonlySet<Tunnel>, residentBytes: number): Trial<Tunnel> | undefined {
     const trial = this.#trial;
     if (trial === undefined || !open.has(trial.tunnel)) return undefined;

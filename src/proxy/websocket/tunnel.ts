@@ -17,9 +17,9 @@ import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
 
 /**
- * How often a client that is not read is pinged, in milliseconds. The end of its connection stands behind what is not read, but
- * the ping to one that has left is answered by a reset, of which Bun mostly tells at once. Where it does not, the next ping never
- * leaves, and the client is taken for dead.
+ * How often a client that is not read gets a ping, in milliseconds. The end of its connection would arrive only behind
+ * the unread data. But a client that has left answers the ping with a reset, which Bun usually reports at once. If it
+ * does not, the next ping never leaves, and the client counts as dead.
  */
 const PAUSED_CLIENT_PING_MS = 3_000;
 
@@ -196,7 +196,7 @@ export class Tunnel {
     if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
     if (this.#closing || !options.mayAsk) return 0;
     const { client, peers, toClient, toSandbox } = this.#relay;
-    // Who is not read cannot show that it is there, but by taking what waits for it.
+    // A side that is not read can show that it is there only by taking data that waits for it.
     const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
     if (isClientUnread && client.waitingBytes === 0) peers.client.beat();
     if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();

@@ -71,7 +71,7 @@ describe("SandboxRates", () => {
     expect(rates.waitMs("s0", rate)).toBe(0);
   });
 
-  test("SandboxRates forgets those without requests of late", () => {
+  test("SandboxRates forgets sandboxes without recent requests", () => {
     const clock = createFakeClock();
     const rates = new SandboxRates(clock);
     const rate = parseRate("10/s");

@@ -10,7 +10,7 @@ function countNow(rate: ReleaseRate, nowMs: number): number {
 }
 
 describe("ReleaseRate", () => {
-  test("ReleaseRate lets one go at once, and then so many in a second", () => {
+  test("ReleaseRate lets one request go at once, and then its number per second", () => {
     const rate = new ReleaseRate(100, 0);
     expect(countNow(rate, 0)).toBe(1);
     let count = 0;

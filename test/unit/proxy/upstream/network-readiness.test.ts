@@ -74,7 +74,7 @@ describe("NetworkReadiness.isDegraded", () => {
     expect(readiness.isDegraded(1_000_000)).toBe(false);
   });
 
-  test("NetworkReadiness.isDegraded remembers at most so many sandboxes", () => {
+  test("NetworkReadiness.isDegraded remembers a limited number of sandboxes", () => {
     const { readiness, reach, fail } = createStage({ minTargets: 1, minSignalTargets: 1 });
     for (let i = 0; i < 10; i++) reach(`known-${i}`, 2);
     for (let i = 0; i < 1_000; i++) fail(`unknown-${i}`, 1);
