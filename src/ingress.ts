@@ -140,7 +140,6 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     },
   );
   const descriptors = new Descriptors({ clock, logger });
-  descriptors.onCount((pressure) => proxy.relieve(pressure));
   let faults = 0;
   const sources: MetricsSources = {
     internalFaults: () => faults,
@@ -201,6 +200,10 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           operatorPages: createDashboardPages(),
           logger,
         });
+  descriptors.onCount((pressure) => {
+    admin?.relieve(pressure, clock.monotonic());
+    proxy.relieve(pressure);
+  });
 
   let draining: Promise<void> | undefined;
   const isDraining = (): boolean => draining !== undefined;
