@@ -7,6 +7,7 @@ import { createDashboardPages } from "./admin/dashboard-pages.ts";
 import { createDebugPages } from "./admin/debug-pages.ts";
 import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
+import { createPacedScrape } from "./admin/paced-scrape.ts";
 import { SandboxList } from "./admin/sandbox-list.ts";
 import type { StatusParts } from "./admin/status.ts";
 import { sleep } from "./clock.ts";
@@ -193,7 +194,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       : createAdminServer({
           host: config.adminHost,
           port: config.adminPort,
-          metrics,
+          metrics: createPacedScrape({ scrape: () => metrics.scrape(), clock }),
           checks,
           gate: createAdminGate({ token: adminToken, clock, logger }),
           debugPages: createDebugPages({ clock, status, sandboxes, proxy: proxy.inspection }),
