@@ -72,6 +72,8 @@ export class WakeDesk {
   readonly #memories = new Map<string, Memory>();
   /** Calls of the waker that have not been answered. */
   #calls = 0;
+  /** Wakes that wait until fewer calls are under way, by uid, in order. Each has a flight. */
+  readonly #waiting = new Map<string, SandboxRecord>();
 
   constructor(config: WakeConfig, parts: WakeDeskParts) {
     this.#config = config;
@@ -100,8 +102,8 @@ export class WakeDesk {
 
   /**
    * Joins the wake of a sandbox, or begins it. Gives the monotonic ms when the budget is used up.
-   * Throws `wake_failed` while a failed one is not tried again yet, `wake_busy` while too many are under way, and
-   * `sandbox_not_ready` for a sandbox that has been woken within the last minute.
+   * A wake waits while too many others wait for the API server. Throws `wake_failed` while a failed one is not tried again yet,
+   * `wake_busy` while too many are under way, and `sandbox_not_ready` for a sandbox that has been woken within the last minute.
    */
   join(record: SandboxRecord): number {
     const { clock, metrics } = this.#parts;
@@ -127,8 +129,8 @@ export class WakeDesk {
       return untilMs;
     }
     metrics.wakeAsked("triggered");
-    this.#remember(record.uid, now).wokenAtMs = now;
-    void this.#wake(record);
+    this.#waiting.set(record.uid, record);
+    this.#wakeNext();
     return untilMs;
   }
 
@@ -149,7 +151,6 @@ export class WakeDesk {
     if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
     if (!this.#hasRoom()) throw new IngressError("wake_busy");
     if (isTold) return;
-    if (this.#calls >= this.#config.wakeMax) throw new IngressError("wake_busy");
     if (memory === undefined || memory.failures > 0) return;
     if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
   }
@@ -165,11 +166,22 @@ export class WakeDesk {
     return false;
   }
 
+  #wakeNext(): void {
+    for (const [uid, record] of this.#waiting) {
+      if (this.#calls >= this.#config.wakeMax) return;
+      this.#waiting.delete(uid);
+      const now = this.#parts.clock.monotonic();
+      this.#remember(uid, now).wokenAtMs = now;
+      void this.#wake(record);
+    }
+  }
+
   async #wake(record: SandboxRecord): Promise<void> {
     const result = await this.#attempt(record);
     if (result.kind === "failed") this.#fail(record, result.reason);
     // The watch tells of a sandbox that is gone, or another.
     else if (result.kind === "gone") this.#end(record.uid);
+    this.#wakeNext();
   }
 
   async #attempt(record: SandboxRecord): Promise<WakeResult> {
@@ -197,6 +209,7 @@ export class WakeDesk {
   #end(uid: string): void {
     this.#flights.get(uid)?.timer.cancel();
     this.#flights.delete(uid);
+    this.#waiting.delete(uid);
   }
 
   #remember(uid: string, now: number): Memory {
