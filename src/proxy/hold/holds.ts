@@ -166,9 +166,10 @@ export class Holds {
       const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
       patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
     } catch (thrown) {
-      // Where requests are held anyway, somebody else may wake it meanwhile.
-      if (patience.untilMs > this.#parts.clock.monotonic()) return;
-      exchange.cut(toIngressError(thrown));
+      const error = toIngressError(thrown);
+      // Who put it to sleep so soon after its last wake may wake it as well, where requests are held anyway.
+      const mayWait = error.code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
+      if (!mayWait) exchange.cut(error);
     }
   }
 
