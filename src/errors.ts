@@ -255,7 +255,7 @@ const ANSWERS = {
     message: "too many sandboxes are being woken",
     retryAfterSeconds: 1,
     cause: "The sandbox is paused, and the ingress wakes as many others at the moment as it allows.",
-    remedy: "Try again in a moment. Operators: raise `--wake-max`, or check that the API server answers.",
+    remedy: "Try again in a moment. Operators: raise `--wake-park-max`, or check that the API server answers.",
     proxyError: "connection_limit_reached",
     reloads: true,
   },

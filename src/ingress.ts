@@ -7,6 +7,7 @@ import { createDashboardPages } from "./admin/dashboard-pages.ts";
 import { createDebugPages } from "./admin/debug-pages.ts";
 import { createAdminGate } from "./admin/gate.ts";
 import type { HealthCheck } from "./admin/health.ts";
+import { createPacedScrape } from "./admin/paced-scrape.ts";
 import { SandboxList } from "./admin/sandbox-list.ts";
 import type { StatusParts } from "./admin/status.ts";
 import { sleep } from "./clock.ts";
@@ -144,7 +145,6 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     },
   );
   const descriptors = new Descriptors({ clock, logger });
-  descriptors.onCount((pressure) => proxy.relieve(pressure));
   let faults = 0;
   const sources: MetricsSources = {
     internalFaults: () => faults,
@@ -199,13 +199,17 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       : createAdminServer({
           host: config.adminHost,
           port: config.adminPort,
-          metrics,
+          metrics: createPacedScrape({ scrape: () => metrics.scrape(), clock }),
           checks,
           gate: createAdminGate({ token: adminToken, clock, logger }),
           debugPages: createDebugPages({ clock, status, sandboxes, proxy: proxy.inspection }),
           operatorPages: createDashboardPages(),
           logger,
         });
+  descriptors.onCount((pressure) => {
+    admin?.relieve(pressure, clock.monotonic());
+    proxy.relieve(pressure);
+  });
 
   let draining: Promise<void> | undefined;
   const isDraining = (): boolean => draining !== undefined;

@@ -60,7 +60,10 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
     ],
     types: ["access", "host", "log", "metrics", "renew"],
   },
-  admin: { uses: ["access", "address", "clock", "proxy", "sandbox", "values"], types: ["lifecycle", "log", "metrics"] },
+  admin: {
+    uses: ["access", "address", "clock", "proxy", "sandbox", "values"],
+    types: ["host", "lifecycle", "log", "metrics"],
+  },
 
   // The rooms' options, filled in from flags and environment.
   config: {

@@ -1,11 +1,13 @@
 import type { Server } from "bun";
 
 import { formatUrlHost } from "../address.ts";
+import type { DescriptorPressure } from "../host/descriptors.ts";
 import type { Logger } from "../log/logger.ts";
 import { buildGateRefusal, buildOperatorText, buildText, OPERATOR_HEADERS } from "./admin-answers.ts";
 import type { AdminPage, AdminQuery } from "./admin-page.ts";
 import type { AdminGate } from "./gate.ts";
 import { formatHealth, type HealthCheck, isHealthy } from "./health.ts";
+import { messageOf } from "../values.ts";
 
 /** Seconds without a byte before a connection is closed. Scrapes and probes come every 15 to 60 s. */
 const IDLE_TIMEOUT_SECONDS = 90;
@@ -14,6 +16,12 @@ const IDLE_TIMEOUT_SECONDS = 90;
  * default.
  */
 export const ADMIN_BODY_MAX_BYTES = 160 * 1024;
+
+/**
+ * Least time between two restarts of the listener, in milliseconds. Probes and scrapes take less, so most are not cut. In this time
+ * few of the connections come back that kept descriptors from the traffic port.
+ */
+export const ADMIN_RESTART_INTERVAL_MS = 1_000;
 
 /** Prometheus exposition format 0.0.4. */
 const METRICS_TYPE = "text/plain; version=0.0.4; charset=utf-8";
@@ -52,37 +60,67 @@ export interface AdminServerOptions {
 export interface AdminServer {
   /** Listens on `host`; default: the host of the options. Rejects if the address is not available. */
   start(host?: string): Promise<{ readonly port: number }>;
+  /**
+   * Reacts to the pressure on file descriptors. Whoever reaches this port, such as a sandbox, could else use up the descriptors
+   * of the traffic port. `short`: closes idle connections. `exhausted`: closes all connections and listens again, at most once in
+   * `ADMIN_RESTART_INTERVAL_MS`. Call it at each count: it also listens again where that failed before.
+   * @param nowMs Monotonic.
+   */
+  relieve(pressure: DescriptorPressure, nowMs: number): void;
   /** Stops at once and cuts open answers. Idempotent. */
   stop(): Promise<void>;
 }
 
 export function createAdminServer(options: AdminServerOptions): AdminServer {
-  const { port, logger } = options;
+  const { logger } = options;
   const answer = createAnswer(options);
   let server: Server<undefined> | undefined;
+  /** Where it listens; undefined: it was not started, or was stopped. */
+  let place: { readonly hostname: string; readonly port: number } | undefined;
+  let restartedAtMs = Number.NEGATIVE_INFINITY;
+
+  const listen = (at: { readonly hostname: string; readonly port: number }): Server<undefined> =>
+    Bun.serve({
+      ...at,
+      idleTimeout: IDLE_TIMEOUT_SECONDS,
+      maxRequestBodySize: ADMIN_BODY_MAX_BYTES,
+      development: false,
+      // The default would share the port with any other process that listens there.
+      reusePort: false,
+      fetch: (request, bun) => answer(request, bun.requestIP(request)?.address ?? ""),
+      error(error) {
+        logger.error("cannot answer on the admin port", { cause: error.message });
+        return buildText("internal error\n", 500);
+      },
+    });
+  const restart = (nowMs: number): void => {
+    if (place === undefined || nowMs - restartedAtMs < ADMIN_RESTART_INTERVAL_MS) return;
+    restartedAtMs = nowMs;
+    void server?.stop(true);
+    server = undefined;
+    try {
+      server = listen(place);
+    } catch (thrown) {
+      logger.error("cannot listen on the admin port again", { cause: messageOf(thrown) });
+    }
+  };
+
   return {
     start(host = options.host) {
       return Promise.try(() => {
-        server = Bun.serve({
-          hostname: host,
-          port,
-          idleTimeout: IDLE_TIMEOUT_SECONDS,
-          maxRequestBodySize: ADMIN_BODY_MAX_BYTES,
-          development: false,
-          // By default, Bun shares the port with any other process that listens on it.
-          reusePort: false,
-          fetch: (request, bun) => answer(request, bun.requestIP(request)?.address ?? ""),
-          error(error) {
-            logger.error("cannot answer on the admin port", { cause: error.message });
-            return buildText("internal error\n", 500);
-          },
-        });
-        const listeningOn = server.port ?? port;
-        logger.info("admin port is open", { address: `${formatUrlHost(host)}:${listeningOn}` });
-        return { port: listeningOn };
+        server = listen({ hostname: host, port: options.port });
+        const port = server.port ?? options.port;
+        place = { hostname: host, port };
+        logger.info("admin port is open", { address: `${formatUrlHost(host)}:${port}` });
+        return { port };
       });
     },
+    relieve(pressure, nowMs) {
+      if (pressure === "short") server?.closeIdleConnections();
+      if (pressure === "exhausted" || server === undefined) restart(nowMs);
+    },
     async stop() {
+      place = undefined;
       await server?.stop(true);
       server = undefined;
     },

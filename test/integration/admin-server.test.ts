@@ -1,11 +1,17 @@
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from "bun:test";
 import { connect } from "node:net";
-import { ADMIN_BODY_MAX_BYTES, type AdminServer, createAdminServer } from "../../src/admin/admin-server.ts";
+import {
+  ADMIN_BODY_MAX_BYTES,
+  ADMIN_RESTART_INTERVAL_MS,
+  type AdminServer,
+  createAdminServer,
+} from "../../src/admin/admin-server.ts";
 import type { HealthCheck } from "../../src/admin/health.ts";
 import { createAdminToken } from "../../src/access/admin-token.ts";
 import { createAdminGate } from "../../src/admin/gate.ts";
 import { systemClock } from "../../src/clock.ts";
 import { silentLogger } from "../../src/log/logger.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 
 const READY: readonly HealthCheck[] = [{ name: "sandboxes", ok: true, detail: "" }];
 const NOT_READY: readonly HealthCheck[] = [
@@ -138,5 +144,86 @@ describe("AdminServer", () => {
       .start()
       .catch((error: unknown) => error);
     expect(thrown).toHaveProperty("code", "EADDRINUSE");
+  });
+});
+
+describe("AdminServer.relieve", () => {
+  const HEAD = "GET /livez HTTP/1.1\r\nHost: x\r\n";
+  const ASKS = `POST /debug/explain HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 9\r\n\r\n{`;
+
+  /** Connects and sends bytes. `received` is all that came back; `closed` resolves when the connection is closed. */
+  function open(bytes: string) {
+    const { promise: closed, resolve } = Promise.withResolvers<void>();
+    const connected = Promise.withResolvers<void>();
+    const state = { received: "", closed, connected: connected.promise };
+    const socket = connect(port, "127.0.0.1", () => {
+      connected.resolve();
+      socket.write(bytes);
+    });
+    socket.on("data", (data) => (state.received += data.toString("latin1")));
+    socket.on("close", () => resolve());
+    socket.on("error", () => {});
+    return state;
+  }
+
+  let nowMs = 0;
+  beforeEach(() => (nowMs += ADMIN_RESTART_INTERVAL_MS));
+
+  test("AdminServer.relieve closes idle connections while descriptors are short, and no other", async () => {
+    const { promise: going, resolve: go } = Promise.withResolvers<string>();
+    scrape = () => going;
+    const idle = Array.from({ length: 8 }, () => open(`${HEAD}\r\n`));
+    await eventually(() => idle.every(({ received }) => received.endsWith("ok")));
+    const busy = exchange("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await exchange(`${HEAD}Connection: close\r\n\r\n`);
+    admin.relieve("short", nowMs);
+    await Promise.all(idle.map(({ closed }) => closed));
+    go("x 2\n");
+    expect(await busy).toEndWith("x 2\n");
+  });
+
+  // Bun itself closes those that sent nothing, after 12 s.
+  test.each([
+    ["that sent a part of a head", HEAD],
+    ["that sent a part of a body", ASKS],
+    ["that are idle", `${HEAD}\r\n`],
+  ])("AdminServer.relieve closes connections %s when descriptors are exhausted, and listens on", async (_, bytes) => {
+    const many = Array.from({ length: 32 }, () => open(bytes));
+    await Promise.all(many.map(({ connected }) => connected));
+    // Answered after the others were accepted.
+    await get("/livez", { headers: { Connection: "close" } });
+    admin.relieve("exhausted", nowMs);
+    await Promise.all(many.map(({ closed }) => closed));
+    expect((await get("/livez")).text).toBe("ok");
+  });
+
+  test("AdminServer.relieve leaves time for probes and scrapes between two restarts", async () => {
+    admin.relieve("exhausted", nowMs);
+    const { promise: going, resolve: go } = Promise.withResolvers<string>();
+    let asked = false;
+    scrape = () => ((asked = true), going);
+    const busy = exchange("GET /metrics HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    await eventually(() => asked);
+    admin.relieve("exhausted", nowMs + ADMIN_RESTART_INTERVAL_MS - 1);
+    go("x 3\n");
+    expect(await busy).toEndWith("x 3\n");
+  });
+
+  test("AdminServer.relieve opens nothing before the start and after the end", async () => {
+    const options = {
+      host: "::",
+      port: 0,
+      ...OPERATORS,
+      metrics: { scrape },
+      checks: () => READY,
+      logger: silentLogger,
+    };
+    const other = createAdminServer(options);
+    other.relieve("exhausted", 0);
+    const { port: otherPort } = await other.start();
+    await other.stop();
+    other.relieve("exhausted", 2 * ADMIN_RESTART_INTERVAL_MS);
+    const answer = await fetch(`http://127.0.0.1:${otherPort}/livez`).catch(() => undefined);
+    expect(answer).toBeUndefined();
   });
 });

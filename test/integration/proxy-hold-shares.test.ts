@@ -143,3 +143,35 @@ describe("sandboxes that change all the time", () => {
     expect(new Set(rest.map(({ status }) => status))).toEqual(new Set([404]));
   });
 });
+
+describe("wakes that fail", () => {
+  test("Holds tells at once that a wake failed, also before it is tried again, and holds nobody for it", async () => {
+    let calls = 0;
+    const waker: SandboxWaker = { wake: async () => (calls++, { kind: "failed", reason: "broken" }) };
+    const wake = { ...DEFAULT_HOLD.wake, enabled: true };
+    await using stage = startHoldStage({ holdMs: 600_000, wake }, { parts: { waker } });
+    stage.setUnready("sb", { sleep: "asleep", policy: { wakesOnAccess: true } });
+    for (let i = 0; i < 3; i++) {
+      const answer = await (await stage.ask("sb")).readAnswer();
+      expect(answer).toMatchObject({ status: 503, body: "OpenSandbox Ingress: sandbox could not be woken\n" });
+    }
+    expect(calls).toBe(1);
+    expect(stage.held()).toBe(0);
+  });
+
+  test("Holds holds a request for a sandbox that was woken within the last minute", async () => {
+    const waker: SandboxWaker = { wake: async () => ({ kind: "told" }) };
+    const wake = { ...DEFAULT_HOLD.wake, enabled: true };
+    await using stage = startHoldStage({ wake }, { parts: { waker } });
+    stage.listen();
+    const setPaused = () => stage.setUnready("sb", { sleep: "asleep", policy: { wakesOnAccess: true } });
+    setPaused();
+    const [first] = await fill(stage, ["sb"]);
+    stage.setReady("sb");
+    expect(await first?.readAnswer()).toMatchObject({ status: 200 });
+    setPaused();
+    const [second] = await fill(stage, ["sb"]);
+    stage.setReady("sb");
+    expect(await second?.readAnswer()).toMatchObject({ status: 200 });
+  });
+});

@@ -171,9 +171,10 @@ export class Holds {
       const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
       patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
     } catch (thrown) {
-      // If requests may wait anyway, somebody else may wake the sandbox meanwhile.
-      if (patience.untilMs > this.#parts.clock.monotonic()) return;
-      exchange.cut(toIngressError(thrown));
+      const error = toIngressError(thrown);
+      // If requests may wait anyway, whoever paused it so soon after its last wake may also wake it.
+      const mayWait = error.code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
+      if (!mayWait) exchange.cut(error);
     }
   }
 

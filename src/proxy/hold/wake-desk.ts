@@ -78,6 +78,8 @@ export class WakeDesk {
   readonly #memories = new Map<string, Memory>();
   /** Calls of the waker without an answer yet. */
   #calls = 0;
+  /** Wakes that wait until fewer calls are under way, by uid, in order. Each has a flight. */
+  readonly #waiting = new Map<string, SandboxRecord>();
 
   constructor(config: WakeConfig, parts: WakeDeskParts) {
     this.#config = config;
@@ -106,6 +108,7 @@ export class WakeDesk {
 
   /**
    * Joins the wake of a sandbox, or begins it. Returns the monotonic ms at which the budget ends.
+   * A wake waits while too many others wait for the API server.
    * Throws `wake_failed` during the pause after a failed wake, `wake_busy` if too many wakes are open, and
    * `sandbox_not_ready` for a sandbox that was woken within the last minute.
    */
@@ -133,8 +136,8 @@ export class WakeDesk {
       return untilMs;
     }
     metrics.wakeAsked("triggered");
-    this.#remember(record.uid, now).wokenAtMs = now;
-    void this.#wake(record);
+    this.#waiting.set(record.uid, record);
+    this.#wakeNext();
     return untilMs;
   }
 
@@ -155,7 +158,6 @@ export class WakeDesk {
     if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
     if (!this.#hasRoom()) throw new IngressError("wake_busy");
     if (isTold) return;
-    if (this.#calls >= this.#config.wakeMax) throw new IngressError("wake_busy");
     if (memory === undefined || memory.failures > 0) return;
     if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
   }
@@ -174,11 +176,22 @@ export class WakeDesk {
     return false;
   }
 
+  #wakeNext(): void {
+    for (const [uid, record] of this.#waiting) {
+      if (this.#calls >= this.#config.wakeMax) return;
+      this.#waiting.delete(uid);
+      const now = this.#parts.clock.monotonic();
+      this.#remember(uid, now).wokenAtMs = now;
+      void this.#wake(record);
+    }
+  }
+
   async #wake(record: SandboxRecord): Promise<void> {
     const result = await this.#attempt(record);
     if (result.kind === "failed") this.#fail(record, result.reason);
     // The watch reports a sandbox that is gone or replaced.
     else if (result.kind === "gone") this.#end(record.uid);
+    this.#wakeNext();
   }
 
   async #attempt(record: SandboxRecord): Promise<WakeResult> {
@@ -206,6 +219,7 @@ export class WakeDesk {
   #end(uid: string): void {
     this.#flights.get(uid)?.timer.cancel();
     this.#flights.delete(uid);
+    this.#waiting.delete(uid);
   }
 
   #remember(uid: string, now: number): Memory {

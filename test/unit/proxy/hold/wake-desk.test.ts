@@ -135,13 +135,30 @@ describe("WakeDesk.join", () => {
     expect(failed).toEqual(["sb wake_failed"]);
   });
 
-  test("WakeDesk.join refuses while too many wakes wait for the API server, and not while sandboxes are slow", async () => {
+  test("WakeDesk.join makes a wake wait while too many wait for the API server, and not while sandboxes are slow", async () => {
     const { calls, set, join } = createStage({ wakeMax: 2 });
-    join(set("a", "asleep"));
-    join(set("b", "asleep"));
-    expect(join(set("c", "asleep"))).toBe("wake_busy");
+    for (const name of ["a", "b", "c", "d"]) expect(join(set(name, "asleep"))).toBeNumber();
+    const uids = () => calls.map(({ uid }) => uid);
+    expect(uids()).toEqual(["uid-a", "uid-b"]);
+    await calls[1]?.answer({ kind: "told" });
+    expect(uids()).toEqual(["uid-a", "uid-b", "uid-c"]);
+    await calls[0]?.answer({ kind: "failed", reason: "broken" });
+    expect(uids()).toEqual(["uid-a", "uid-b", "uid-c", "uid-d"]);
+  });
+
+  test("WakeDesk.join does not make a wake that waited and is no longer needed, and makes it when it is asked for again", async () => {
+    const { clock, calls, set, join } = createStage({ wakeMax: 1 });
+    const uids = () => calls.map(({ uid }) => uid);
+    join(set("slow", "asleep"));
+    join(set("runs", "asleep"));
+    set("runs", undefined);
+    const late = set("late", "asleep");
+    join(late);
+    clock.advance(MINUTE_MS);
     await calls[0]?.answer({ kind: "told" });
-    expect(join(set("c", "asleep"))).toBeNumber();
+    expect(uids()).toEqual(["uid-slow"]);
+    expect(join(late)).toBeNumber();
+    expect(uids()).toEqual(["uid-slow", "uid-late"]);
   });
 
   test("WakeDesk.join has no more wakes under way than requests may wait", () => {
