@@ -45,7 +45,7 @@ export interface WakeRequest {
   readonly method: string;
   /** As it would be forwarded. */
   readonly path: string;
-  /** `Sec-Purpose`: a browser says `prefetch` where nobody has asked for the page yet. */
+  /** `Sec-Purpose`, `Purpose` in older browsers: `prefetch` where nobody has asked for the page yet. */
   readonly purpose: string | undefined;
 }
 
