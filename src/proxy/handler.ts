@@ -111,7 +111,8 @@ export class RequestHandler {
       const { policy } = record;
       const cors = progress.isUpgrade ? undefined : context.cors?.decide(seen["origin"]);
       const stripped = collapseLeadingSlashes(settledPath);
-      const wakes = !isReady && context.holds.wakes(record, { method, path: stripped, purpose: seen["sec-purpose"] });
+      const purpose = seen["sec-purpose"] ?? seen["purpose"];
+      const wakes = !isReady && context.holds.wakes(record, { method, path: stripped, purpose });
       const patience = progress.exchange?.patience ?? context.holds.patienceFor(request, record, { wakes });
       if (!isReady && patience === undefined) throw notReadyError(record);
 

@@ -144,6 +144,7 @@ describe.skipIf(!hasKubeApiServer())("wakes on a real API server", () => {
     ["OPTIONS", { method: "OPTIONS" }],
     ["/favicon.ico", { path: "/favicon.ico" }],
     ["a prefetch", { headers: { "Sec-Purpose": "prefetch;prerender" } }],
+    ["a prefetch of an older browser", { headers: { Purpose: "prefetch" } }],
   ] as const)("%s wakes nobody", async (_, request) => {
     await using stage = await startStage();
     await stage.createPaused("sb");

@@ -51,7 +51,7 @@ export interface WakeRequest {
   readonly method: string;
   /** As it would be forwarded. */
   readonly path: string;
-  /** `Sec-Purpose`: a browser sends `prefetch` if no person has asked for the page yet. */
+  /** `Sec-Purpose`, or `Purpose` of older browsers: `prefetch` means that no person has asked for the page yet. */
   readonly purpose: string | undefined;
 }
 
