@@ -60,6 +60,8 @@ export const HEALTHY: SeriesTable = {
   [named("process_descriptor_limit")]: always(100),
   [named("process_descriptor_shortage_count_total", { pressure: "short" })]: growing(1),
   [named("process_descriptor_shortage_count_total", { pressure: "exhausted" })]: always(1),
+  // An API server that was away for a minute, and has been back for eight.
+  [named("kubernetes_watch_end_count_total", { reason: "server" })]: "0+0x81 40+0x60",
   [named("process_event_loop_delay_bucket", { le: "250" })]: growing(600),
   [named("process_event_loop_delay_bucket", { le: "+Inf" })]: growing(600),
   [named("renew_healthy")]: always(1),

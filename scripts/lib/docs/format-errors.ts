@@ -9,9 +9,10 @@ export function formatErrorsDocument(): string {
     const own = codes.filter((code) => publicCodeOf(code) === publicCode);
     const [first] = own;
     if (first === undefined) throw new Error(`${publicCode} has no code`);
-    const { status, cause, remedy, retryAfterSeconds } = answerSpecOf(first);
+    const { status, message, cause, remedy, retryAfterSeconds } = answerSpecOf(first);
     const facts = [
       `- Status: ${status}${retryAfterSeconds === undefined ? "" : `, \`Retry-After: ${retryAfterSeconds}\``}`,
+      `- Message: \`${message}\``,
       `- Cause: ${fillPort(cause, undefined)}`,
       `- Remedy: ${fillPort(remedy, undefined)}`,
     ];
@@ -33,7 +34,7 @@ The answers of the ingress when it cannot forward a request.
 
 A refusal comes in one of three forms:
 
-- **Plain text** is the default: \`OpenSandbox Ingress: <message>\`.
+- **Plain text** is the default: \`OpenSandbox Ingress: <message>\`. Some refusals say more behind a colon.
 - **Problem details** (RFC 9457) where \`Accept\` names \`application/problem+json\`, or \`application/json\` and neither
   \`text/plain\` nor \`*/*\`. The members are \`type\`, \`title\`, \`status\`, \`detail\`, \`code\`, \`sandboxId\`, \`port\`, \`requestId\` and
   \`retryAfter\`; members that do not apply are missing. \`type\`
