@@ -190,7 +190,7 @@ const ANSWERS = {
     message: "client address not allowed",
     cause: "The sandbox may not be used from the network address of this client.",
     remedy:
-      "Use another network. Operators: the annotation `ingress.opensandbox.io/client-cidrs` of the sandbox decides, and `--trusted-proxies` whose word on the address counts.",
+      "Use another network. Operators: the annotation `ingress.opensandbox.io/client-cidrs` of the sandbox decides. `--trusted-proxies` names the peers that may tell the client's address.",
     proxyError: "http_request_denied",
   },
   rate_exceeded: {
