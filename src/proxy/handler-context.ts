@@ -16,6 +16,7 @@ import type { Holds } from "./hold/holds.ts";
 import type { ForwardContext } from "./http/forward.ts";
 import type { RequestReport } from "./report/report.ts";
 import type { ClientAddress, ResolveClientAddress } from "./request/client-address.ts";
+import type { Door } from "./request/door.ts";
 import type { HeaderSnapshot } from "./request/headers.ts";
 import type { TakeRequestId } from "./request/request-id.ts";
 import type { UnreadBodies } from "./request/unread-body.ts";
@@ -64,6 +65,7 @@ export interface HandlerContext {
 export interface Progress {
   readonly startedAt: number;
   readonly requestId: string;
+  readonly door: Door;
   isUpgrade: boolean;
   /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
   isForwarded: boolean;

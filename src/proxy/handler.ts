@@ -10,6 +10,7 @@ import { parseRoute } from "../route/parse-route.ts";
 import type { Route } from "../route/route.ts";
 import { endpointFor, type SandboxRecord } from "../sandbox/provider.ts";
 import type { ClientAddress } from "./request/client-address.ts";
+import type { Door } from "./request/door.ts";
 import { Exchange, type Patience } from "./exchange/exchange.ts";
 import type { ExchangeSubject } from "./exchange/exchange-subject.ts";
 import { forwardRequest } from "./http/forward.ts";
@@ -49,10 +50,11 @@ export class RequestHandler {
   }
 
   /** Never throws. It is not async, since that would cost a short request a tenth of its time. */
-  handle(request: Request, server: Server<TunnelData>): Handled {
+  handle(request: Request, server: Server<TunnelData>, door: Door): Handled {
     return this.#handle(request, server, {
       startedAt: this.#context.clock.monotonic(),
       requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
+      door,
       isUpgrade: false,
       isForwarded: false,
       seen: undefined,
@@ -66,7 +68,7 @@ export class RequestHandler {
 
   #handle(request: Request, server: Server<TunnelData>, progress: Progress): Handled {
     const context = this.#context;
-    const { startedAt } = progress;
+    const { startedAt, door } = progress;
     try {
       // CONNECT is refused first, since its target has another form (RFC 9112 §3.2.3).
       checkMethod(request.method);
@@ -121,6 +123,7 @@ export class RequestHandler {
         isSigned,
         grant,
         host,
+        scheme: door.scheme,
         hostPort: target,
         address,
         seen,
@@ -139,6 +142,7 @@ export class RequestHandler {
         hostPort: target,
         browser,
         clientAddress: address.client,
+        door,
         requestId: progress.requestId,
         isUpgrade: progress.isUpgrade,
         isLast: isLast(seen["connection"]),
@@ -157,7 +161,13 @@ export class RequestHandler {
       if (use !== undefined) context.renew.offer(use);
 
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
-      rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
+      rewriteRequestHeaders(headers, seen, {
+        address,
+        host,
+        prefix,
+        scheme: door.scheme,
+        requestId: progress.requestId,
+      });
       rewriteOrigin(headers, seen, browser);
 
       if (!progress.isUpgrade) {
@@ -238,7 +248,7 @@ export class RequestHandler {
   /** The answer that a browser gets instead of a refusal; undefined: the refusal is the best answer. Never rejects. */
   async #answerInstead(request: Request, progress: Progress, error: IngressError): Promise<Response | undefined> {
     const { browserAnswers, report } = this.#context;
-    const { address, isUpgrade, requestId, startedAt } = progress;
+    const { address, door, isUpgrade, requestId, startedAt } = progress;
     if (progress.exchange !== undefined || address === undefined) return undefined;
     try {
       const found = await browserAnswers.find({ request, error, address, isUpgrade });
@@ -246,7 +256,10 @@ export class RequestHandler {
       const { response, route } = found;
       const answer = { status: response.status, route, clientAddress: address.client, requestId, startedAt, isUpgrade };
       report.onAnswered(request, answer);
-      return completeOwnAnswer(response, request, { closeConnection: this.#closes(request), requestId });
+      return completeOwnAnswer(response, request, {
+        closeConnection: door.isRetired || this.#closes(request),
+        requestId,
+      });
     } catch (thrown) {
       return this.#buildRefusal(request, progress, toIngressError(thrown));
     }
@@ -342,7 +355,7 @@ export class RequestHandler {
       cors: this.#context.cors?.decide(request.headers.get("origin") ?? undefined),
     };
     return buildRefusal(request, error, {
-      closeConnection: this.#closes(request, subject),
+      closeConnection: progress.door.isRetired || this.#closes(request, subject),
       cors,
       requestId: progress.requestId,
       route: progress.route,
