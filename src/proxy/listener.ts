@@ -7,6 +7,12 @@ import type { Door } from "./request/door.ts";
  */
 const RETIRED_MAX = 16;
 
+/**
+ * How long a server and the one that replaces it both accept, in milliseconds. Closing a listener resets what it has not
+ * accepted, so the earlier one first accepts what has queued up while the new one was opened.
+ */
+const OVERLAP_MS = 5;
+
 /** A port that can stop accepting connections for a while. Bun's own server cannot do that. */
 export interface Listener {
   /** Listens and returns the port. Throws if the port is taken. */
@@ -138,8 +144,7 @@ export function createListener<D>(options: ListenerOptions, serve: (options: Ser
       makeRoom();
       const stop = retire(current);
       current = next;
-      // Not in this turn, in which connections have queued up: closing the earlier server resets what it has not accepted.
-      setImmediate(stop);
+      setTimeout(stop, OVERLAP_MS);
     },
     closeIdle: () => current?.server.closeIdleConnections() ?? 0,
     timeout(request, seconds) {

@@ -117,6 +117,14 @@ const nameAt = async (port: number): Promise<string> => {
   return String(connection.name);
 };
 
+/** Both servers accept for a moment: resolves when the earlier one seems to have stopped. */
+async function untilRenewed(port: number, name: string): Promise<void> {
+  await eventually(async () => {
+    for (let asked = 0; asked < 16; asked++) if ((await nameAt(port)) !== name) return false;
+    return true;
+  });
+}
+
 async function openEcho({ port, route }: Stage, agent: Record<string, unknown> = {}) {
   const socket = new WebSocket(`wss://localhost:${port}/`, { headers: route, ca: authority.ca, ...agent });
   await new Promise((resolve, reject) => socket.once("open", resolve).once("error", reject));
@@ -270,7 +278,7 @@ describe("ProxyServer.renewTls", () => {
       stage.proxy.server.renewTls(settingsOf(inUse));
       const before = stage.proxy.accessLog.length;
       await eventually(() => stage.proxy.accessLog.length > before + 20);
-      await eventually(async () => (await nameAt(stage.port)) === (inUse === first ? "first" : "second"));
+      await untilRenewed(stage.port, inUse === first ? "first" : "second");
     }
     over.abort();
     for (const { answered, lost } of await Promise.all(asking)) {
@@ -309,7 +317,7 @@ describe("ProxyServer.renewTls", () => {
     await eventually(() => stage.waiting() === 1);
 
     proxy.server.renewTls(settingsOf(second));
-    await eventually(async () => (await nameAt(port)) === "second");
+    await untilRenewed(port, "second");
     await eventually(() => idle.isClosed());
     for (let asked = 0; asked < 20; asked++) expect(await nameAt(port)).toBe("second");
     expect(await echo("still")).toBe("still");
@@ -348,8 +356,7 @@ describe("ProxyServer.renewTls", () => {
     for (let swaps = 0; swaps < 17; swaps++) {
       tunnels.push(await openEcho(stage));
       stage.proxy.server.renewTls(settingsOf(swaps % 2 === 0 ? second : first));
-      // A connection that arrives during the change can be reset.
-      await eventually(async () => (await nameAt(stage.port)) === (swaps % 2 === 0 ? "second" : "first"));
+      await untilRenewed(stage.port, swaps % 2 === 0 ? "second" : "first");
     }
     const [oldest, next] = tunnels;
     await eventually(() => oldest?.socket.readyState === WebSocket.CLOSED);
@@ -362,7 +369,7 @@ describe("ProxyServer.renewTls", () => {
     await using stage = await openStage();
     const before = await openEcho(stage);
     stage.proxy.server.renewTls(settingsOf(second));
-    await eventually(async () => (await nameAt(stage.port)) === "second");
+    await untilRenewed(stage.port, "second");
     const after = await openEcho(stage);
     const codes = [before, after].map(({ socket }) => new Promise((resolve) => socket.once("close", resolve)));
     await stage.proxy.server.drain(2_000);

@@ -82,9 +82,14 @@ export interface Browser extends AsyncDisposable {
   open(url: string): Promise<Page>;
 }
 
-/** Starts a browser without a window, in which names below `HOST_SUFFIX` lead to this machine. */
-export async function startBrowser(): Promise<Browser> {
+/**
+ * Starts a browser without a window, in which names below `HOST_SUFFIX` lead to this machine.
+ *
+ * @param flags More flags of Chromium.
+ */
+export async function startBrowser(flags: readonly string[] = []): Promise<Browser> {
   const chromium = await startChromium([
+    ...flags,
     `--host-resolver-rules=MAP *.${HOST_SUFFIX} 127.0.0.1`,
     // As over TLS: without it a page may use neither service workers nor the clipboard.
     `--unsafely-treat-insecure-origin-as-secure=http://*.${HOST_SUFFIX}`,
