@@ -125,7 +125,7 @@ function readNamespaces(reader: FlagReader): readonly string[] {
 
 type Listeners = Pick<
   Config,
-  "host" | "isDefaultHost" | "port" | "tls" | "adminHost" | "isDefaultAdminHost" | "adminPort"
+  "host" | "isDefaultHost" | "port" | "tls" | "http2" | "adminHost" | "isDefaultAdminHost" | "adminPort"
 >;
 
 function readListeners(reader: FlagReader, warnings: string[]): Listeners {
@@ -134,6 +134,7 @@ function readListeners(reader: FlagReader, warnings: string[]): Listeners {
     isDefaultHost: !reader.isGiven("host"),
     port: reader.int("port"),
     tls: readTls(reader, warnings),
+    http2: reader.bool("http2"),
     adminHost: reader.parse("admin-host", parseListenAddress),
     isDefaultAdminHost: !reader.isGiven("admin-host"),
     adminPort: reader.int("admin-port"),

@@ -2,7 +2,7 @@ import type { FlagSpec } from "./flag-spec.ts";
 
 const FILE = { type: "string", default: "", group: "Traffic", valueName: "file" } as const;
 
-/** The port with TLS. */
+/** The port with TLS, and HTTP/2. */
 export const TLS_FLAGS = [
   {
     name: "tls-cert-file",
@@ -44,5 +44,12 @@ export const TLS_FLAGS = [
     name: "tls-client-ca-file",
     ...FILE,
     help: "Authorities in PEM: clients with TLS must show a certificate that one of them has signed; watched",
+  },
+  {
+    name: "http2",
+    type: "bool",
+    default: "false",
+    group: "Traffic",
+    help: "Serve HTTP/2, too: with TLS by ALPN, without TLS to clients with prior knowledge; experimental in Bun",
   },
 ] as const satisfies readonly FlagSpec[];

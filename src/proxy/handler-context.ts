@@ -33,6 +33,8 @@ export interface HandlerContext {
   readonly cors: CorsPolicy | undefined;
   readonly browserAnswers: BrowserAnswers;
   readonly resolveClientAddress: ResolveClientAddress;
+  /** `--http2`: whether requests may come over HTTP/2. */
+  readonly http2: boolean;
   /** `--max-body-size`, bytes; 0: no limit. */
   readonly maxBodyBytes: number;
   readonly clock: Clock;

@@ -23,7 +23,7 @@ import {
 import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
-import { announcesBody, checkRequestFraming } from "./request/framing.ts";
+import { announcesBody, checkRequestFraming, hasUnannouncedBody } from "./request/framing.ts";
 import { REQUEST_ID_HEADER } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
@@ -93,7 +93,8 @@ export class RequestHandler {
       const route = parseRoute({ path: url.path, headers, host }, context.mode);
       progress.route = route;
 
-      const bodyLength = checkRequestFraming(method, seen, context.maxBodyBytes);
+      const announced = checkRequestFraming(method, seen, context.maxBodyBytes);
+      const bodyLength = context.http2 && hasUnannouncedBody(request, seen) ? undefined : announced;
       if (progress.isUpgrade) checkHandshake(seen);
 
       const syncing = context.ensureSynced();

@@ -296,6 +296,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       hostname: host,
       port,
       ...(tls === undefined ? {} : { tls: toBunTls(tls) }),
+      http2: config.http2,
       // The handler limits sizes and times itself, with answers that say so.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: CLIENT_IDLE_SECONDS,
