@@ -30,7 +30,13 @@ interface Traffic {
 /** What every request pays for its headers, whatever is in them. */
 function rewriteHeaders({ request, answer }: Traffic): void {
   const headers = new Headers(request);
-  rewriteRequestHeaders(headers, headers.toJSON(), { address: ADDRESS, host: HOST, prefix: "", requestId: "id" });
+  rewriteRequestHeaders(headers, headers.toJSON(), {
+    address: ADDRESS,
+    host: HOST,
+    prefix: "",
+    scheme: "http",
+    requestId: "id",
+  });
   rewriteResponseHeaders(new Headers(answer), { closeConnection: false, requestId: "id" });
 }
 
@@ -49,11 +55,12 @@ function createView({ request, answer, config }: Traffic): () => void {
       grant: { kind: "open" },
       host: HOST,
       hostPort: HOST_PORT,
+      scheme: "http",
       address: ADDRESS,
       seen,
       cors: cors?.decide(seen["origin"]),
     });
-    rewriteRequestHeaders(headers, seen, { address: ADDRESS, host: HOST, prefix: "", requestId: "id" });
+    rewriteRequestHeaders(headers, seen, { address: ADDRESS, host: HOST, prefix: "", scheme: "http", requestId: "id" });
     rewriteOrigin(headers, seen, view);
     const answered = new Headers(answer);
     rewriteAnswerUrls(answered, rewriteResponseHeaders(answered, { closeConnection: false, requestId: "id" }), view);

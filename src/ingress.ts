@@ -13,7 +13,7 @@ import type { StatusParts } from "./admin/status.ts";
 import { sleep } from "./clock.ts";
 import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
 import { Descriptors } from "./host/descriptors.ts";
-import { createListening, type ListenPlace } from "./host/listening.ts";
+import { createListening, type Listen, type ListenPlace } from "./host/listening.ts";
 import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
 import { createTcpTable } from "./host/tcp-table.ts";
 import { listPlaces, nameFault } from "./process/fault.ts";
@@ -23,12 +23,15 @@ import { createMetrics, type MetricsSources, type ProcessProbe } from "./metrics
 import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
 import { createAccessLog } from "./proxy/report/access-log.ts";
 import { createProxyServer } from "./proxy/server.ts";
+import type { TlsSettings } from "./proxy/tls-settings.ts";
 import { createRedisPublisher } from "./renew/redis-publisher.ts";
 import { noRenewPublisher } from "./renew/publisher.ts";
 import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
 import type { SandboxProvider } from "./sandbox/provider.ts";
 import { createTracer } from "./traces/tracer.ts";
 import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
+import type { KeyPair } from "./tls/key-pair.ts";
+import { createKeyPairFiles } from "./tls/key-pair-files.ts";
 import { buildInfo, formatBuildInfo } from "./version.ts";
 
 /**
@@ -79,8 +82,10 @@ export interface Ingress {
 }
 
 export interface IngressPorts {
-  /** 0: not open, because `drain` was called first. */
+  /** 0: not open, because of `--tls-only`, or because `drain` was called first. */
   readonly port: number;
+  /** 0: there is no port with TLS, or `drain` was called first. */
+  readonly tlsPort: number;
   /** 0: the admin server is off, or `drain` was called first. */
   readonly adminPort: number;
 }
@@ -144,6 +149,15 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       instance: seams.instance,
     },
   );
+  const keyPair =
+    config.tls === undefined
+      ? undefined
+      : createKeyPairFiles({
+          paths: config.tls,
+          onPair: (pair) => proxy.renewTls(tlsSettings(config, pair)),
+          logger,
+          clock,
+        });
   const descriptors = new Descriptors({ clock, logger });
   let faults = 0;
   const sources: MetricsSources = {
@@ -162,6 +176,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
       return stats === undefined ? undefined : { ...stats, idleClosed: proxy.idleClosed() };
     },
     accessFailures: () => failures.stats(),
+    ...(keyPair === undefined ? {} : { certificate: () => keyPair.stats() }),
     ...(redis === undefined ? {} : { activityNotes: () => redis.activity() }),
     ...(redis === undefined || !config.renew.enabled ? {} : { renewIntents: () => redis.stats() }),
   };
@@ -215,7 +230,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const isDraining = (): boolean => draining !== undefined;
 
   const start = async (): Promise<IngressPorts> => {
-    if (isDraining()) return { port: 0, adminPort: 0 };
+    if (isDraining()) return { port: 0, tlsPort: 0, adminPort: 0 };
     logger.info(`OpenSandbox Ingress ${formatBuildInfo()}`);
     logger.info("memory", describeMemory(plan, limit));
     for (const warning of [...config.warnings, ...plan.warnings]) logger.warn(warning);
@@ -224,14 +239,30 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     const listen = createListening(logger);
     const adminPort = (await listen(adminPlace(config), async (host) => await admin?.start(host)))?.port ?? 0;
     await keys.start();
+    await keyPair?.start();
     await renew.start();
-    if (isDraining()) return { port: 0, adminPort };
-    const port = await listen(trafficPlace(config), (host) => proxy.start(host));
+    if (isDraining()) return { port: 0, tlsPort: 0, adminPort };
+    const tlsPort = await startTls(listen);
+    const port = config.tls?.isOnly === true ? 0 : await listen(trafficPlace(config), (host) => proxy.start(host));
     descriptors.start();
-    logger.info("listening", { port, adminPort, mode: config.mode, ...describeSource(config) });
+    logger.info("listening", {
+      port,
+      ...(keyPair === undefined ? {} : { tlsPort }),
+      adminPort,
+      mode: config.mode,
+      ...describeSource(config),
+    });
     await provider.start();
     void announceSync(provider, lifecycle, logger).then(() => (syncedAtMs = clock.now()));
-    return { port, adminPort };
+    return { port, tlsPort, adminPort };
+  };
+
+  const startTls = async (listen: Listen): Promise<number> => {
+    const pair = keyPair?.current();
+    if (config.tls === undefined || pair === undefined) return 0;
+    const { port } = config.tls;
+    const place = { host: config.host, isDefault: config.isDefaultHost, port, flags: "--host, --tls-port" };
+    return listen(place, (host) => proxy.startTls({ host, port }, tlsSettings(config, pair)));
   };
 
   const stopParts = async (): Promise<void> => {
@@ -241,6 +272,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     await proxy.drain(config.drainTimeoutMs);
     descriptors.stop();
     keys.stop();
+    keyPair?.stop();
     adminToken.stop();
     await Promise.all([provider.stop(), renew.stop(FLUSH_MAX_MS), metrics.stop(), tracer?.stop()]);
     lifecycle.advance("stopped");
@@ -272,6 +304,10 @@ function adminPlace({ adminHost: host, isDefaultAdminHost: isDefault, adminPort:
 
 function trafficPlace({ host, isDefaultHost: isDefault, port }: Config): ListenPlace {
   return { host, isDefault, port, flags: "--host, --port" };
+}
+
+function tlsSettings({ tls }: Config, { cert, key, clientCa }: KeyPair): TlsSettings {
+  return { cert, key, clientCa, minVersion: tls?.minVersion ?? "1.2" };
 }
 
 function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {

@@ -38,6 +38,8 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   route: { uses: ["errors", "values"] },
   access: { uses: ["errors", "route", "address", "files", "values"], types: ["clock", "log"] },
 
+  tls: { uses: ["clock", "files", "values"], types: ["log"] },
+
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
   traces: { uses: ["clock", "metrics"], types: ["log", "route", "version"] },
@@ -73,7 +75,20 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
   source: { uses: ["config", "kube", "sandbox", "version"], types: ["clock", "log"] },
   look: { uses: ["access", "admin", "proxy", "source", "values"], types: ["clock", "config", "log", "sandbox"] },
   doctor: {
-    uses: ["access", "address", "clock", "config", "host", "kube", "log", "renew", "sandbox", "values", "version"],
+    uses: [
+      "access",
+      "address",
+      "clock",
+      "config",
+      "host",
+      "kube",
+      "log",
+      "renew",
+      "sandbox",
+      "tls",
+      "values",
+      "version",
+    ],
   },
   commands: {
     uses: ["access", "admin", "config", "duration", "log", "look", "proxy", "route", "values"],
@@ -96,6 +111,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
       "renew",
       "sandbox",
       "source",
+      "tls",
       "traces",
       "version",
     ],

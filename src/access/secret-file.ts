@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import type { Clock } from "../clock.ts";
 import type { LogFields, Logger } from "../log/logger.ts";
+import { readSmallFile } from "../files/small-file.ts";
 import { type PathWatch, watchPath } from "../files/watch-path.ts";
 
 /**
@@ -101,22 +102,10 @@ export class SecretFile<T> {
 
 async function readText(path: string, cannotRead: string): Promise<string> {
   try {
-    return await readSmallFile(path);
+    return await readSmallFile(path, SECRET_FILE_MAX_BYTES);
   } catch (error) {
     // What the system says names the path, but not what it is for.
     const reason = error instanceof Error ? error.message : String(error);
     throw new Error(`${cannotRead}: ${reason}`, { cause: error });
   }
-}
-
-async function readSmallFile(path: string): Promise<string> {
-  const file = Bun.file(path);
-  const info = await file.stat();
-  if (!info.isFile()) throw new Error(`${path} is not a file`);
-  // One byte more than the limit is enough to see that it is broken, however large the file has become.
-  const bytes = await file.slice(0, SECRET_FILE_MAX_BYTES + 1).bytes();
-  if (bytes.length > SECRET_FILE_MAX_BYTES) {
-    throw new Error(`${path} is larger than ${SECRET_FILE_MAX_BYTES} bytes`);
-  }
-  return new TextDecoder().decode(bytes);
 }

@@ -6,6 +6,7 @@ import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
 import { parseRedisDsn } from "../renew/redis-dsn.ts";
 import type { FlagReader } from "./flag-reader.ts";
 import { readHold } from "./build-hold.ts";
+import { readTls } from "./build-tls.ts";
 import { checkNewerFlags, readNetworkReadiness } from "./build-newer.ts";
 import type { FlagNameOf } from "./flags.ts";
 import { readOtlp } from "./otlp.ts";
@@ -49,7 +50,7 @@ export function buildConfig(reader: FlagReader, env: Environment, hostInfo: stri
     kubeconfig: reader.optionalText("kubeconfig"),
     allowLoopbackEndpoints: reader.bool("allow-loopback-endpoints") || manifests !== undefined,
     ...readEndpointLimits(reader, warnings),
-    ...readListeners(reader),
+    ...readListeners(reader, warnings),
     adminTokenFile: reader.optionalText("admin-token-file"),
     logLevel: reader.choice("log-level"),
     logFormat: reader.choice("log-format"),
@@ -127,22 +128,33 @@ function readNamespaces(reader: FlagReader): readonly string[] {
   return names;
 }
 
-type Listeners = Pick<Config, "host" | "isDefaultHost" | "port" | "adminHost" | "isDefaultAdminHost" | "adminPort">;
+type Listeners = Pick<
+  Config,
+  "host" | "isDefaultHost" | "port" | "tls" | "http2" | "adminHost" | "isDefaultAdminHost" | "adminPort"
+>;
 
-function readListeners(reader: FlagReader): Listeners {
+function readListeners(reader: FlagReader, warnings: string[]): Listeners {
   const listeners: Listeners = {
     host: reader.parse("host", parseListenAddress),
     isDefaultHost: !reader.isGiven("host"),
     port: reader.int("port"),
+    tls: readTls(reader, warnings),
+    http2: reader.bool("http2"),
     adminHost: reader.parse("admin-host", parseListenAddress),
     isDefaultAdminHost: !reader.isGiven("admin-host"),
     adminPort: reader.int("admin-port"),
   };
-  const { host, port, adminHost, adminPort } = listeners;
+  const { host, port, tls, adminHost, adminPort } = listeners;
   const overlap = host === adminHost || isWildcard(host) || isWildcard(adminHost);
-  if (port !== 0 && port === adminPort && overlap) {
-    reader.faults.push(`--port and --admin-port: both are ${port}`);
+  const plainPort = tls?.isOnly === true ? 0 : port;
+  const tlsPort = tls?.port ?? 0;
+  if (plainPort !== 0 && plainPort === adminPort && overlap) {
+    reader.faults.push(`--port and --admin-port: both are ${plainPort}`);
   }
+  if (tlsPort !== 0 && tlsPort === adminPort && overlap) {
+    reader.faults.push(`--tls-port and --admin-port: both are ${tlsPort}`);
+  }
+  if (tlsPort !== 0 && tlsPort === plainPort) reader.faults.push(`--tls-port and --port: both are ${tlsPort}`);
   return listeners;
 }
 

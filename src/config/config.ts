@@ -1,3 +1,4 @@
+import type { TlsConfig } from "./build-tls.ts";
 import type { OtlpConfig } from "../metrics/otlp-config.ts";
 import type { ProxyConfig } from "../proxy/proxy-config.ts";
 import type { ActivityConfig, RenewConfig } from "../renew/renew-config.ts";
@@ -28,6 +29,8 @@ export interface Config extends Omit<ProxyConfig, "budgetBytes" | "websocketMaxM
 
   /** Whether `host` is the default, which is replaced on a machine without IPv6. */
   readonly isDefaultHost: boolean;
+  /** `--tls-…`; undefined: there is no port with TLS. */
+  readonly tls: TlsConfig | undefined;
   /** `--admin-host`, default `::`. */
   readonly adminHost: string;
   /** The same for `adminHost`. */

@@ -1,5 +1,6 @@
 import { COUNT, DURATION, type FlagSpec, type FlagType } from "./flag-spec.ts";
 import { HOLD_FLAGS } from "./hold-flags.ts";
+import { TLS_FLAGS } from "./tls-flags.ts";
 import { ACTIVITY_FLAGS, OTHER_FLAGS, READINESS_FLAGS } from "./newer-flags.ts";
 
 export { FLAG_GROUPS, type FlagGroup, type FlagSpec, type FlagType } from "./flag-spec.ts";
@@ -109,6 +110,7 @@ export const FLAGS = [
     group: "Traffic",
     help: "Port to listen on; 0 takes a free port",
   },
+  ...TLS_FLAGS,
   {
     name: "trusted-proxies",
     type: "string",

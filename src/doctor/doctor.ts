@@ -3,6 +3,7 @@ import type { Clock } from "../clock.ts";
 import type { Config } from "../config/config.ts";
 import type { MemoryLimit } from "../host/memory-limit.ts";
 import { codeOf } from "../values.ts";
+import { checkCertificate } from "./certificate.ts";
 import { type Finding, runCheck } from "./finding.ts";
 import { checkIpv6, checkPort, type PortSeams } from "./ports.ts";
 import { checkRedis } from "./redis.ts";
@@ -31,6 +32,8 @@ export async function examine(config: Config, seams: DoctorSeams): Promise<reado
   const checks = [
     checkSource(config, seams),
     runCheck("port", clock, (signal) => checkPort("port", config, { ports, signal })),
+    runCheck("tls-port", clock, (signal) => checkPort("tls-port", config, { ports, signal })),
+    runCheck("certificate", clock, () => checkCertificate(config, clock)),
     runCheck("admin-port", clock, (signal) => checkPort("admin-port", config, { ports, signal })),
     runCheck("keys", clock, () => checkKeys(config, clock)),
     runCheck("admin-token", clock, () => checkAdminToken(config, clock)),

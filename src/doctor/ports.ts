@@ -4,12 +4,19 @@ import type { Config } from "../config/config.ts";
 import { codeOf } from "../values.ts";
 import type { Finding } from "./finding.ts";
 
+type PortName = "port" | "tls-port" | "admin-port";
+
+export interface AskOptions {
+  readonly signal: AbortSignal;
+  readonly isTls: boolean;
+}
+
 /** What the checks of ports do with the system. Tests replace it. */
 export interface PortSeams {
   /** Listens and stops at once. Empty if that works, else the system's code, such as `EADDRINUSE`. */
   tryListen(host: string, port: number): Promise<string>;
   /** The beginning of what an HTTP server answers to `GET /`; empty if it does not. */
-  readStart(host: string, port: number, signal: AbortSignal): Promise<string>;
+  readStart(host: string, port: number, options: AskOptions): Promise<string>;
 }
 
 export const systemPorts: PortSeams = { tryListen, readStart };
@@ -26,15 +33,20 @@ const ANY_IPV4 = "0.0.0.0";
 
 /** Checks that the ingress can listen, or that an ingress does. */
 export async function checkPort(
-  which: "port" | "admin-port",
-  config: Pick<Config, "host" | "isDefaultHost" | "port" | "adminHost" | "isDefaultAdminHost" | "adminPort">,
+  which: PortName,
+  config: Pick<Config, "host" | "isDefaultHost" | "port" | "tls" | "adminHost" | "isDefaultAdminHost" | "adminPort">,
   { ports, signal }: { readonly ports: PortSeams; readonly signal: AbortSignal },
 ): Promise<Finding> {
   const isAdmin = which === "admin-port";
   const host = isAdmin ? config.adminHost : config.host;
-  const port = isAdmin ? config.adminPort : config.port;
+  const { tls } = config;
+  const port = { port: config.port, "tls-port": tls?.port ?? 0, "admin-port": config.adminPort }[which];
   const isDefault = isAdmin ? config.isDefaultAdminHost : config.isDefaultHost;
   if (isAdmin && port === 0) return { name: which, state: "skip", detail: "--admin-port=0: off" };
+  if (which === "port" && tls?.isOnly === true) return { name: which, state: "skip", detail: "--tls-only: closed" };
+  if (which === "tls-port" && tls === undefined) {
+    return { name: which, state: "skip", detail: "--tls-cert-file is missing: closed" };
+  }
   let place = `${formatUrlHost(host)}:${port}`;
   let code = await ports.tryListen(host, port);
   let listenedOn = host;
@@ -46,7 +58,7 @@ export async function checkPort(
   }
   if (code === "") return { name: which, state: "ok", detail: port === 0 ? "any free port" : `${place} is free` };
   if (code === "EADDRINUSE") {
-    const start = await ports.readStart(listenedOn, port, signal);
+    const start = await ports.readStart(listenedOn, port, { signal, isTls: which === "tls-port" });
     if (start.includes(OWN_NAME)) return { name: which, state: "ok", detail: `an ingress listens on ${place}` };
     const remedy = `stop the other program, or choose another port by --${which}`;
     return { name: which, state: "fail", detail: `another program listens on ${place}`, remedy };
@@ -54,11 +66,11 @@ export async function checkPort(
   return { name: which, state: "fail", detail: `cannot listen on ${place} (${code})`, remedy: remedyFor(code, which) };
 }
 
-function remedyFor(code: string, which: "port" | "admin-port"): string {
+function remedyFor(code: string, which: PortName): string {
   if (code === "EACCES" || code === "EPERM") {
     return `choose a port from 1024 on by --${which}, or grant the capability NET_BIND_SERVICE`;
   }
-  return `choose an address of this machine by --${which === "port" ? "host" : "admin-host"}`;
+  return `choose an address of this machine by --${which === "admin-port" ? "admin-host" : "host"}`;
 }
 
 /** Says whether this machine has IPv6. */
@@ -84,9 +96,9 @@ function tryListen(host: string, port: number): Promise<string> {
   return promise;
 }
 
-async function readStart(host: string, port: number, signal: AbortSignal): Promise<string> {
+async function readStart(host: string, port: number, options: AskOptions): Promise<string> {
   for (const target of targetsOf(host)) {
-    const start = await readStartOf(`http://${target}:${port}/`, signal);
+    const start = await readStartOf(`${options.isTls ? "https" : "http"}://${target}:${port}/`, options.signal);
     if (start !== "") return start;
   }
   return "";
@@ -104,6 +116,8 @@ async function readStartOf(url: string, signal: AbortSignal): Promise<string> {
       redirect: "manual",
       proxy: false,
       keepalive: false,
+      // Only who it is is asked; the name of its certificate is another.
+      tls: { rejectUnauthorized: false },
       signal: AbortSignal.any([signal, AbortSignal.timeout(OWNER_MAX_MS)]),
     });
     let text = "";

@@ -1,5 +1,6 @@
 import { byLabel, type InstrumentSpec, type Reading } from "./instrument.ts";
 import { listResourceInstruments } from "./process-instruments.ts";
+import { listTlsInstruments } from "./tls-instruments.ts";
 import type { MetricsSources } from "./sources.ts";
 import type { ProxyCells } from "./proxy-cells.ts";
 
@@ -224,6 +225,7 @@ export function listSourceInstruments(current: () => MetricsSources): readonly I
       description: "Sandboxes whose budget of wrong signatures is used up",
       read: () => current().accessFailures?.().exhaustedSandboxes,
     },
+    ...listTlsInstruments(current),
     ...listResourceInstruments(current),
   ];
 }

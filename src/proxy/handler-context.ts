@@ -19,6 +19,7 @@ import type { Holds } from "./hold/holds.ts";
 import type { ForwardContext } from "./http/forward.ts";
 import type { RequestReport } from "./report/report.ts";
 import type { ClientAddress, ResolveClientAddress } from "./request/client-address.ts";
+import type { Door } from "./request/door.ts";
 import type { HeaderSnapshot } from "./request/headers.ts";
 import type { TakeRequestId } from "./request/request-id.ts";
 import type { UnreadBodies } from "./request/unread-body.ts";
@@ -35,6 +36,8 @@ export interface HandlerContext {
   readonly cors: CorsPolicy | undefined;
   readonly browserAnswers: BrowserAnswers;
   readonly resolveClientAddress: ResolveClientAddress;
+  /** `--http2`: whether requests may come over HTTP/2. */
+  readonly http2: boolean;
   /** `--max-body-size`, bytes; 0: no limit. */
   readonly maxBodyBytes: number;
   readonly clock: Clock;
@@ -70,6 +73,7 @@ export interface HandlerContext {
 export interface Progress {
   readonly startedAt: number;
   readonly requestId: string;
+  readonly door: Door;
   isUpgrade: boolean;
   /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
   isForwarded: boolean;

@@ -12,6 +12,7 @@ import { endpointFor, type SandboxRecord } from "../sandbox/provider.ts";
 import { TRACE_PARENT_HEADER, TRACE_STATE_HEADER } from "../traces/trace-context.ts";
 import type { Tracer } from "../traces/tracer.ts";
 import type { ClientAddress } from "./request/client-address.ts";
+import type { Door } from "./request/door.ts";
 import { Exchange, type Patience } from "./exchange/exchange.ts";
 import type { ExchangeSubject } from "./exchange/exchange-subject.ts";
 import { forwardRequest } from "./http/forward.ts";
@@ -24,7 +25,7 @@ import {
 import { hasToken } from "./request/list-field.ts";
 import { checkLoop, LOOP_HEADER } from "./request/loop-guard.ts";
 import { buildRefusal, completeOwnAnswer } from "./report/refusal.ts";
-import { announcesBody, checkRequestFraming } from "./request/framing.ts";
+import { announcesBody, checkRequestFraming, hasUnannouncedBody } from "./request/framing.ts";
 import { REQUEST_ID_HEADER } from "./request/request-id.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "./request/target.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
@@ -51,10 +52,11 @@ export class RequestHandler {
   }
 
   /** Never throws. It is not async, since that would cost a short request a tenth of its time. */
-  handle(request: Request, server: Server<TunnelData>): Handled {
+  handle(request: Request, server: Server<TunnelData>, door: Door): Handled {
     return this.#handle(request, server, {
       startedAt: this.#context.clock.monotonic(),
       requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
+      door,
       isUpgrade: false,
       isForwarded: false,
       seen: undefined,
@@ -69,7 +71,7 @@ export class RequestHandler {
 
   #handle(request: Request, server: Server<TunnelData>, progress: Progress): Handled {
     const context = this.#context;
-    const { startedAt } = progress;
+    const { startedAt, door } = progress;
     try {
       const { tracer } = context;
       if (tracer !== undefined) this.#beginTrace(tracer, { request, server, progress });
@@ -93,7 +95,8 @@ export class RequestHandler {
       const route = parseRoute({ path: url.path, headers, host }, context.mode);
       progress.route = route;
 
-      const bodyLength = checkRequestFraming(method, seen, context.maxBodyBytes);
+      const announced = checkRequestFraming(method, seen, context.maxBodyBytes);
+      const bodyLength = context.http2 && hasUnannouncedBody(request, seen) ? undefined : announced;
       if (progress.isUpgrade) checkHandshake(seen);
 
       const syncing = context.ensureSynced();
@@ -125,6 +128,7 @@ export class RequestHandler {
         isSigned,
         grant,
         host,
+        scheme: door.scheme,
         hostPort: target,
         address,
         seen,
@@ -143,6 +147,7 @@ export class RequestHandler {
         hostPort: target,
         browser,
         clientAddress: address.client,
+        door,
         requestId: progress.requestId,
         isUpgrade: progress.isUpgrade,
         isLast: isLast(seen["connection"]),
@@ -163,7 +168,13 @@ export class RequestHandler {
       if (use !== undefined) context.renew.offer(use);
 
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
-      rewriteRequestHeaders(headers, seen, { address, host, prefix, requestId: progress.requestId });
+      rewriteRequestHeaders(headers, seen, {
+        address,
+        host,
+        prefix,
+        scheme: door.scheme,
+        requestId: progress.requestId,
+      });
       rewriteOrigin(headers, seen, browser);
       progress.trace?.forward(headers, context.clock.monotonic());
 
@@ -286,7 +297,7 @@ export class RequestHandler {
   /** The answer that a browser gets instead of a refusal; undefined: the refusal is the best answer. Never rejects. */
   async #answerInstead(request: Request, progress: Progress, error: IngressError): Promise<Response | undefined> {
     const { browserAnswers, report } = this.#context;
-    const { address, isUpgrade, requestId, startedAt } = progress;
+    const { address, door, isUpgrade, requestId, startedAt } = progress;
     if (progress.exchange !== undefined || address === undefined) return undefined;
     try {
       const found = await browserAnswers.find({ request, error, address, isUpgrade });
@@ -301,7 +312,10 @@ export class RequestHandler {
         isUpgrade,
         trace: progress.trace,
       });
-      return completeOwnAnswer(response, request, { closeConnection: this.#closes(request), requestId });
+      return completeOwnAnswer(response, request, {
+        closeConnection: door.isRetired || this.#closes(request),
+        requestId,
+      });
     } catch (thrown) {
       return this.#buildRefusal(request, progress, toIngressError(thrown));
     }
@@ -398,7 +412,7 @@ export class RequestHandler {
       cors: this.#context.cors?.decide(request.headers.get("origin") ?? undefined),
     };
     return buildRefusal(request, error, {
-      closeConnection: this.#closes(request, subject),
+      closeConnection: progress.door.isRetired || this.#closes(request, subject),
       cors,
       requestId: progress.requestId,
       route: progress.route,

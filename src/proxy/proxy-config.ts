@@ -13,6 +13,8 @@ export interface ProxyConfig {
   readonly host: string;
   /** `--port`, 28888; 0 takes a free one (tests). */
   readonly port: number;
+  /** `--http2`, false: whether clients may speak HTTP/2: with TLS by ALPN, without it with prior knowledge. */
+  readonly http2: boolean;
   /** `--trusted-proxies`, private. */
   readonly trustedProxies: AddressSet;
   /** `--host-header`, `--origin-header`, `--uri-prefix`, `--uri-recovery`, `--cookie-domain`, `--cors-origins`. */

@@ -21,7 +21,7 @@ import { type ExplainContext, explainRequest } from "./explain/explain.ts";
 import { RequestHandler } from "./handler.ts";
 import { createInspection, type ProxyInspection } from "./inspection.ts";
 import { Holds } from "./hold/holds.ts";
-import { createListener } from "./listener.ts";
+import { createDoors, type DoorOptions } from "./doors.ts";
 import { GrantCheck } from "./exchange/grant-check.ts";
 import { MemoryAccount } from "./exchange/memory-account.ts";
 import { MemoryGuard } from "./exchange/memory-guard.ts";
@@ -32,6 +32,7 @@ import { createReport } from "./report/report.ts";
 import { createRequestIds } from "./request/request-id.ts";
 import { createSyncGate } from "./sync-gate.ts";
 import { UnreadBodies } from "./request/unread-body.ts";
+import { type TlsSettings, toBunTls } from "./tls-settings.ts";
 import type { TunnelData } from "./websocket/tunnel.ts";
 import { tunnelHandlers } from "./websocket/tunnel-handlers.ts";
 import { createTunnels, TUNNEL_PING_INTERVAL_MS } from "./websocket/open-tunnels.ts";
@@ -56,6 +57,9 @@ const CUT_ANSWER_SECONDS = 1;
  * How often memory is checked while it may become short, in milliseconds. At 1 GB/s, 50 MB arrive between two checks.
  */
 const TENSE_LOOK_MS = 50;
+
+const CROWDED_WARNING =
+  "too many earlier certificates have open connections, ending those of the oldest: certificates change too often";
 
 /** The parts that the proxy uses. */
 export interface ProxyParts {
@@ -97,10 +101,17 @@ export interface ProxyMemory {
   collect(): void;
 }
 
-/** The server on the traffic port. */
+/** The server on the traffic ports. */
 export interface ProxyServer {
   /** Listens on `host`; default: the host of the configuration. Returns the port. Throws if the port is taken. */
   start(host?: string): number;
+  /** Listens with TLS, too, on another port, and returns it. Throws if the port is taken or the pair cannot be used. */
+  startTls(place: { readonly host: string; readonly port: number }, settings: TlsSettings): number;
+  /**
+   * Uses another pair for connections from now on. Idle connections of the earlier one are closed, open requests and
+   * tunnels go on. Throws, and changes nothing, if the pair cannot be used.
+   */
+  renewTls(settings: TlsSettings): void;
   /** From now on answers ask the client to close the connection. Everything is still served. */
   announceDrain(): void;
   /**
@@ -129,7 +140,6 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   let draining = false;
   let pressure: DescriptorPressure = "none";
   let idleClosed = 0;
-  let host = config.host;
   let tense: Timer | undefined;
   const closesConnections = (): boolean => draining || pressure !== "none";
 
@@ -140,8 +150,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const upstreams = createUpstreamPool({ clock, openConnections, slots: new WatchSlots() }, tallies);
   const register = new ExchangeRegister(new MemoryAccount(config.budgetBytes));
   const departures = new Departures({
-    pendingRequests: () => listener.pendingRequests(),
-    hasLeft: (request) => !listener.isOpen(request),
+    pendingRequests: () => doors.pendingRequests(),
+    hasLeft: (request) => !doors.isOpen(request),
     monotonic,
     afterTurn: (callback) => void setImmediate(callback),
   });
@@ -173,7 +183,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const grants = new GrantCheck(register, { access: parts.access, provider, clock });
   const watchdog = new Watchdog(register, config, {
     clock,
-    rearm: (request) => listener.timeout(request, CLIENT_IDLE_SECONDS),
+    rearm: (request) => doors.timeout(request, CLIENT_IDLE_SECONDS),
     connectionState: (address, port) => parts.connectionState(address, port),
     onSweep(nowMs) {
       departures.sweep();
@@ -197,7 +207,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
-    onCutWhileLeaving: (exchange) => listener.timeout(exchange.subject.request, CUT_ANSWER_SECONDS),
+    onCutWhileLeaving: (exchange) => doors.timeout(exchange.subject.request, CUT_ANSWER_SECONDS),
   });
   const requestBody = { monotonic, maxBodyBytes: config.maxBodyBytes };
   const answerBody: AnswerBodyContext = {
@@ -292,34 +302,50 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     for (const exchange of register) if (exchange.state === "held") exchange.cut(new IngressError("draining"));
   };
 
-  const listener = createListener(config.port, (port) =>
+  const serve = ({ host, port, door, sharesPort, tls }: DoorOptions) =>
     Bun.serve<TunnelData>({
       hostname: host,
       port,
+      ...(tls === undefined ? {} : { tls: toBunTls(tls) }),
+      http2: config.http2,
       // The handler limits sizes and times itself, with answers that say so.
       maxRequestBodySize: Number.MAX_SAFE_INTEGER,
       idleTimeout: CLIENT_IDLE_SECONDS,
       development: false,
-      // Without this, Bun shares the port, and a second ingress on the same port would go unnoticed.
-      reusePort: false,
-      fetch: (request, server) => handler.handle(request, server),
+      // By default Bun shares the port, and a second ingress on the same port would go unnoticed.
+      reusePort: sharesPort,
+      fetch: (request, server) => handler.handle(request, server, door),
       websocket: tunnelHandlers(config.websocketMaxMessageBytes),
-    }),
-  );
+    });
+  const doors = createDoors(config.port, {
+    serve,
+    onCrowded: () => parts.warn?.(CROWDED_WARNING),
+  });
+  let isStarted = false;
+  const startLooking = (): void => {
+    if (isStarted) return;
+    isStarted = true;
+    watchdog.start();
+    lookWhileTense();
+  };
 
   return {
-    start(listenOn = config.host) {
-      host = listenOn;
-      const port = listener.start();
-      watchdog.start();
-      lookWhileTense();
+    start(host = config.host) {
+      const port = doors.startPlain(host);
+      startLooking();
       return port;
     },
+    startTls(place, settings) {
+      const port = doors.startTls(place, settings);
+      startLooking();
+      return port;
+    },
+    renewTls: (settings) => doors.renewTls(settings),
     relieve(now) {
       pressure = now;
-      if (now !== "none") idleClosed += listener.closeIdle();
-      if (now === "exhausted") listener.pause();
-      else if (!listener.isAccepting) listener.resume();
+      if (now !== "none") idleClosed += doors.closeIdle();
+      if (now === "exhausted") doors.pause();
+      else doors.resume();
     },
     idleClosed: () => idleClosed,
     announceDrain() {
@@ -330,7 +356,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       draining = true;
       endHolds();
       const deadline = clock.monotonic() + drainMs;
-      const stopped = listener.stop();
+      const stopped = doors.stop();
       void tunnels.closeAll(drainMs * TUNNEL_CLOSE_SHARE);
       while (register.size > 0 && clock.monotonic() < deadline) await sleep(clock, DRAIN_POLL_MS);
       // Answers that Bun holds must still leave its buffers.
@@ -340,7 +366,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
       names.stop();
       watchdog.stop();
       tense?.cancel();
-      await listener.stopNow();
+      await doors.stopNow();
     },
     inFlight: () => register.size,
     openBytes: () => register.bytes(),

@@ -9,6 +9,7 @@ import { buildBinary } from "../support/binary.ts";
 import { requireBrowser, startBrowser } from "../support/browser/browser.ts";
 import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { startSampleStage } from "../support/sample-manifests.ts";
+import { SAMPLE_STATES } from "../support/sample-states.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 const hasBrowser = requireBrowser();
@@ -20,18 +21,6 @@ let binary: string;
 beforeAll(async () => {
   binary = await buildBinary();
 });
-
-/** What the sample page shows when everything in it works. */
-const SAMPLE_STATES: Readonly<Record<string, RegExp>> = {
-  echo: /^200$/,
-  events: /^frames: [1-9]/,
-  upload: /^SHA-256 equal$/,
-  ws: /^2 of 2 back$/,
-  strict: /^2 of 2 back$/,
-  redirect: /^landed here$/,
-  asset: /^loaded$/,
-  cookie: /^below its path only$/,
-};
 
 /** The texts of the elements that a selector means. */
 const textsOf = (selector: string): string =>

@@ -11,7 +11,7 @@ const GET_SLOW = "GET /slow HTTP/1.1\r\nHost: x\r\n\r\n";
 function startListener() {
   const gate = Promise.withResolvers<void>();
   const requests: Request[] = [];
-  const listener = createListener(0, (port) =>
+  const listener = createListener({ port: 0 }, ({ port }) =>
     Bun.serve({
       hostname: "127.0.0.1",
       port,
@@ -152,7 +152,7 @@ test("Listener.stopNow cuts requests from before a pause", async () => {
 });
 
 test("Listener does nothing before it has been started", async () => {
-  const listener = createListener(0, () => {
+  const listener = createListener({ port: 0 }, () => {
     throw new Error("not to be opened");
   });
   tryAll(listener);

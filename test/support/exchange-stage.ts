@@ -95,6 +95,7 @@ export function createExchangeStage(
           varies: [],
         },
         clientAddress: client ?? "10.0.0.1",
+        door: { scheme: "http", isRetired: false },
         isUpgrade: false,
         requestId: "id",
         isLast: false,

@@ -52,6 +52,7 @@ const DEFAULTS: ProxyConfig = {
   mode: "header",
   host: "127.0.0.1",
   port: 0,
+  http2: false,
   trustedProxies: parseAddressSet("none"),
   browser: DEFAULT_BROWSER,
   connectTimeoutMs: 5_000,

@@ -1,6 +1,7 @@
 import type { AccessGrant } from "../../access/request.ts";
 import type { Route } from "../../route/route.ts";
 import type { HostHeaderMode, OriginHeaderMode, SandboxPolicy, UriPrefixMode } from "../../sandbox/policy.ts";
+import type { Door } from "../request/door.ts";
 import { stripHostCredentials } from "../request/route-credentials.ts";
 import { type ClientSource, clientHostOf, outerPrefixOf, toldBy, uriCredentialOf } from "./client-side.ts";
 import type { CorsGrant } from "./cors.ts";
@@ -70,6 +71,8 @@ export interface ViewSource extends ClientSource {
   readonly isSigned: boolean;
   readonly grant: AccessGrant;
   readonly hostPort: string;
+  /** How the client speaks to this ingress. A trusted proxy may tell of another scheme in front of it. */
+  readonly scheme: Door["scheme"];
   /** Undefined: `--cors-origins` is off, or the request is for a WebSocket. */
   readonly cors: CorsGrant | undefined;
 }
@@ -84,7 +87,7 @@ export function buildBrowserView(source: ViewSource): BrowserView {
     hostPort,
     clientHost: clientHostOf(source),
     requestHost: host,
-    scheme: toldBy(source)["x-forwarded-proto"] === "https" ? "https" : "http",
+    scheme: clientSchemeOf(source),
     prefix: keepsPrefix ? "" : plainPrefix + uriCredentialOf(source),
     plainPrefix: keepsPrefix ? "" : plainPrefix,
     pagePrefix: plainPrefix,
@@ -94,6 +97,13 @@ export function buildBrowserView(source: ViewSource): BrowserView {
     cors: source.cors,
     varies: variesBy(route, source.grant),
   };
+}
+
+/** As the sandbox is told in `X-Forwarded-Proto`. */
+function clientSchemeOf(source: ViewSource): Door["scheme"] {
+  const told = toldBy(source)["x-forwarded-proto"] ?? "";
+  if (told === "") return source.scheme;
+  return told === "https" ? "https" : "http";
 }
 
 /**

@@ -5,6 +5,7 @@ import type { Route } from "../../route/route.ts";
 import type { RequestTrace } from "../../traces/request-trace.ts";
 import type { SandboxPolicy } from "../../sandbox/policy.ts";
 import type { BrowserView } from "../browser/view.ts";
+import type { Door } from "../request/door.ts";
 
 /**
  * The state of an exchange. It moves down this list, but goes back to `held` when a port refused the connection:
@@ -42,6 +43,7 @@ export interface ExchangeSubject {
   /** How client and sandbox each see the application's address. */
   readonly browser: BrowserView;
   readonly clientAddress: string;
+  readonly door: Door;
   /** Whether the client asks for a WebSocket. */
   readonly isUpgrade: boolean;
   /** The sandbox, the client and the log all get it. */

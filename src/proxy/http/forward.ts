@@ -90,8 +90,8 @@ function dropKeptBody(exchange: Exchange): void {
 }
 
 function answerOptions(exchange: Exchange, context: ForwardContext): { closeConnection: boolean; requestId: string } {
-  const { isLast, requestId } = exchange.subject;
-  return { closeConnection: isLast || context.closesConnections(), requestId };
+  const { door, isLast, requestId } = exchange.subject;
+  return { closeConnection: isLast || door.isRetired || context.closesConnections(), requestId };
 }
 
 interface PreparedFetch {

@@ -18,6 +18,16 @@ export function checkRequestFraming(method: string, seen: HeaderSnapshot, maxBod
   return length;
 }
 
+/**
+ * Whether a request has a body that no header announces, as HTTP/2 allows (RFC 9113 §8.1). Bun never shows one of GET or
+ * HEAD.
+ */
+export function hasUnannouncedBody(request: Request, seen: HeaderSnapshot): boolean {
+  if (request.method === "GET" || request.method === "HEAD") return false;
+  const isAnnounced = seen["content-length"] !== undefined || seen["transfer-encoding"] !== undefined;
+  return !isAnnounced && request.body !== null;
+}
+
 /** Parses the digits of RFC 9110 §8.6; throws `request_invalid` for anything else. */
 export function parseContentLength(text: string): number {
   const length = /^\d{1,16}$/.test(text) ? Number(text) : Number.NaN;

@@ -1,5 +1,6 @@
 import { IngressError } from "../../errors.ts";
 import type { ClientAddress } from "./client-address.ts";
+import type { Door } from "./door.ts";
 import { isListTooLong, LIST_ELEMENTS_MAX } from "./list-field.ts";
 import { addPass, LOOP_HEADER } from "./loop-guard.ts";
 import { REQUEST_ID_HEADER } from "./request-id.ts";
@@ -95,6 +96,8 @@ export interface ForwardedContext {
    * with it.
    */
   readonly prefix: string | undefined;
+  /** How the client speaks to this ingress. */
+  readonly scheme: Door["scheme"];
   readonly requestId: string;
 }
 
@@ -243,7 +246,7 @@ function setForwarded(headers: Headers, told: (name: string) => string | undefin
   const { peer } = context.address;
   headers.set("x-forwarded-for", previous === "" ? peer : `${previous}, ${peer}`);
   if ((told("x-forwarded-host") ?? "") === "") headers.set("x-forwarded-host", stripHostCredentials(context.host));
-  if ((told("x-forwarded-proto") ?? "") === "") headers.set("x-forwarded-proto", "http");
+  if ((told("x-forwarded-proto") ?? "") === "") headers.set("x-forwarded-proto", context.scheme);
   if (context.prefix === undefined) {
     headers.delete("x-forwarded-prefix");
     return;

@@ -14,13 +14,13 @@ export interface RequestTarget {
 /**
  * Splits the URL that `Bun.serve` gives for a request, by slicing. A second parser could disagree with the first.
  *
- * `url` is `http://<Host><path>`, or only the path if the Host is empty or missing. Bun does not normalise that form,
+ * `url` is `http://<Host><path>`, the same with `https:`, or only the path if the Host is empty or missing. Bun does not normalise that form,
  * but `fetch` would, and the path that is routed must be the path that is sent. Throws `request_invalid` for a
  * fragment: RFC 9112 §3.2 does not allow it, and `fetch` would drop it silently.
  */
 export function parseRequestTarget(url: string): RequestTarget {
   if (url.charCodeAt(0) === SLASH) return parseRequestTarget(normalise(url));
-  const pathStart = url.indexOf("/", "http://".length);
+  const pathStart = url.indexOf("/", url.indexOf("//") + "//".length);
   if (pathStart < 0) throw new IngressError("request_invalid", "invalid request target");
   if (url.includes("#", pathStart)) {
     throw new IngressError("request_invalid", "a request target must not have a fragment");

@@ -119,8 +119,9 @@ function upgradeClient(
 }
 
 async function relayRefusal(answer: Response, exchange: Exchange, context: WebSocketContext): Promise<Response> {
+  const { door, isLast } = exchange.subject;
   const seen = rewriteResponseHeaders(answer.headers, {
-    closeConnection: exchange.subject.isLast || context.closesConnections(),
+    closeConnection: isLast || door.isRetired || context.closesConnections(),
     requestId: exchange.subject.requestId,
   });
   rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);

@@ -87,13 +87,16 @@ export interface Browser extends AsyncDisposable {
 export interface BrowserOptions {
   /** Only names below the two suffixes lead to this machine, as if it were another: neither `localhost` nor an address does. */
   readonly isRemote?: boolean;
+  /** More flags of Chromium. */
+  readonly flags?: readonly string[];
 }
 
 /** Starts a browser without a window, in which names below the two suffixes lead to this machine. */
-export async function startBrowser({ isRemote = false }: BrowserOptions = {}): Promise<Browser> {
+export async function startBrowser({ isRemote = false, flags = [] }: BrowserOptions = {}): Promise<Browser> {
   const suffixes = [HOST_SUFFIX, SECURE_HOST_SUFFIX];
   const rules = [...suffixes.map((suffix) => `MAP *.${suffix} 127.0.0.1`), ...(isRemote ? ["MAP * ~NOTFOUND"] : [])];
   const chromium = await startChromium([
+    ...flags,
     `--host-resolver-rules=${rules.join(", ")}`,
     // As over TLS: without it a page may use neither service workers nor the clipboard.
     `--unsafely-treat-insecure-origin-as-secure=http://*.${HOST_SUFFIX}`,

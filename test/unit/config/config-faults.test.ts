@@ -3,6 +3,7 @@ import { FLAGS, parseConfig } from "../../../src/config/parse-config.ts";
 import { createRandom } from "../../../scripts/lib/stage/random.ts";
 
 const NAMESPACE = "--namespace=ns";
+const TLS = ["--tls-cert-file=/c", "--tls-key-file=/k"];
 
 function faultsOf(...argv: readonly string[]): readonly string[] {
   const parsed = parseConfig(argv, {});
@@ -35,6 +36,13 @@ describe("parseConfig finds the fault", () => {
     [[NAMESPACE, "--port=0x10"], "expected a whole decimal number"],
     [[NAMESPACE, "--port=1e3"], "expected a whole decimal number"],
     [[NAMESPACE, "--port=28889"], "--port and --admin-port: both are 28889"],
+    [[NAMESPACE, "--tls-cert-file=/c"], "--tls-cert-file and --tls-key-file: give both"],
+    [[NAMESPACE, "--tls-key-file=/k"], "--tls-cert-file and --tls-key-file: give both"],
+    [[NAMESPACE, "--tls-only"], "--tls-only: needs --tls-cert-file"],
+    [[NAMESPACE, "--tls-client-ca-file=/a"], "--tls-client-ca-file: needs --tls-cert-file"],
+    [[NAMESPACE, ...TLS, "--tls-min-version=1.1"], "expected 1.2, 1.3"],
+    [[NAMESPACE, ...TLS, "--tls-port=28889"], "--tls-port and --admin-port: both are 28889"],
+    [[NAMESPACE, ...TLS, "--tls-port=28888"], "--tls-port and --port: both are 28888"],
     [[NAMESPACE, "--all-namespaces=yes"], "expected true or false"],
     [[NAMESPACE, "--mode=both"], "expected header, uri, wildcard"],
     [[NAMESPACE, "--provider-type=pod"], "expected batchsandbox, agent-sandbox"],

@@ -26,6 +26,8 @@ test("parseConfig gives the documented defaults", () => {
     host: "::",
     isDefaultHost: true,
     port: 28888,
+    tls: undefined,
+    http2: false,
     adminHost: "::",
     isDefaultAdminHost: true,
     adminPort: 28889,
@@ -158,6 +160,7 @@ describe("parseConfig reads each flag", () => {
     ["--admin-token-file=/token", { adminTokenFile: "/token" }],
     ["--admin-token-file=", { adminTokenFile: undefined }],
     ["--port=65535", { port: 65_535 }],
+    ["--http2", { http2: true }],
     ["--log-level=debug", { logLevel: "debug" }],
     ["--log-format=json", { logFormat: "json" }],
     ["--access-log=all", { accessLog: "all" }],
@@ -229,6 +232,32 @@ describe("parseConfig reads each flag", () => {
       uriRecovery: "referer",
       corsOrigins: [],
     });
+  });
+
+  test.each<[string, Partial<NonNullable<Config["tls"]>>]>([
+    ["", {}],
+    ["--tls-port=0", { port: 0 }],
+    ["--tls-only", { isOnly: true }],
+    ["--tls-min-version=1.3", { minVersion: "1.3" }],
+    ["--tls-client-ca-file=/a", { clientCaFile: "/a" }],
+  ])("--tls-cert-file and --tls-key-file with %s", (flag, changed) => {
+    const argv = [NAMESPACE, "--tls-cert-file=/c", "--tls-key-file=/k", ...(flag === "" ? [] : [flag])];
+    const whole = { certFile: "/c", keyFile: "/k", clientCaFile: undefined, port: 28_443, isOnly: false };
+    expect(configOf(argv).tls).toEqual({ ...whole, minVersion: "1.2", ...changed });
+  });
+
+  test("--tls-only gives up the plain port, so that another may have its number", () => {
+    const argv = [NAMESPACE, "--tls-cert-file=/c", "--tls-key-file=/k", "--tls-only", "--tls-port=28888"];
+    expect(configOf(argv).tls?.port).toBe(28_888);
+  });
+
+  test("--tls-port and --tls-min-version without a certificate change nothing, with a warning", () => {
+    const { tls, warnings } = configOf([NAMESPACE, "--tls-cert-file=", "--tls-port=1", "--tls-min-version=1.3"]);
+    expect(tls).toBeUndefined();
+    expect(warnings).toEqual([
+      "--tls-port has no effect: --tls-cert-file is missing",
+      "--tls-min-version has no effect: --tls-cert-file is missing",
+    ]);
   });
 
   test("--uri-recovery", () => {

@@ -129,6 +129,17 @@ test("Metrics counts spans by result, if traces are on", async () => {
   ]);
 });
 
+test("Metrics shows when the certificate ends and what became of changes of its files, only with TLS", async () => {
+  expect(await valuesOf("opensandbox_ingress_tls_certificate_expiry_seconds")).toEqual([]);
+  expect(await valuesOf("opensandbox_ingress_tls_reload_count_total")).toEqual([]);
+  metrics.observe({ certificate: () => ({ validToMs: 1_800_000_000_000, renewals: 3, failures: 2 }) });
+  expect(await valuesOf("opensandbox_ingress_tls_certificate_expiry_seconds")).toEqual([[{}, 1_800_000_000]]);
+  expect(await valuesOf("opensandbox_ingress_tls_reload_count_total")).toEqual([
+    [{ result: "success" }, 3],
+    [{ result: "error" }, 2],
+  ]);
+});
+
 test("Metrics reports only known values of memory and descriptors", async () => {
   expect(await valuesOf("opensandbox_ingress_memory_budget_bytes")).toEqual([]);
   metrics.observe({ memory: () => ({ limit: 3, budget: 2 }), descriptors: () => undefined });

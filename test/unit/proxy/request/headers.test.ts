@@ -19,7 +19,7 @@ function rewritten(
   const result = new Headers(headers);
   const { peer = "203.0.113.9", prefix = "", host = "shop.test" } = options;
   const address = resolveClientAddress(peer, result.get("x-forwarded-for") ?? undefined);
-  rewriteRequestHeaders(result, result.toJSON(), { address, host, prefix, requestId: "id-1" });
+  rewriteRequestHeaders(result, result.toJSON(), { address, host, prefix, scheme: "http", requestId: "id-1" });
   return Object.fromEntries(result);
 }
 

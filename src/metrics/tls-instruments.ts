@@ -1,0 +1,30 @@
+import { byLabel, type InstrumentSpec } from "./instrument.ts";
+import type { MetricsSources } from "./sources.ts";
+
+const MS_PER_SECOND = 1_000;
+
+/** The certificate of the port with TLS. Without one there are no series. */
+export function listTlsInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
+  const certificate = () => current().certificate?.();
+  return [
+    {
+      name: "ingress.tls.certificate.expiry_seconds",
+      kind: "gauge",
+      unit: "s",
+      description: "When the certificate for clients expires, in seconds since 1970",
+      read: () => {
+        const validToMs = certificate()?.validToMs;
+        return validToMs === undefined ? undefined : validToMs / MS_PER_SECOND;
+      },
+    },
+    {
+      name: "ingress.tls.reload.count",
+      kind: "counter",
+      description: "Changes of the TLS files that were used, and that could not be used",
+      read: () => {
+        const told = certificate();
+        return told === undefined ? undefined : byLabel("result", { success: told.renewals, error: told.failures });
+      },
+    },
+  ];
+}
