@@ -1,4 +1,5 @@
 import { faultTextOf } from "../config/text.ts";
+import { isObject } from "../values.ts";
 
 /** Time for one answer, in milliseconds. It is longer than any wait inside an explanation. */
 const ANSWER_MAX_MS = 30_000;
@@ -76,7 +77,17 @@ function parseJson(text: string): unknown {
 }
 
 function describeRefusal(status: number, text: string): string {
-  const [line = ""] = text.split("\n");
+  const [line = ""] = (errorTextOf(text) ?? text).split("\n");
   if (status === 401) return `The ingress refused (401): ${line}; give --admin-token-file`;
   return `The ingress refused (${status}): ${line}`;
+}
+
+/** The pages for programs refuse with `{"error": text}`; undefined: the answer is something else. */
+function errorTextOf(text: string): string | undefined {
+  try {
+    const value: unknown = JSON.parse(text);
+    return isObject(value) && typeof value["error"] === "string" ? value["error"] : undefined;
+  } catch {
+    return undefined;
+  }
 }

@@ -72,7 +72,9 @@ function formatFindings(findings: readonly Finding[]): string {
   const width = Math.max(0, ...findings.map(({ name }) => name.length));
   return findings
     .map(({ name, state, detail, remedy }) => {
-      const advice = remedy === undefined ? "" : `. Remedy: ${remedy}`;
+      // A detail from elsewhere may be a whole sentence already.
+      const stop = /[.!?…]$/.test(detail) ? "" : ".";
+      const advice = remedy === undefined ? "" : `${stop} Remedy: ${remedy}`;
       return `${STATE_WORDS[state].padEnd(4)}  ${name.padEnd(width)}  ${detail}${advice}\n`;
     })
     .join("");

@@ -8,7 +8,12 @@ export interface MetricsSources {
   readonly namesakes?: () => number;
   /** Requests that wait for their sandboxes now, and sandboxes that are being woken. */
   readonly waits?: () => { readonly held: number; readonly waking: number };
-  readonly providerStatus?: () => { readonly synced: boolean; readonly ageMs: number };
+  readonly providerStatus?: () => {
+    readonly synced: boolean;
+    readonly ageMs: number;
+    /** Missing: there is none. */
+    readonly fault?: string | undefined;
+  };
   /** What open exchanges have moved so far. */
   readonly openBytes?: () => Readonly<Record<ProxyType, ByteCounts>>;
   /** Lists and watches of an API server, by reason; the reasons are a fixed set. Undefined: there is none. */

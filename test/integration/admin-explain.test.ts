@@ -379,6 +379,14 @@ describe("/debug/explain", () => {
     for (const raw of slow) raw.destroy();
   });
 
+  test("/debug/explain says that the watch is broken while it is", async () => {
+    await using stage = await startDebugStage({}, { provider: fill(createTableProvider()) });
+    const list = async () => step(await explain(stage, { route: `open-${PORT}` }), "list")?.text;
+    expect(await list()).toEndWith("the list is up to date");
+    stage.provider.setStatus({ fault: "no connection to the API server" });
+    expect(await list()).toEndWith("the watch is broken, so changes are not seen: no connection to the API server");
+  });
+
   test("/debug/explain, /debug/sandboxes and /debug/status tell of requests that wait", async () => {
     const hold = { ...DEFAULT_HOLD, holdMs: 60_000 };
     await using stage = await startDebugStage({ hold }, { provider: fill(createTableProvider()) });

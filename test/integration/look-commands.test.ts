@@ -112,6 +112,12 @@ describe("runExplainCommand", () => {
     expect(refused.stdout + refused.stderr).not.toContain(SECRET);
   });
 
+  test("runExplainCommand shows the text of a refusal, not its JSON", async () => {
+    const { stderr, stdout, exitCode } = await explain("box-0007-80", admin, "--header", "a b: c");
+    expect([exitCode, stdout]).toEqual([1, ""]);
+    expect(stderr).toBe("ingress explain: The ingress refused (400): a header has an invalid name or value\n");
+  });
+
   test("runExplainCommand says why it cannot see anything, with 1", async () => {
     const closed = await explain("a-80", "--admin=http://127.0.0.1:1");
     expect([closed.exitCode, closed.stdout]).toEqual([1, ""]);

@@ -26,6 +26,14 @@ describe("runDoctorCommand", () => {
     expect(result.exitCode).toBe(1);
   });
 
+  test.each(["Unable to connect.", "Is it there?", "No!", "waiting…"])(
+    "runDoctorCommand adds no second full stop to the detail %j",
+    async (detail) => {
+      const { stdout } = await run(["--namespace=a"], [{ ...WARN, detail }]);
+      expect(stdout).toBe(`warn  ipv6  ${detail} Remedy: enable it\n`);
+    },
+  );
+
   test("runDoctorCommand exits with 0 if nothing failed", async () => {
     expect((await run(["--namespace=a"], [OK, WARN])).exitCode).toBe(0);
   });

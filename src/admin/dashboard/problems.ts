@@ -18,9 +18,13 @@ export function listProblems(status: Status): readonly string[] {
   if (phase === "draining")
     problems.push("The ingress is draining: it takes no new connections once the delay is over.");
   for (const { name, ok, detail } of checks) {
-    if (!ok && !(name === "serving" && phase === "draining")) problems.push(`Not ready: ${name}, ${detail}.`);
+    if (!ok && !(name === "serving" && phase === "draining"))
+      problems.push(`Not ready: ${name}, ${endSentence(detail)}`);
   }
-  if (sandboxes.ageMs !== undefined && sandboxes.ageMs > OLD_TABLE_MS) {
+  // Before the first list a failed check tells the fault.
+  if (sandboxes.synced === true && sandboxes.fault !== undefined) {
+    problems.push(`The watch of the sandboxes is broken, so changes are not seen: ${endSentence(sandboxes.fault)}`);
+  } else if (sandboxes.ageMs !== undefined && sandboxes.ageMs > OLD_TABLE_MS) {
     problems.push(`The table of sandboxes is older than ${formatSpan(OLD_TABLE_MS)}: does its source answer?`);
   }
   if (isScarce(memory.heldBytes, memory.budgetBytes)) problems.push("The memory account is nearly full.");
@@ -35,6 +39,11 @@ export function listProblems(status: Status): readonly string[] {
     );
   }
   return problems;
+}
+
+/** The text may be a whole sentence already. */
+function endSentence(text: string): string {
+  return /[.!?…]$/.test(text) ? text : `${text}.`;
 }
 
 function isScarce(used: number | undefined, limit: number | undefined): boolean {

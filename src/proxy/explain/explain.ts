@@ -173,9 +173,10 @@ class Explainer {
     await this.#steps.try("list", async () => {
       await ensureSynced();
       const { ready, notReady, ambiguous } = provider.counts();
-      const { ageMs } = provider.status();
+      const { ageMs, fault } = provider.status();
       const age = ageMs < 1_000 ? "up to date" : `${Math.round(ageMs / 1_000)} s old`;
-      this.#steps.ok("list", `${ready + notReady + ambiguous} sandboxes are known; the list is ${age}`);
+      const broken = fault === undefined ? "" : `; the watch is broken, so changes are not seen: ${fault}`;
+      this.#steps.ok("list", `${ready + notReady + ambiguous} sandboxes are known; the list is ${age}${broken}`);
     });
     if (this.#route === undefined) return this.#steps.unknown("sandbox", "no sandbox is named");
     const { sandboxId } = this.#route;

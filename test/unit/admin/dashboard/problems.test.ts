@@ -46,6 +46,21 @@ describe("listProblems", () => {
     ["draining", { phase: "draining", checks: [{ name: "serving", ok: false, detail: "shutting down" }] }],
     ["sandboxes-synced, no permission", { checks: [{ name: "sandboxes-synced", ok: false, detail: "no permission" }] }],
     ["table of sandboxes is older", { sandboxes: { ...HEALTHY.sandboxes, ageMs: 3_600_000 } }],
+    [
+      "watch of the sandboxes is broken, so changes are not seen: no route to the API server.",
+      { sandboxes: { ...HEALTHY.sandboxes, fault: "no route to the API server" } },
+    ],
+    [
+      "watch of the sandboxes is broken",
+      { sandboxes: { ...HEALTHY.sandboxes, fault: "Unable to connect.", ageMs: 3_600_000 } },
+    ],
+    [
+      "sandboxes-synced, Unable to connect",
+      {
+        checks: [{ name: "sandboxes-synced", ok: false, detail: "Unable to connect." }],
+        sandboxes: { ...HEALTHY.sandboxes, synced: false, fault: "Unable to connect" },
+      },
+    ],
     ["memory account", { memory: { ...HEALTHY.memory, heldBytes: 99 } }],
     ["File descriptors", { descriptors: { open: 99, limit: 100, shortages: 0, exhaustions: 0, idleClosed: 0 } }],
     ["event loop", { eventLoop: { p50Ms: 1, p99Ms: 400 } }],
@@ -55,5 +70,6 @@ describe("listProblems", () => {
     const problems = listProblems({ ...HEALTHY, ...change });
     expect(problems).toHaveLength(1);
     expect(problems[0]).toContain(words);
+    expect(problems[0]).toMatch(/[^.]\.$|\?$/);
   });
 });
