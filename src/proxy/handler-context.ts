@@ -71,8 +71,6 @@ export interface Progress {
   readonly startedAt: number;
   readonly requestId: string;
   isUpgrade: boolean;
-  /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
-  isForwarded: boolean;
   /** The headers as the client sent them. */
   seen: HeaderSnapshot | undefined;
   /** The last known record of the sandbox. */

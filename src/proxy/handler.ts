@@ -56,7 +56,6 @@ export class RequestHandler {
       startedAt: this.#context.clock.monotonic(),
       requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
       isUpgrade: false,
-      isForwarded: false,
       seen: undefined,
       record: undefined,
       admission: undefined,
@@ -159,7 +158,7 @@ export class RequestHandler {
       if (!isReady) {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
       }
-      progress.isForwarded = true;
+      exchange.isForwarded = true;
       if (use !== undefined) context.renew.offer(use);
 
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
@@ -402,7 +401,7 @@ export class RequestHandler {
       cors,
       requestId: progress.requestId,
       route: progress.route,
-      countsAsUse: progress.isForwarded,
+      countsAsUse: exchange?.isForwarded === true,
     });
   }
 }

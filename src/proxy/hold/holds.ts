@@ -135,21 +135,23 @@ export class Holds {
     const { metrics, clock } = this.#parts;
     // The request takes its place first: nothing is woken for a request that cannot wait.
     const turn = this.#takePlace(exchange, record);
+    if (!this.#joinWake(exchange, record)) {
+      this.#parked.giveBack(exchange, record.name);
+      return turn;
+    }
     const parkedAtMs = clock.monotonic();
     metrics.parked();
     const leave = (outcome: ParkOutcome): void => {
       this.#parked.giveBack(exchange, record.name);
       metrics.unparked(outcome, clock.monotonic() - parkedAtMs);
     };
-    const parked = turn.then(
+    return turn.then(
       () => leave(this.#isReady(record) ? "served" : "error"),
       (thrown: unknown) => {
         leave(parkOutcomeOf(toIngressError(thrown)));
         throw thrown;
       },
     );
-    this.#joinWake(exchange, record);
-    return parked;
   }
 
   #takePlace(exchange: Exchange, record: SandboxRecord): Promise<void> {
@@ -163,24 +165,37 @@ export class Holds {
     }
   }
 
-  #joinWake(exchange: Exchange, record: SandboxRecord): void {
+  /**
+   * Returns whether the exchange waits for a wake from now on. If not, it was cut, or it waits only for whoever paused
+   * the sandbox.
+   */
+  #joinWake(exchange: Exchange, record: SandboxRecord): boolean {
     const { patience } = exchange;
-    if (this.#desk === undefined || patience === undefined || exchange.cutBy !== undefined) return;
+    if (this.#desk === undefined || patience === undefined || exchange.cutBy !== undefined) return false;
     try {
-      const untilMs = this.#desk.join(record);
-      const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
-      patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
+      patience.untilMs = deadlineOf(patience, this.#desk.join(record));
+      return true;
     } catch (thrown) {
       const error = toIngressError(thrown);
-      // If requests may wait anyway, whoever paused it so soon after its last wake may also wake it.
-      const mayWait = error.code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
-      if (!mayWait) exchange.cut(error);
+      if (!this.#mayWaitUnwoken(patience, error)) exchange.cut(error);
+      return false;
     }
+  }
+
+  /** If requests may wait anyway, whoever paused it so soon after its last wake may also wake it. */
+  #mayWaitUnwoken(patience: Patience, { code }: IngressError): boolean {
+    return code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
   }
 
   #isReady({ namespace, name }: SandboxRecord): boolean {
     return this.#parts.provider.view.find(namespace, name)?.ready === true;
   }
+}
+
+/** Until when a request waits for a wake whose budget ends at `untilMs`; monotonic ms. */
+function deadlineOf(patience: Patience, untilMs: number): number {
+  const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
+  return Math.min(mostMs, Math.max(patience.untilMs, untilMs));
 }
 
 function parkOutcomeOf({ code }: IngressError): ParkOutcome {
