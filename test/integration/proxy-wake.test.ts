@@ -5,18 +5,20 @@ import { DEFAULT_HOLD } from "../../scripts/lib/stage/proxy-harness.ts";
 import { noProxyMetrics, type ParkOutcome } from "../../src/metrics/proxy-metrics.ts";
 import { noRenewPublisher } from "../../src/renew/publisher.ts";
 import type { SandboxRecord, WakeResult } from "../../src/sandbox/provider.ts";
+import type { HoldConfig } from "../../src/proxy/hold/hold-config.ts";
+import { toAskedRequest } from "../../src/proxy/explain/question.ts";
 import { policyOf } from "../support/policy-of.ts";
 import { type AskOptions, NOT_READY, startHoldStage } from "../support/hold-stage.ts";
 
 const PAUSED: Partial<SandboxRecord> = { sleep: "asleep", policy: policyOf({ "wake-on-access": "true" }) };
 
 /** A proxy that wakes paused sandboxes. The waker only notes what it is told. */
-function startWakeStage(holdMs = 0, result: WakeResult = { kind: "told" }) {
+function startWakeStage(holdMs = 0, result: WakeResult = { kind: "told" }, hold: Partial<HoldConfig> = {}) {
   const woken: string[] = [];
   const offered: string[] = [];
   const parks: (ParkOutcome | "parked")[] = [];
   const stage = startHoldStage(
-    { holdMs, wake: { ...DEFAULT_HOLD.wake, enabled: true } },
+    { holdMs, ...hold, wake: { ...DEFAULT_HOLD.wake, enabled: true } },
     {
       parts: {
         waker: {
@@ -40,6 +42,14 @@ function startWakeStage(holdMs = 0, result: WakeResult = { kind: "told" }) {
     if (record === undefined) throw new Error("no record");
     return stage.proxy.server.inspection.trafficOf(record);
   };
+  /** What the ingress says about a request for the sandbox, and how its step `ready` ends. */
+  const explain = async (method = "GET", headers: readonly (readonly [string, string])[] = [], path = "/") => {
+    const route = ["OpenSandbox-Ingress-To", `sb-${stage.port}`] as const;
+    const asked = toAskedRequest({ method, target: `http://h.test${path}`, headers: [route, ...headers] });
+    const { forwarded, code, wait, steps } = await stage.proxy.server.inspection.explain(asked, "127.0.0.1");
+    const ready = steps.find(({ name }) => name === "ready");
+    return { forwarded, code, wait: wait?.text, outcome: ready?.outcome, text: ready?.text ?? "" };
+  };
   const answer = async (options?: AskOptions) => (await stage.ask("sb", options)).readAnswer();
   /** Wakes the sandbox with a request, and pauses it again. */
   const wakeAndPause = async (): Promise<void> => {
@@ -51,7 +61,7 @@ function startWakeStage(holdMs = 0, result: WakeResult = { kind: "told" }) {
     await eventually(() => traffic().requests === 1);
     stage.setUnready("sb", PAUSED);
   };
-  return Object.assign(stage, { woken, offered, parks, traffic, answer, wakeAndPause });
+  return Object.assign(stage, { woken, offered, parks, traffic, explain, answer, wakeAndPause });
 }
 
 describe("a sandbox that was paused again within a minute of its wake", () => {
@@ -112,4 +122,115 @@ describe("requests that the sandbox never got", () => {
       expect([stage.offered, stage.traffic()]).toEqual([[], { open: 0, requests: 0, errors: 0, lastUsedMs: 0 }]);
     },
   );
+});
+
+const WAKES = "would wake the sandbox, be held for up to 60 s, and then be forwarded";
+const JOINS = "would be held for up to 60 s while the sandbox is woken, and then forwarded";
+const NAVIGATION = [
+  ["Sec-Fetch-Mode", "navigate"],
+  ["Accept", "text/html"],
+] as const;
+
+describe("explainRequest of a sandbox that is not ready", () => {
+  test("explainRequest says that a request would wake the sandbox, and wakes nobody", async () => {
+    await using stage = startWakeStage();
+    stage.setUnready("sb", PAUSED);
+    const before = await stage.explain();
+    expect(before).toMatchObject({ forwarded: true, code: undefined, wait: WAKES, outcome: "waits" });
+    expect(before.text).toContain("a request wakes it and waits for up to 60 s before it is refused");
+    const page = await stage.explain("GET", NAVIGATION);
+    expect(page.wait).toBe("would wake the sandbox, be held for up to 2 s, and then be forwarded");
+    expect([stage.woken, stage.held(), stage.parks]).toEqual([[], 0, []]);
+    const client = await stage.ask("sb");
+    await eventually(() => stage.held() === 1);
+    expect(stage.woken).toEqual(["sb"]);
+    const during = await stage.explain();
+    expect(during.wait).toMatch(/^would be held for up to [0-9.]+ s while the sandbox is woken, and then forwarded$/);
+    expect(during.text).toContain("requests that wait now: 1; the sandbox is being woken");
+    stage.setReady("sb");
+    expect(await client.readAnswer()).toMatchObject({ status: 200 });
+    expect(await stage.explain()).toMatchObject({ forwarded: true, wait: undefined, outcome: "ok" });
+  });
+
+  test("explainRequest says that a request would wait for a wake of somebody else", async () => {
+    await using stage = startWakeStage();
+    stage.setUnready("sb", { ...PAUSED, sleep: "waking" });
+    expect(await stage.explain()).toMatchObject({ forwarded: true, wait: JOINS, outcome: "waits" });
+  });
+
+  test("explainRequest says that a sandbox is not woken again within a minute", async () => {
+    await using stage = startWakeStage();
+    await stage.wakeAndPause();
+    const told = await stage.explain();
+    expect(told).toMatchObject({ forwarded: false, code: "sandbox_not_ready", wait: undefined, outcome: "refused" });
+    expect(told.text).toEndWith("the sandbox was woken less than a minute ago, and is not woken again so soon");
+    expect(await stage.answer()).toMatchObject({ status: 503 });
+    expect(stage.proxy.accessLog.at(-1)).toMatchObject({ code: "sandbox_not_ready" });
+  });
+
+  test("explainRequest says that the last wake failed", async () => {
+    await using stage = startWakeStage(0, { kind: "failed", reason: "forbidden" });
+    stage.setUnready("sb", PAUSED);
+    expect(await stage.answer()).toMatchObject({ status: 503 });
+    const told = await stage.explain();
+    expect(told).toMatchObject({ forwarded: false, code: "wake_failed", wait: undefined, outcome: "refused" });
+    expect(told.text).toContain("the last wake failed");
+  });
+
+  test.each<readonly [string, string, Partial<SandboxRecord>, ("OPTIONS" | "GET")?, string?]>([
+    ["OPTIONS wakes nobody", "HEAD, OPTIONS", PAUSED, "OPTIONS"],
+    ["an ignored path wakes nobody", "HEAD, OPTIONS", PAUSED, "GET", "//favicon.ico"],
+    ["the annotation is missing", "it lacks the annotation wake-on-access", { sleep: "asleep" }],
+    [
+      "the annotation says no",
+      'its annotation wake-on-access is "false"',
+      { ...PAUSED, policy: policyOf({ "wake-on-access": "false" }) },
+    ],
+  ])("explainRequest says why a request wakes nobody: %s", async (_, reason, record, method = "GET", path = "/") => {
+    await using stage = startWakeStage();
+    stage.setUnready("sb", record);
+    const told = await stage.explain(method, [], path);
+    expect(told).toMatchObject({ forwarded: false, code: "sandbox_not_ready", outcome: "refused" });
+    expect(told.text).toContain(`the request does not wake it: ${reason}`);
+    expect(await stage.answer({ method, path })).toMatchObject({ status: 503 });
+    expect(stage.woken).toEqual([]);
+  });
+
+  test("explainRequest says that a request would be held, also where it wakes nobody", async () => {
+    await using stage = startWakeStage(30_000);
+    const held = "would be held for up to 30 s, and forwarded once the sandbox is ready";
+    stage.setUnready("sb");
+    expect(await stage.explain()).toMatchObject({ forwarded: true, wait: held, outcome: "waits" });
+    await stage.wakeAndPause();
+    const again = await stage.explain();
+    expect(again).toMatchObject({ forwarded: true, wait: held, outcome: "waits" });
+    expect(again.text).toContain("woken less than a minute ago");
+    expect(await stage.explain("GET", NAVIGATION)).toMatchObject({ wait: held.replace("30 s", "2 s") });
+  });
+
+  test("explainRequest says that no place is free, and promises no wait without access", async () => {
+    await using stage = startWakeStage(30_000, { kind: "told" }, { holdMax: 1 });
+    stage.setUnready("sb", { accessToken: "secret" });
+    const refused = await stage.explain();
+    expect(refused).toMatchObject({
+      forwarded: false,
+      code: "signature_required",
+      wait: undefined,
+      outcome: "refused",
+    });
+    stage.setUnready("sb");
+    await stage.ask("sb");
+    await eventually(() => stage.held() === 1);
+    expect(await stage.explain()).toMatchObject({ forwarded: false, code: "hold_full", outcome: "refused" });
+    expect(await stage.answer()).toMatchObject({ status: 503 });
+    expect(stage.proxy.accessLog.at(-1)).toMatchObject({ code: "hold_full" });
+  });
+
+  test("explainRequest says that a request would wait for a port without an address", async () => {
+    await using stage = startWakeStage(30_000);
+    stage.setReady("sb", { ports: new Map([[1, "127.0.0.1:1"]]) });
+    const told = await stage.explain();
+    expect(told).toMatchObject({ forwarded: true, outcome: "ok" });
+    expect(told.wait).toStartWith("would be held for up to 30 s");
+  });
 });

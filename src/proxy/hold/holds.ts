@@ -28,6 +28,25 @@ export interface HoldParts {
   warn(message: string): void;
 }
 
+/** What of a request decides how long it waits. */
+export type AskingRequest = Pick<Request, "method" | "headers">;
+
+/** What a request would wait for. */
+export interface WaitForecast {
+  /**
+   * - `held`: until the sandbox is ready by itself
+   * - `joins`: for a wake that has begun
+   * - `wakes`: it would begin a wake
+   */
+  readonly kind: "held" | "joins" | "wakes";
+  /** How long, in milliseconds. */
+  readonly upToMs: number;
+  /** Whether a person waits in front of a browser, who sees a page when the time is over. */
+  readonly isNavigation: boolean;
+  /** Why it would wake nobody now, though requests wake the sandbox. */
+  readonly cause?: IngressError | undefined;
+}
+
 /** Decides what a request may wait for, and how long. */
 export class Holds {
   readonly #config: HoldConfig;
@@ -74,11 +93,45 @@ export class Holds {
 
   /** Whether a request wakes a sandbox that is not ready. Its access has been checked already. */
   wakes(record: SandboxRecord, request: WakeRequest): boolean {
-    return !this.#isClosed && this.#desk?.isFor(record, request) === true;
+    return this.reasonAgainstWake(record, request) === undefined;
+  }
+
+  /** Why a request does not wake a sandbox that is not ready, for an operator; undefined: it does. */
+  reasonAgainstWake(record: SandboxRecord, request: WakeRequest): string | undefined {
+    if (this.#isClosed) return "the ingress is about to stop";
+    return this.#desk === undefined ? "--wake-enabled is off" : this.#desk.reasonAgainst(record, request);
+  }
+
+  /**
+   * What a request would wait for if its sandbox is not ready. Throws what it would be refused with. Changes nothing: it
+   * wakes no sandbox and takes no place.
+   */
+  foresee(request: AskingRequest, record: SandboxRecord, options: { readonly wakes: boolean }): WaitForecast {
+    const patience = this.patienceFor(request, record, options);
+    if (patience === undefined) throw notReadyError(record);
+    const { sinceMs, untilMs, isNavigation } = patience;
+    const { name } = record;
+    if (!this.#room.hasPlace(name) || (options.wakes && !this.#parked.hasPlace(name)))
+      throw new IngressError("hold_full");
+    const held = { kind: "held", upToMs: untilMs - sinceMs, isNavigation } as const;
+    if (!options.wakes || this.#desk === undefined) return held;
+    try {
+      const wake = this.#desk.foresee(record);
+      const upToMs = deadlineOf(patience, wake.untilMs) - sinceMs;
+      return { kind: wake.isBegun ? "joins" : "wakes", upToMs, isNavigation };
+    } catch (thrown) {
+      const error = toIngressError(thrown);
+      if (this.#mayWaitUnwoken(patience, error)) return { ...held, cause: error };
+      throw error;
+    }
   }
 
   /** How long a request may wait; undefined: it does not wait. */
-  patienceFor(request: Request, record: SandboxRecord, options: { readonly wakes: boolean }): Patience | undefined {
+  patienceFor(
+    request: AskingRequest,
+    record: SandboxRecord,
+    options: { readonly wakes: boolean },
+  ): Patience | undefined {
     const holdMs = this.holdMsFor(record);
     if (holdMs === 0 && !options.wakes) return undefined;
     const sinceMs = this.#parts.clock.monotonic();
