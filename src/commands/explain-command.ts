@@ -18,8 +18,9 @@ import {
 const EXPLAIN_USAGE = `Usage: ingress explain <url or route> [--header '<name>: <value>' …] [flags]
 
 Says step by step what would happen to a request: form, sandbox or similar names, access, policy, readiness, address,
-limits. The route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox, but
-a wrong signature counts as a guess. Exit status: 0 it would be forwarded, 1 it would not, 2 usage.
+limits. The route is a URL, a path, a host name or a value of OpenSandbox-Ingress-To. Nothing is sent to the sandbox,
+and nothing wakes it, but a wrong signature counts as a guess. Exit status: 0 it would be forwarded, at once or after it
+was held for the sandbox or woke it (the last line says which), 1 it would be refused at once, 2 usage.
 
   --header            a header of the request; may be given several times. The list of processes shows a
                       secret on the command line
@@ -91,11 +92,12 @@ async function look(
 }
 
 /** One line for each step, and the verdict. */
-function formatAnswer({ steps, forwarded, status, code, nearest }: ExplainAnswer): string {
+function formatAnswer({ steps, forwarded, wait, status, code, nearest }: ExplainAnswer): string {
   const width = Math.max(...steps.map(({ name }) => name.length));
   const lines = steps.map(({ name, outcome, text }) => `${name.padEnd(width)}  ${outcome.padEnd(7)}  ${text}`);
   const refusal = code === undefined ? "the ingress answers itself" : code;
-  const verdict = forwarded ? "would be forwarded" : `would not be forwarded: ${status ?? ""} ${refusal}`;
+  const passed = wait?.text ?? "would be forwarded";
+  const verdict = forwarded ? passed : `would not be forwarded: ${status ?? ""} ${refusal}`;
   const near = nearest === undefined || nearest.length === 0 ? [] : [`did you mean ${nearest.join(" or ")}?`];
   return [...lines, verdict, ...near].map((line) => `${printable(line)}\n`).join("");
 }

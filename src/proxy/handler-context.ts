@@ -75,8 +75,6 @@ export interface Progress {
   readonly requestId: string;
   readonly door: Door;
   isUpgrade: boolean;
-  /** Whether the request was sent towards its sandbox. Before that it does not count as use of the sandbox. */
-  isForwarded: boolean;
   /** The headers as the client sent them. */
   seen: HeaderSnapshot | undefined;
   /** The last known record of the sandbox. */

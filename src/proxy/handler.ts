@@ -58,7 +58,6 @@ export class RequestHandler {
       requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
       door,
       isUpgrade: false,
-      isForwarded: false,
       seen: undefined,
       record: undefined,
       admission: undefined,
@@ -164,7 +163,7 @@ export class RequestHandler {
       if (!isReady) {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
       }
-      progress.isForwarded = true;
+      exchange.isForwarded = true;
       if (use !== undefined) context.renew.offer(use);
 
       const prefix = browser.keepsPrefix ? undefined : route.prefix;
@@ -416,7 +415,7 @@ export class RequestHandler {
       cors,
       requestId: progress.requestId,
       route: progress.route,
-      countsAsUse: progress.isForwarded,
+      countsAsUse: exchange?.isForwarded === true,
     });
   }
 }

@@ -12,11 +12,11 @@ import type { UpstreamPool } from "./upstream/upstream.ts";
 export interface SandboxTraffic {
   /** Open requests and WebSockets. */
   readonly open: number;
-  /** Requests and WebSockets that ended since the ingress first saw the sandbox. */
+  /** Requests and WebSockets that were handed on and ended since the ingress first saw the sandbox. */
   readonly requests: number;
   /** How many of them failed or got a status of 500 or more. */
   readonly errors: number;
-  /** Wall-clock milliseconds of the last use. It is the current time while something is open; 0: never used. */
+  /** Wall-clock milliseconds of the last use. It is the current time while something is open that does not wait; 0: never used. */
   readonly lastUsedMs: number;
 }
 
@@ -52,13 +52,16 @@ export function createInspection(parts: {
     failures: () => failures.list(),
     waits: () => parts.holds.counters(),
     waitsOf: (record) => parts.holds.countersOf(record),
-    trafficOf({ uid }) {
+    trafficOf(record) {
+      const { uid } = record;
       const upstream = upstreams.find(uid);
       const tally = upstream?.tally ?? tallies.find(uid);
       if (tally === undefined) return NO_TRAFFIC;
       const open = upstream?.share.requests ?? 0;
       const { requests, errors, lastEndedAt } = tally;
-      const sinceMs = open > 0 ? 0 : clock.monotonic() - (lastEndedAt ?? Number.NEGATIVE_INFINITY);
+      // A request that waits may still be refused, which is no use of the sandbox.
+      const inUse = open > parts.holds.countersOf(record).held;
+      const sinceMs = inUse ? 0 : clock.monotonic() - (lastEndedAt ?? Number.NEGATIVE_INFINITY);
       return { open, requests, errors, lastUsedMs: Number.isFinite(sinceMs) ? clock.now() - sinceMs : 0 };
     },
   };

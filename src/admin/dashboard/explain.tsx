@@ -4,7 +4,7 @@ import { type RefObject, useEffect, useRef, useState } from "./ui.ts";
 
 const METHODS = ["GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS"] as const;
 
-const OUTCOMES = { ok: "ok", refused: "refused", unknown: "not known" } as const;
+const OUTCOMES = { ok: "ok", waits: "waits", refused: "refused", unknown: "not known" } as const;
 
 interface Question {
   readonly target: string;
@@ -114,13 +114,14 @@ function ExplainForm(props: {
 
 function Explanation({ result }: { readonly result: Asked<ExplainAnswer> }) {
   if (result.kind === "fault") return <p class="fault">{result.text}</p>;
-  const { forwarded, status, code, steps } = result.value;
+  const { forwarded, status, code, steps, wait } = result.value;
+  const passed = wait === undefined ? "forwarded" : "waits";
   const refused = code === undefined ? "would be answered by the ingress itself" : `would be refused: ${code}`;
   return (
     <>
       <p>
-        <span class={`badge ${forwarded ? "good" : "bad"}`}>{forwarded ? "forwarded" : (status ?? "refused")}</span> The
-        request {forwarded ? "would be forwarded" : refused}.
+        <span class={`badge ${forwarded ? "good" : "bad"}`}>{forwarded ? passed : (status ?? "refused")}</span> The
+        request {forwarded ? (wait?.text ?? "would be forwarded") : refused}.
       </p>
       <ol class="steps">
         {steps.map(({ name, outcome, text }) => (

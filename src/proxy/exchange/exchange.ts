@@ -107,6 +107,8 @@ export class Exchange {
   closeCode: number | undefined;
   /** How long the exchange may wait for its sandbox; undefined: it does not wait. */
   patience: Patience | undefined;
+  /** Whether the request was handed on to the sandbox. Before that it is no use of the sandbox, however it ends. */
+  isForwarded = false;
   /** Places in the register. Only the register uses them. */
   registerSlot = 0;
   upstreamSlot = 0;

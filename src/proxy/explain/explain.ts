@@ -18,16 +18,15 @@ import type { ClientAddress, ResolveClientAddress } from "../request/client-addr
 import { checkRequestFraming } from "../request/framing.ts";
 import { checkConnectionOptions, type HeaderSnapshot } from "../request/headers.ts";
 import { checkLoop, LOOP_HEADER } from "../request/loop-guard.ts";
-import { parseHost, parseRequestTarget } from "../request/target.ts";
+import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "../request/target.ts";
 import { checkHandshake, isWebSocketUpgrade } from "../websocket/handshake.ts";
 import { findNearestNames } from "./nearest-names.ts";
 import type { AskedRequest } from "./question.ts";
 import { type ExplainStep, Steps } from "./steps.ts";
+import { type ExplainedWait, foreseeWait, type WaitOutlook } from "./waits.ts";
 
 /** Milliseconds after which the search for similar names makes room for requests. */
 const SEARCH_SLICE_MS = 2;
-
-const MS_PER_SECOND = 1_000;
 
 /** The parts that an explanation needs: those of the handler itself. */
 export interface ExplainContext {
@@ -59,7 +58,10 @@ export interface ExplainLimits {
 
 /** What would happen to a request. */
 export interface Explanation {
+  /** Whether it would be forwarded, at once or after a wait. */
   readonly forwarded: boolean;
+  /** Missing: it would not wait. */
+  readonly wait?: ExplainedWait | undefined;
   /** The status and code of the refusal; missing if the request would be forwarded. */
   readonly status?: number | undefined;
   readonly code?: IngressErrorCode | undefined;
@@ -81,8 +83,8 @@ export interface ExplainedRoute {
 }
 
 /**
- * Says step by step what the proxy would do with a request, using the proxy's own functions. Nothing is sent, counted
- * as use, or logged. A signature that is checked here counts as a guess like any other.
+ * Says step by step what the proxy would do with a request, using the proxy's own functions. Nothing is sent, woken,
+ * counted as use, or logged. A signature that is checked here counts as a guess like any other.
  *
  * @param peer The address of the asker, to whom guesses are counted.
  */
@@ -97,6 +99,9 @@ class Explainer {
   #record: SandboxRecord | undefined;
   #nearest: readonly string[] | undefined;
   #bodyLength: number | undefined;
+  /** As it would be forwarded; undefined: access was refused. */
+  #path: string | undefined;
+  #wait: ExplainedWait | undefined;
 
   constructor(context: ExplainContext) {
     this.#context = context;
@@ -116,7 +121,7 @@ class Explainer {
     const address = this.#context.resolveClientAddress(peer, seen["x-forwarded-for"]);
     await this.#checkAccess(seen, address);
     await this.#checkPolicy(asked.method, seen, address);
-    await this.#checkReady();
+    await this.#checkReady(asked, seen);
     await this.#checkLimits();
     return this.#conclude();
   }
@@ -126,6 +131,7 @@ class Explainer {
     const isWhole = this.#record !== undefined && refusal === undefined;
     return {
       forwarded: isWhole,
+      wait: isWhole ? this.#wait : undefined,
       status: refusal?.status ?? answer.status,
       code: refusal?.code,
       steps: list,
@@ -220,6 +226,7 @@ class Explainer {
           peerAddress: address.peer,
           nowMs: clock.now(),
         });
+        this.#path = collapseLeadingSlashes(admission.path);
         this.#steps.ok("access", describeGrant(admission));
       },
       (code) => ACCESS_TEXTS[code]?.replace("{expires}", expires),
@@ -243,22 +250,28 @@ class Explainer {
     );
   }
 
-  async #checkReady(): Promise<void> {
-    const [route, record] = [this.#route, this.#record];
+  async #checkReady({ method, headers }: AskedRequest, seen: HeaderSnapshot): Promise<void> {
+    const [route, record, path] = [this.#route, this.#record, this.#path];
     if (route === undefined || record === undefined) {
       this.#steps.unknown("ready", "no sandbox is found");
       return this.#steps.unknown("address", "no sandbox is found");
     }
-    const { sinceMs } = record;
-    // A process that does not serve has only just begun to watch.
-    const isKnown = sinceMs !== undefined && this.#context.limits !== undefined;
-    const since = !isKnown ? "" : `, seen like this since ${new Date(sinceMs).toISOString()}`;
-    if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
-    else this.#steps.refuse("ready", notReadyError(record), this.#describeWait(record, since));
+    const { limits } = this.#context;
     const hostPort = endpointFor(record, route.port);
+    const purpose = seen["sec-purpose"] ?? seen["purpose"];
+    const waiter = path === undefined ? undefined : { method, headers, path, purpose };
+    const outlook = record.ready && hostPort !== undefined ? undefined : foreseeWait(record, limits?.holds, waiter);
+    this.#wait = outlook?.wait;
+    // A process that does not serve has only just begun to watch.
+    const isKnown = record.sinceMs !== undefined && limits !== undefined;
+    const since = !isKnown ? "" : `, seen like this since ${new Date(record.sinceMs).toISOString()}`;
+    if (record.ready) this.#steps.ok("ready", `the sandbox is ready${since}`);
+    else this.#tellWait("ready", `${notReadyError(record).message}${since}`, outlook);
     if (hostPort === undefined) {
       const ports = record.ports === undefined ? "" : `; it names ports ${[...record.ports.keys()].join(", ")}`;
-      return this.#steps.refuse("address", notReadyError(record), `no address is known for port ${route.port}${ports}`);
+      return this.#tellWait("address", `no address is known for port ${route.port}${ports}`, outlook, {
+        isTold: !record.ready,
+      });
     }
     await this.#steps.try("address", async () => {
       const address = await this.#context.locate(hostPort);
@@ -266,17 +279,17 @@ class Explainer {
     });
   }
 
-  /** Why a sandbox is not ready, and what requests for it do meanwhile. */
-  #describeWait(record: SandboxRecord, since: string): string {
-    const told = [`${notReadyError(record).message}${since}`];
-    const { holds } = this.#context.limits ?? {};
-    if (holds === undefined) return told.join("");
-    const { held, isWaking } = holds.countersOf(record);
-    const holdMs = holds.holdMsFor(record);
-    if (holdMs > 0) told.push(`a request waits for up to ${holdMs / MS_PER_SECOND} s before it is refused`);
-    if (held > 0) told.push(`requests that wait now: ${held}`);
-    if (isWaking) told.push("the sandbox is being woken");
-    return told.join("; ");
+  /** Tells that a step refuses a request, or lets it wait. `isTold`: an earlier step has told how. */
+  #tellWait(
+    name: "ready" | "address",
+    what: string,
+    outlook: WaitOutlook | undefined,
+    { isTold = false }: { readonly isTold?: boolean } = {},
+  ): void {
+    if (outlook === undefined) return;
+    const text = [what, ...(isTold ? [] : outlook.remarks)].join("; ");
+    if (outlook.wait === undefined) this.#steps.refuse(name, outlook.error, text);
+    else this.#steps.waits(name, text);
   }
 
   async #checkLimits(): Promise<void> {

@@ -8,8 +8,11 @@ export type StepName =
 /** The result of one step. */
 export interface ExplainStep {
   readonly name: StepName;
-  /** `unknown`: an earlier step left nothing to check, or only a running ingress could tell. */
-  readonly outcome: "ok" | "refused" | "unknown";
+  /**
+   * - `waits`: the request would wait here before it goes on
+   * - `unknown`: an earlier step left nothing to check, or only a running ingress could tell
+   */
+  readonly outcome: "ok" | "waits" | "refused" | "unknown";
   /** The code of the refusal; docs/errors.md. */
   readonly code?: IngressErrorCode | undefined;
   /** One sentence for an operator. It contains no token, signature, path or query. */
@@ -28,6 +31,10 @@ export class Steps {
 
   ok(name: StepName, text: string): void {
     this.list.push({ name, outcome: "ok", text });
+  }
+
+  waits(name: StepName, text: string): void {
+    this.list.push({ name, outcome: "waits", text });
   }
 
   unknown(name: StepName, text: string): void {

@@ -83,6 +83,11 @@ export class HoldRoom {
     return this.#places.sizeOf(name);
   }
 
+  /** Whether a place is free for a sandbox by this name, if the client has not too many already. */
+  hasPlace(name: string): boolean {
+    return this.#places.hasPlace(name);
+  }
+
   /**
    * Parks an exchange until its sandbox may be ready, was replaced or is gone. Rejects with the reason of a cut. Throws
    * `hold_full`.

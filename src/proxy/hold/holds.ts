@@ -28,6 +28,25 @@ export interface HoldParts {
   warn(message: string): void;
 }
 
+/** What of a request decides how long it waits. */
+export type AskingRequest = Pick<Request, "method" | "headers">;
+
+/** What a request would wait for. */
+export interface WaitForecast {
+  /**
+   * - `held`: until the sandbox is ready by itself
+   * - `joins`: for a wake that has begun
+   * - `wakes`: it would begin a wake
+   */
+  readonly kind: "held" | "joins" | "wakes";
+  /** How long, in milliseconds. */
+  readonly upToMs: number;
+  /** Whether a person waits in front of a browser, who sees a page when the time is over. */
+  readonly isNavigation: boolean;
+  /** Why it would wake nobody now, though requests wake the sandbox. */
+  readonly cause?: IngressError | undefined;
+}
+
 /** Decides what a request may wait for, and how long. */
 export class Holds {
   readonly #config: HoldConfig;
@@ -74,11 +93,45 @@ export class Holds {
 
   /** Whether a request wakes a sandbox that is not ready. Its access has been checked already. */
   wakes(record: SandboxRecord, request: WakeRequest): boolean {
-    return !this.#isClosed && this.#desk?.isFor(record, request) === true;
+    return this.reasonAgainstWake(record, request) === undefined;
+  }
+
+  /** Why a request does not wake a sandbox that is not ready, for an operator; undefined: it does. */
+  reasonAgainstWake(record: SandboxRecord, request: WakeRequest): string | undefined {
+    if (this.#isClosed) return "the ingress is about to stop";
+    return this.#desk === undefined ? "--wake-enabled is off" : this.#desk.reasonAgainst(record, request);
+  }
+
+  /**
+   * What a request would wait for if its sandbox is not ready. Throws what it would be refused with. Changes nothing: it
+   * wakes no sandbox and takes no place.
+   */
+  foresee(request: AskingRequest, record: SandboxRecord, options: { readonly wakes: boolean }): WaitForecast {
+    const patience = this.patienceFor(request, record, options);
+    if (patience === undefined) throw notReadyError(record);
+    const { sinceMs, untilMs, isNavigation } = patience;
+    const { name } = record;
+    if (!this.#room.hasPlace(name) || (options.wakes && !this.#parked.hasPlace(name)))
+      throw new IngressError("hold_full");
+    const held = { kind: "held", upToMs: untilMs - sinceMs, isNavigation } as const;
+    if (!options.wakes || this.#desk === undefined) return held;
+    try {
+      const wake = this.#desk.foresee(record);
+      const upToMs = deadlineOf(patience, wake.untilMs) - sinceMs;
+      return { kind: wake.isBegun ? "joins" : "wakes", upToMs, isNavigation };
+    } catch (thrown) {
+      const error = toIngressError(thrown);
+      if (this.#mayWaitUnwoken(patience, error)) return { ...held, cause: error };
+      throw error;
+    }
   }
 
   /** How long a request may wait; undefined: it does not wait. */
-  patienceFor(request: Request, record: SandboxRecord, options: { readonly wakes: boolean }): Patience | undefined {
+  patienceFor(
+    request: AskingRequest,
+    record: SandboxRecord,
+    options: { readonly wakes: boolean },
+  ): Patience | undefined {
     const holdMs = this.holdMsFor(record);
     if (holdMs === 0 && !options.wakes) return undefined;
     const sinceMs = this.#parts.clock.monotonic();
@@ -135,21 +188,23 @@ export class Holds {
     const { metrics, clock } = this.#parts;
     // The request takes its place first: nothing is woken for a request that cannot wait.
     const turn = this.#takePlace(exchange, record);
+    if (!this.#joinWake(exchange, record)) {
+      this.#parked.giveBack(exchange, record.name);
+      return turn;
+    }
     const parkedAtMs = clock.monotonic();
     metrics.parked();
     const leave = (outcome: ParkOutcome): void => {
       this.#parked.giveBack(exchange, record.name);
       metrics.unparked(outcome, clock.monotonic() - parkedAtMs);
     };
-    const parked = turn.then(
+    return turn.then(
       () => leave(this.#isReady(record) ? "served" : "error"),
       (thrown: unknown) => {
         leave(parkOutcomeOf(toIngressError(thrown)));
         throw thrown;
       },
     );
-    this.#joinWake(exchange, record);
-    return parked;
   }
 
   #takePlace(exchange: Exchange, record: SandboxRecord): Promise<void> {
@@ -163,24 +218,37 @@ export class Holds {
     }
   }
 
-  #joinWake(exchange: Exchange, record: SandboxRecord): void {
+  /**
+   * Returns whether the exchange waits for a wake from now on. If not, it was cut, or it waits only for whoever paused
+   * the sandbox.
+   */
+  #joinWake(exchange: Exchange, record: SandboxRecord): boolean {
     const { patience } = exchange;
-    if (this.#desk === undefined || patience === undefined || exchange.cutBy !== undefined) return;
+    if (this.#desk === undefined || patience === undefined || exchange.cutBy !== undefined) return false;
     try {
-      const untilMs = this.#desk.join(record);
-      const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
-      patience.untilMs = Math.min(mostMs, Math.max(patience.untilMs, untilMs));
+      patience.untilMs = deadlineOf(patience, this.#desk.join(record));
+      return true;
     } catch (thrown) {
       const error = toIngressError(thrown);
-      // If requests may wait anyway, whoever paused it so soon after its last wake may also wake it.
-      const mayWait = error.code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
-      if (!mayWait) exchange.cut(error);
+      if (!this.#mayWaitUnwoken(patience, error)) exchange.cut(error);
+      return false;
     }
+  }
+
+  /** If requests may wait anyway, whoever paused it so soon after its last wake may also wake it. */
+  #mayWaitUnwoken(patience: Patience, { code }: IngressError): boolean {
+    return code === "sandbox_not_ready" && patience.untilMs > this.#parts.clock.monotonic();
   }
 
   #isReady({ namespace, name }: SandboxRecord): boolean {
     return this.#parts.provider.view.find(namespace, name)?.ready === true;
   }
+}
+
+/** Until when a request waits for a wake whose budget ends at `untilMs`; monotonic ms. */
+function deadlineOf(patience: Patience, untilMs: number): number {
+  const mostMs = patience.isNavigation ? patience.sinceMs + NAVIGATION_MAX_MS : Number.POSITIVE_INFINITY;
+  return Math.min(mostMs, Math.max(patience.untilMs, untilMs));
 }
 
 function parkOutcomeOf({ code }: IngressError): ParkOutcome {

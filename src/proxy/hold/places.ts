@@ -38,14 +38,15 @@ export class Places {
     return this.#holders.get(name)?.size ?? 0;
   }
 
+  /** Whether `take` would find a place, if the client has not too many already. */
+  hasPlace(name: string): boolean {
+    return this.#lookFor(name).free > 0;
+  }
+
   /** Takes a place for a request without one. It may cut another request with `hold_full`. Throws `hold_full`. */
   take(exchange: Exchange, name: string): void {
-    const { max, ofSandboxMax } = this.#limits;
-    const held = this.sizeOf(name);
-    const giver = this.#taken >= max ? this.#findGiver(held + 1) : undefined;
-    const free = max - this.#taken + (giver === undefined ? 0 : 1);
-    if (free <= 0 || held >= ofSandboxMax || !this.#isFairClient(exchange, name, free))
-      throw new IngressError("hold_full");
+    const { free, giver } = this.#lookFor(name);
+    if (free <= 0 || !this.#isFairClient(exchange, name, free)) throw new IngressError("hold_full");
     if (giver !== undefined) {
       this.giveBack(giver.exchange, giver.name);
       giver.exchange.cut(new IngressError("hold_full"));
@@ -63,6 +64,15 @@ export class Places {
     if (holders.size === 0) this.#holders.delete(name);
     this.#taken--;
     this.#count(exchange, -1);
+  }
+
+  /** The places that a sandbox can have now, and the request that would have to give one. */
+  #lookFor(name: string) {
+    const { max, ofSandboxMax } = this.#limits;
+    const held = this.sizeOf(name);
+    if (held >= ofSandboxMax) return { free: 0, giver: undefined };
+    const giver = this.#taken >= max ? this.#findGiver(held + 1) : undefined;
+    return { free: max - this.#taken + (giver === undefined ? 0 : 1), giver };
   }
 
   #isFairClient({ client }: Exchange, name: string, free: number): boolean {

@@ -24,6 +24,10 @@ const REMEMBER_MS = 60_000;
  */
 const REMEMBERED_MAX = 10_000;
 
+/** Why nothing is woken now, for an operator. They have no numbers, so that the log can sum them up. */
+const JUST_WOKEN = "the sandbox was woken less than a minute ago, and is not woken again so soon";
+const JUST_FAILED = "the last wake failed, and the pause before the next one, of up to a minute, is not over";
+
 /** A wake that requests wait for. */
 interface Flight {
   readonly record: SandboxRecord;
@@ -35,6 +39,14 @@ interface Flight {
    * since.
    */
   mayFail: boolean;
+}
+
+/** What joining a wake now would bring. */
+export interface WakeForecast {
+  /** Monotonic ms at which the budget ends. */
+  readonly untilMs: number;
+  /** Whether the sandbox is being woken already. */
+  readonly isBegun: boolean;
 }
 
 /** What is known about the wakes of one sandbox. */
@@ -97,13 +109,27 @@ export class WakeDesk {
   }
 
   /**
-   * Whether a request waits for the wake of a sandbox. Access has been checked: if the sandbox is secured, the request
-   * has shown its credential.
+   * Why a request does not wait for the wake of a sandbox, for an operator; undefined: it does. Access has been checked:
+   * if the sandbox is secured, the request has shown its credential.
    */
-  isFor(record: SandboxRecord, request: WakeRequest): boolean {
-    if (record.sleep === undefined || this.#isStray(request)) return false;
-    const isSecured = record.accessToken !== "";
-    return record.policy?.wakesOnAccess ?? (isSecured && this.#config.scope === "all");
+  reasonAgainst(record: SandboxRecord, request: WakeRequest): string | undefined {
+    if (record.sleep === undefined) return "the sandbox is not paused";
+    if (this.#isStray(request)) return "HEAD, OPTIONS, prefetches and --wake-ignore-paths wake no sandbox";
+    const { wakesOnAccess } = record.policy ?? {};
+    if (wakesOnAccess === false) return 'its annotation wake-on-access is "false"';
+    if (wakesOnAccess === true) return undefined;
+    if (this.#config.scope !== "all") return "it lacks the annotation wake-on-access";
+    return record.accessToken === "" ? "it is open and lacks the annotation wake-on-access" : undefined;
+  }
+
+  /** What `join` would do now. Throws what `join` would throw. Wakes nobody and changes nothing. */
+  foresee(record: SandboxRecord): WakeForecast {
+    const flight = this.#flights.get(record.uid);
+    if (flight !== undefined) return { untilMs: flight.untilMs, isBegun: true };
+    const now = this.#parts.clock.monotonic();
+    const isTold = record.sleep === "waking";
+    this.#checkDue(record, { now, isTold });
+    return { untilMs: now + this.#config.parkBudgetMs, isBegun: isTold };
   }
 
   /**
@@ -128,6 +154,7 @@ export class WakeDesk {
       metrics.wakeAsked("none");
       throw thrown;
     }
+    this.#makeRoom();
     const untilMs = now + this.#config.parkBudgetMs;
     const timer = clock.setTimer(this.#config.parkBudgetMs, () => this.#end(record.uid));
     this.#flights.set(record.uid, { record, untilMs, timer, mayFail: record.sleep !== "failed" });
@@ -155,11 +182,14 @@ export class WakeDesk {
 
   #checkDue(record: SandboxRecord, { now, isTold }: { readonly now: number; readonly isTold: boolean }): void {
     const memory = this.#memories.get(record.uid);
-    if (memory !== undefined && now < memory.pausedUntilMs) throw new IngressError("wake_failed");
+    if (memory !== undefined && now < memory.pausedUntilMs) {
+      throw new IngressError("wake_failed", undefined, { cause: JUST_FAILED });
+    }
     if (!this.#hasRoom()) throw new IngressError("wake_busy");
     if (isTold) return;
     if (memory === undefined || memory.failures > 0) return;
-    if (now - memory.wokenAtMs < WAKE_INTERVAL_MS) throw new IngressError("sandbox_not_ready", record.notReady);
+    if (now - memory.wokenAtMs >= WAKE_INTERVAL_MS) return;
+    throw new IngressError("sandbox_not_ready", record.notReady, { cause: JUST_WOKEN });
   }
 
   /**
@@ -167,13 +197,17 @@ export class WakeDesk {
    * followed.
    */
   #hasRoom(): boolean {
-    if (this.#flights.size < this.#config.parkMax) return true;
-    for (const [uid, { record }] of this.#flights) {
-      if (this.#parts.isAwaited(record)) continue;
-      this.#end(uid);
-      return true;
-    }
-    return false;
+    return this.#flights.size < this.#config.parkMax || this.#findUnawaited() !== undefined;
+  }
+
+  #makeRoom(): void {
+    const uid = this.#flights.size < this.#config.parkMax ? undefined : this.#findUnawaited();
+    if (uid !== undefined) this.#end(uid);
+  }
+
+  #findUnawaited(): string | undefined {
+    for (const [uid, { record }] of this.#flights) if (!this.#parts.isAwaited(record)) return uid;
+    return undefined;
   }
 
   #wakeNext(): void {

@@ -80,7 +80,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
       const { status } = outcome;
       let { error } = outcome;
       try {
-        exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
+        if (exchange.isForwarded) exchange.upstream.tally.note(now, isFailure(status, error?.code) ? 1 : 0);
         const type = isTunnel ? "websocket" : "http";
         metrics.requestEnded(request.method, status, route.form, type, durationMs);
         metrics.moved(type, { in: exchange.bytesIn, out: exchange.bytesOut });

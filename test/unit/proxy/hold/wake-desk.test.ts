@@ -48,12 +48,21 @@ function createStage(config: Partial<WakeConfig> = {}) {
     if (record === undefined) throw new Error("no record");
     return record;
   };
-  const join = (record: SandboxRecord): number | string => {
+  const tryTo = (run: () => number): number | string => {
     try {
-      return desk.join(record);
+      return run();
     } catch (thrown) {
       return toIngressError(thrown).code;
     }
+  };
+  /** Joins, which must do what was foreseen, while foreseeing does nothing. */
+  const join = (record: SandboxRecord): number | string => {
+    const before = [calls.length, outcomes.length, desk.size];
+    const foreseen = tryTo(() => desk.foresee(record).untilMs);
+    expect([calls.length, outcomes.length, desk.size]).toEqual(before);
+    const joined = tryTo(() => desk.join(record));
+    expect(foreseen).toBe(joined);
+    return joined;
   };
   /** Everybody who waited for the sandbox has left. */
   const leave = (name: string): void => void left.add(name);
@@ -196,7 +205,7 @@ describe("WakeDesk.join", () => {
   });
 });
 
-describe("WakeDesk.isFor", () => {
+describe("WakeDesk.reasonAgainst", () => {
   const request = { method: "GET", path: "/", purpose: undefined };
   test.each([
     ["annotated", true, "", true],
@@ -208,12 +217,12 @@ describe("WakeDesk.isFor", () => {
     ["all", false, "token", false],
     ["all", true, "", true],
   ] as const)(
-    "WakeDesk.isFor, scope %s, annotation %p, token %p: %p",
+    "WakeDesk.reasonAgainst, scope %s, annotation %p, token %p: %p",
     (scope, wakesOnAccess, accessToken, expected) => {
       const { desk, set } = createStage({ scope });
       const policy = wakesOnAccess === undefined ? undefined : { wakesOnAccess };
-      expect(desk.isFor(set("sb", "asleep", { accessToken, policy }), request)).toBe(expected);
-      expect(desk.isFor(set("sb", undefined, { accessToken, policy }), request)).toBe(false);
+      expect(desk.reasonAgainst(set("sb", "asleep", { accessToken, policy }), request) === undefined).toBe(expected);
+      expect(desk.reasonAgainst(set("sb", undefined, { accessToken, policy }), request) === undefined).toBe(false);
     },
   );
 
@@ -226,9 +235,9 @@ describe("WakeDesk.isFor", () => {
     [{ purpose: "prefetch" }, false],
     [{ purpose: "prefetch;prerender" }, false],
     [{ method: "POST" }, true],
-  ])("WakeDesk.isFor %p: %p", (change, expected) => {
+  ])("WakeDesk.reasonAgainst %p: %p", (change, expected) => {
     const { desk, set } = createStage();
     const record = set("sb", "asleep", { policy: { wakesOnAccess: true } });
-    expect(desk.isFor(record, { ...request, ...change })).toBe(expected);
+    expect(desk.reasonAgainst(record, { ...request, ...change }) === undefined).toBe(expected);
   });
 });
