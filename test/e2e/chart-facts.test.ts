@@ -71,6 +71,7 @@ describe.skipIf(!hasHelm())("what deploy/chart makes of values", () => {
     expect(dig(all.container, "image")).toBe(`opensandbox/ingress:${version}@${IMAGE_DIGEST}`);
     expect(all.args).toContain("--endpoint-ranges=10.244.0.0/16,fd00:10:244::/56");
     expect(all.args).toContain(`--admin-token-file=${MOUNTS}/admin-token/token`);
+    expect(all.args).toContain(`--tls-cert-file=${MOUNTS}/tls/tls.crt`);
     expect(all.args).toContain(`--renew-intent-redis-dsn-file=${MOUNTS}/renew/dsn`);
     expect(dig(all.the("Deployment"), "spec", "replicas")).toBeUndefined();
     expect(dig(all.the("HorizontalPodAutoscaler"), "spec")).toMatchObject({ minReplicas: 3, maxReplicas: 20 });
@@ -81,7 +82,13 @@ describe.skipIf(!hasHelm())("what deploy/chart makes of values", () => {
     });
     const [policy, forTest] = all.all("NetworkPolicy");
     expect(dig(policy, "spec", "ingress")).toEqual([
-      { from: [{ ipBlock: { cidr: "10.1.2.0/24" } }], ports: [{ port: "http", protocol: "TCP" }] },
+      {
+        from: [{ ipBlock: { cidr: "10.1.2.0/24" } }],
+        ports: [
+          { port: "http", protocol: "TCP" },
+          { port: "https", protocol: "TCP" },
+        ],
+      },
       {
         from: [{ namespaceSelector: { matchLabels: { "opensandbox.io/ingress-monitoring": "true" } } }],
         ports: [{ port: "admin", protocol: "TCP" }],

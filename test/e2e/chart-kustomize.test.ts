@@ -91,6 +91,7 @@ const COMPONENT_VALUES: Readonly<Record<string, Json>> = {
   "network-policy": { networkPolicy: { enabled: true } },
   renew: { renew: { enabled: true, existingSecret: "opensandbox-ingress-renew" } },
   "secure-access": { gateway: { secureAccess: { existingSecret: "opensandbox-ingress-access-keys" } } },
+  tls: { gateway: { tls: { existingSecret: "opensandbox-ingress-tls" } } },
   wake: { wake: { enabled: true } },
 };
 

@@ -46,15 +46,20 @@ describe.skipIf(!hasHelm())("deploy/chart", () => {
 
     test("the names by which others find the gateway are kept", () => {
       const all = rendered(name);
+      const hasTls = all.args.some((arg) => arg.startsWith("--tls-cert-file="));
       const fullname = dig(all.the("Deployment"), "metadata", "name");
       for (const kind of ["ServiceAccount", "Deployment"])
         expect(dig(all.the(kind), "metadata", "name")).toBe(fullname);
       expect(dig(all.pod, "serviceAccountName")).toBe(fullname);
       expect(dig(all.container, "name")).toBe("main");
-      expect(listOf(dig(all.container, "ports")).map((port) => dig(port, "name"))).toEqual(["http", "admin"]);
+      expect(listOf(dig(all.container, "ports")).map((port) => dig(port, "name"))).toEqual([
+        "http",
+        "admin",
+        ...(hasTls ? ["https"] : []),
+      ]);
       const service = all.all("Service").find((object) => dig(object, "metadata", "name") === fullname);
       expect(dig(service, "spec", "ports", 0)).toMatchObject({ name: "http", targetPort: "http" });
-      expect(listOf(dig(service, "spec", "ports"))).toHaveLength(1);
+      expect(listOf(dig(service, "spec", "ports"))).toHaveLength(hasTls ? 2 : 1);
     });
 
     test("the program accepts the arguments, and listens on the ports of the container", () => {
@@ -71,7 +76,7 @@ describe.skipIf(!hasHelm())("deploy/chart", () => {
 
     test("every file in an argument is in a mounted Secret, and no Secret is in an argument or a variable", () => {
       const { args, container, pod } = rendered(name);
-      const files = args.flatMap((arg) => /=(\/\S+)\/\w+$/.exec(arg)?.[1] ?? []);
+      const files = args.flatMap((arg) => /=(\/\S+)\/[\w.]+$/.exec(arg)?.[1] ?? []);
       const mounts = listOf(dig(container, "volumeMounts"));
       expect(mounts.map((mount) => String(dig(mount, "mountPath"))).toSorted()).toEqual([...new Set(files)].toSorted());
       const volumes = listOf(dig(pod, "volumes"));

@@ -52,6 +52,7 @@ const production: Json = {
     trustedProxies: "10.1.2.0/24",
     endpointRanges: ["10.244.0.0/16", "fd00:10:244::/56"],
     secureAccess: { existingSecret: "opensandbox-ingress-access-keys" },
+    tls: { existingSecret: "opensandbox-ingress-tls" },
   },
   renew: { enabled: true, existingSecret: "opensandbox-ingress-renew" },
   adminToken: { existingSecret: "opensandbox-ingress-admin" },

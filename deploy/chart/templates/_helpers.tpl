@@ -83,6 +83,9 @@ environment shows them. */}}
 {{- with .Values.adminToken.existingSecret -}}
 {{- $mounts = append $mounts (dict "name" "admin-token" "secretName" .) -}}
 {{- end -}}
+{{- with .Values.gateway.tls.existingSecret -}}
+{{- $mounts = append $mounts (dict "name" "tls" "secretName" .) -}}
+{{- end -}}
 {{- $mounts | toJson -}}
 {{- end -}}
 
