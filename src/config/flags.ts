@@ -76,7 +76,7 @@ export const FLAGS = [
     default: "",
     group: "Sandboxes",
     valueName: "ranges",
-    help: "Allowed addresses and CIDR ranges of sandboxes, separated by commas: the pods' ranges; empty is no limit",
+    help: "Allowed addresses and CIDR ranges of sandboxes, separated by commas: the pods' ranges; empty means no limit",
   },
   {
     name: "cluster-domain",
@@ -186,7 +186,7 @@ export const FLAGS = [
     default: "0",
     group: "Limits and times",
     min: 0,
-    help: "Longest time for a sandbox to begin its answer; 0 is no limit",
+    help: "Longest time for a sandbox to begin its answer; 0 means no limit",
   },
   {
     name: "stream-idle-timeout",
@@ -194,7 +194,7 @@ export const FLAGS = [
     default: "0",
     group: "Limits and times",
     min: 0,
-    help: "Cut a body or WebSocket without a byte for this time; 0 is no limit",
+    help: "Cut a body or WebSocket without a byte for this time; 0 means no limit",
   },
   {
     name: "stream-early-newline",
@@ -209,21 +209,21 @@ export const FLAGS = [
     default: "60s",
     group: "Limits and times",
     min: 0,
-    help: "Answer 408 if no byte of a request's body arrives for this time; 0 is no limit",
+    help: "Answer 408 if no byte of a request's body arrives for this time; 0 means no limit",
   },
   {
     name: "max-requests",
     ...COUNT,
     default: "10000",
     group: "Limits and times",
-    help: "Maximum number of open requests and WebSockets; 0 is no limit",
+    help: "Maximum number of open requests and WebSockets; 0 means no limit",
   },
   {
     name: "max-requests-per-sandbox",
     ...COUNT,
     default: "1000",
     group: "Limits and times",
-    help: "Maximum number of open requests and WebSockets for each sandbox; 0 is no limit",
+    help: "Maximum number of open requests and WebSockets for each sandbox; 0 means no limit",
   },
   {
     name: "max-rate-per-sandbox",
@@ -231,7 +231,7 @@ export const FLAGS = [
     default: "",
     group: "Limits and times",
     valueName: "rate",
-    help: "Most requests to each sandbox, such as 100/s, 100/m or 100/h; above it, 429; empty is no limit",
+    help: "Most requests to each sandbox, such as 100/s, 100/m or 100/h; above it, 429; empty means no limit",
   },
   {
     name: "max-header-size",
@@ -251,7 +251,7 @@ export const FLAGS = [
     valueName: "size",
     min: 0,
     max: Number.MAX_SAFE_INTEGER,
-    help: "Largest body of a request; above it, 413; 0 is no limit",
+    help: "Largest body of a request; above it, 413; 0 means no limit",
   },
   {
     name: "memory-budget",
@@ -279,7 +279,7 @@ export const FLAGS = [
     ...COUNT,
     default: "4000",
     group: "Limits and times",
-    help: "Maximum number of frames per second in each direction of a WebSocket, times 64 for a sandbox or client; 0 is no limit",
+    help: "Maximum number of frames per second in each direction of a WebSocket, times 64 for a sandbox or client; 0 means no limit",
   },
   {
     name: "shutdown-delay",
@@ -367,7 +367,7 @@ export const FLAGS = [
     ...COUNT,
     default: "0",
     group: "Renew intents",
-    help: "Maximum length of the list; older intents are removed; 0 is no limit",
+    help: "Maximum length of the list; older intents are removed; 0 means no limit",
   },
   {
     name: "renew-intent-min-interval",
@@ -377,7 +377,7 @@ export const FLAGS = [
     valueName: "seconds",
     min: 0,
     max: DAY_SECONDS,
-    help: "Least time between two intents for a sandbox, in seconds; 0 is no limit",
+    help: "Least time between two intents for a sandbox, in seconds; 0 means no limit",
   },
   ...ACTIVITY_FLAGS,
   {

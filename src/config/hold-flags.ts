@@ -27,7 +27,7 @@ export const HOLD_FLAGS = [
     ...COUNT,
     default: "100",
     group: "Waiting and waking",
-    help: "Requests that go on in a second to a sandbox that became ready; 0 is no limit",
+    help: "Requests that go on in a second to a sandbox that became ready; 0 means no limit",
   },
   {
     name: "wake-enabled",
