@@ -96,3 +96,8 @@ export function parseKeyFlag(text: string, readFile: CommandSeams["readFile"]): 
   const [, id, path] = /^([0-9a-z])=@(.*)$/s.exec(text) ?? [];
   return parseAccessKeys(path === undefined ? text : `${id}=${readFile(path).trim()}`);
 }
+
+/** Whether the help is asked for, in whatever spelling and place. */
+export function asksForHelp(args: readonly string[]): boolean {
+  return args.some((arg) => /^--?(?:h|help)$/.test(arg));
+}

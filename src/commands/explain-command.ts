@@ -4,7 +4,7 @@ import { printable } from "../log/printable.ts";
 import { toAskedRequest } from "../proxy/explain/question.ts";
 import { isObject } from "../values.ts";
 import { askAdmin } from "./ask-admin.ts";
-import { collectFault, type CommandResult, usageResult } from "./command-line.ts";
+import { asksForHelp, collectFault, type CommandResult, usageResult } from "./command-line.ts";
 import {
   ASK_FLAGS,
   chooseSource,
@@ -38,10 +38,10 @@ interface ExplainQuestion {
 export async function runExplainCommand(args: readonly string[], seams: LookSeams): Promise<CommandResult> {
   const [target, ...flags] = args;
   if (target === undefined || target.startsWith("-")) {
-    if (isHelp(args)) return { stdout: EXPLAIN_USAGE, stderr: "", exitCode: 0 };
+    if (asksForHelp(args)) return { stdout: EXPLAIN_USAGE, stderr: "", exitCode: 0 };
     return usageResult("explain", EXPLAIN_USAGE, ["the URL or route is missing: it comes first"]);
   }
-  if (isHelp(flags)) return { stdout: EXPLAIN_USAGE, stderr: "", exitCode: 0 };
+  if (asksForHelp(flags)) return { stdout: EXPLAIN_USAGE, stderr: "", exitCode: 0 };
   const taken = takeFlags(flags, { valued: ["header", "method", ...ASK_FLAGS], switches: ["json"] });
   const faults = [...taken.faults];
   const headers = (taken.values.get("header") ?? []).map((text) =>
@@ -106,10 +106,6 @@ function parseHeader(text: string): readonly [string, string] {
   const colon = text.indexOf(":");
   if (colon < 1) throw new Error("expected '<name>: <value>'");
   return [text.slice(0, colon).trim(), text.slice(colon + 1).trim()];
-}
-
-function isHelp(args: readonly string[]): boolean {
-  return args.some((arg) => /^--?(?:h|help)$/.test(arg));
 }
 
 function isAnswer(value: unknown): value is ExplainAnswer {

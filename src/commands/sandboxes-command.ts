@@ -4,7 +4,7 @@ import { faultTextOf } from "../config/text.ts";
 import { printable } from "../log/printable.ts";
 import { isObject } from "../values.ts";
 import { askAdmin } from "./ask-admin.ts";
-import { type CommandResult, usageResult } from "./command-line.ts";
+import { asksForHelp, type CommandResult, usageResult } from "./command-line.ts";
 import {
   ASK_FLAGS,
   chooseSource,
@@ -33,7 +33,7 @@ type ReadPage = (parameters: URLSearchParams) => Promise<SandboxPage>;
 
 /** `ingress sandboxes`. Never rejects. */
 export async function runSandboxesCommand(args: readonly string[], seams: LookSeams): Promise<CommandResult> {
-  if (args.some((arg) => /^--?(?:h|help)$/.test(arg))) return { stdout: SANDBOXES_USAGE, stderr: "", exitCode: 0 };
+  if (asksForHelp(args)) return { stdout: SANDBOXES_USAGE, stderr: "", exitCode: 0 };
   const taken = takeFlags(args, { valued: ["search", "state", ...ASK_FLAGS], switches: ["json"] });
   const faults = [...taken.faults];
   const parameters = new URLSearchParams({ limit: String(PAGE_ROWS_MAX) });

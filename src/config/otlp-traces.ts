@@ -6,10 +6,11 @@ import {
   isSdkDisabled,
   type OtlpSource,
   readEndpoint,
+  readExporters,
   readHeaders,
   readTimeout,
   readVariable,
-  splitList,
+  warnOfOtherExporters,
 } from "./otlp-variables.ts";
 
 /** Where OpenTelemetry looks for a collector if nothing is set. */
@@ -37,12 +38,9 @@ const SAMPLERS: Readonly<Record<string, { readonly ratio: number | "arg"; readon
 export function readTraces(env: Environment, warnings: string[], hostInfo = ""): TracesConfig | undefined {
   const source: OtlpSource = { env, warnings, hostInfo };
   if (isSdkDisabled(env)) return undefined;
-  const exporters = splitList(readVariable(env, "OTEL_TRACES_EXPORTER"));
+  const exporters = readExporters(source, "TRACES");
   if (exporters.includes("none")) return undefined;
-  for (const exporter of exporters) {
-    if (exporter !== "otlp")
-      warnings.push(`OTEL_TRACES_EXPORTER: ${quote(exporter)} is ignored: expected otlp or none`);
-  }
+  warnOfOtherExporters(source, "TRACES", exporters);
   if (!exporters.includes("otlp")) return undefined;
   const endpoint = readEndpoint(source, "TRACES");
   const url = endpoint === undefined ? DEFAULT_URL : endpoint.url;

@@ -30,7 +30,7 @@ export function readVariable(env: Environment, name: string): string {
   return env[name]?.trim() ?? "";
 }
 
-export function splitList(text: string): readonly string[] {
+function splitList(text: string): readonly string[] {
   return text
     .split(",")
     .map((part) => part.trim())
@@ -135,4 +135,17 @@ function parseHeaders(source: OtlpSource, variable: string): Readonly<Record<str
 /** Metrics and traces read the same variables, and one warning is enough. */
 function warnOnce({ warnings }: OtlpSource, text: string): void {
   if (!warnings.includes(text)) warnings.push(text);
+}
+
+/** The exporters that `OTEL_<signal>_EXPORTER` lists. */
+export function readExporters({ env }: OtlpSource, signal: OtlpSignal): readonly string[] {
+  return splitList(readVariable(env, `OTEL_${signal}_EXPORTER`));
+}
+
+/** Warns of each exporter that this program does not have. */
+export function warnOfOtherExporters({ warnings }: OtlpSource, signal: OtlpSignal, exporters: readonly string[]): void {
+  for (const exporter of exporters) {
+    if (exporter !== "otlp")
+      warnings.push(`OTEL_${signal}_EXPORTER: ${quote(exporter)} is ignored: expected otlp or none`);
+  }
 }

@@ -6,10 +6,11 @@ import {
   isSdkDisabled,
   type OtlpSource,
   readEndpoint,
+  readExporters,
   readHeaders,
   readTimeout,
   readVariable,
-  splitList,
+  warnOfOtherExporters,
 } from "./otlp-variables.ts";
 
 /**
@@ -29,14 +30,11 @@ const INTERVAL_MAX_MS = 86_400_000;
 export function readOtlp(env: Environment, warnings: string[], hostInfo = ""): OtlpConfig | undefined {
   const source: OtlpSource = { env, warnings, hostInfo };
   if (isSdkDisabled(env)) return undefined;
-  const exporters = splitList(readVariable(env, "OTEL_METRICS_EXPORTER"));
+  const exporters = readExporters(source, "METRICS");
   if (exporters.includes("none")) return undefined;
   const url = readEndpoint(source, "METRICS")?.url;
   if (url === undefined) return undefined;
-  for (const exporter of exporters) {
-    if (exporter !== "otlp")
-      warnings.push(`OTEL_METRICS_EXPORTER: ${quote(exporter)} is ignored: expected otlp or none`);
-  }
+  warnOfOtherExporters(source, "METRICS", exporters);
   checkProtocol(source, "METRICS");
   return Object.freeze({
     url,

@@ -54,7 +54,7 @@ export function relayAnswer(
   const { body } = answer;
   if (body === null) return finishWithoutBody(answer, exchange, context);
   const reader = readerOf(body);
-  if (mayBeWhole) return relayWhole(answer, reader, { exchange, context, length });
+  if (mayBeWhole) return collect(answer, reader, { exchange, context, length });
   return relayStream(answer, reader, { exchange, context, head: [] });
 }
 
@@ -96,17 +96,6 @@ interface WholeOptions {
   readonly length: number;
 }
 
-function relayWhole(answer: Response, reader: BodyReader, options: WholeOptions): Response | Promise<Response> {
-  // Most bodies arrive with the head and need no wait.
-  const first = readMany(reader);
-  if (!(first instanceof Promise) && sizeOf(first) === options.length) return passWhole(answer, first.value, options);
-  return collect(answer, reader, { ...options, first });
-}
-
-interface CollectOptions extends WholeOptions {
-  readonly first: ManyRead | Promise<ManyRead>;
-}
-
 /** The `size` of Bun's result sometimes counts chunks and sometimes bytes, so it is not used. */
 function sizeOf(read: ManyRead): number {
   let bytes = 0;
@@ -117,11 +106,11 @@ function sizeOf(read: ManyRead): number {
 /**
  * Collects the body until it is whole. If it is too slow, what has arrived goes on as a stream, and the rest follows.
  */
-async function collect(answer: Response, reader: BodyReader, options: CollectOptions): Promise<Response> {
+async function collect(answer: Response, reader: BodyReader, options: WholeOptions): Promise<Response> {
   const { exchange, context, length } = options;
   const pace = new Pace(length, context.monotonic());
   const chunks: Uint8Array[] = [];
-  let read: ManyRead | Promise<ManyRead> = options.first;
+  let read = readMany(reader);
   for (;;) {
     if (read instanceof Promise) {
       const pending: Promise<ManyRead> = read;
