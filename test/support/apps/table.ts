@@ -42,12 +42,3 @@ function formatWord({ form, settings = {}, letter }: TriedRow): readonly [rank: 
   const parts = [special, setting].filter((part) => part !== undefined && part !== "");
   return [rank + (special === undefined ? 0 : LETTERS.length), parts.length === 0 ? "yes" : parts.join("+")];
 }
-
-/** The cells of the table in a document's text, without its head; the spaces around them are cut off. */
-export function readTable(text: string): readonly (readonly string[])[] {
-  const lines = text.split("\n").filter((line) => line.startsWith("| "));
-  return lines
-    .map((line) => line.split("|").slice(1, -1))
-    .map((cells) => cells.map((cell) => cell.trim()))
-    .filter(([first]) => first !== "application" && !/^-+$/.test(first ?? ""));
-}

@@ -2,8 +2,9 @@ import { beforeAll, describe, expect, mock, test } from "bun:test";
 import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { APPS } from "../../../scripts/lib/apps/app-parts.ts";
-import { formatCells, readTable } from "../../support/apps/table.ts";
+import { formatCells } from "../../support/apps/table.ts";
 import type { AppUnderTest, RunningApp } from "../../support/apps/try-app.ts";
+import { readTable } from "../../support/markdown-table.ts";
 
 const ROOT = join(import.meta.dir, "../../..");
 

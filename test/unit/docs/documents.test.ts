@@ -13,7 +13,7 @@ const ROOT = join(import.meta.dir, "../../..");
 const README_MAX_LINES = 120;
 const PICTURE_MAX_BYTES = 200_000;
 
-const documents = ["*.md", "docs/*.md", "deploy/**/*.md", ".github/**/*.md"]
+const documents = ["*.md", "docs/**/*.md", "deploy/**/*.md", ".github/**/*.md"]
   .flatMap((pattern) => [...new Glob(pattern).scanSync({ cwd: ROOT, dot: true })])
   .toSorted((a, b) => a.localeCompare(b));
 const read = (file: string): string => readFileSync(join(ROOT, file), "utf8");
@@ -48,6 +48,7 @@ describe("documents", () => {
   test("documents: the README, the folder docs and deploy are checked", () => {
     expect(documents).toContain("README.md");
     expect(documents).toContain("docs/contract.md");
+    expect(documents).toContain("docs/upstream/README.md");
     expect(documents).toContain("deploy/README.md");
   });
 
