@@ -70,6 +70,25 @@ describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
   );
 
   test(
+    "the dashboard shows what is wrong with the annotations of a sandbox, ready or not",
+    async () => {
+      const fault = "invalid annotation ingress.opensandbox.io/allowed-ports, allowing nothing: expected ports";
+      stage.provider.set({ name: "closed", policy: { fault } });
+      const row = await settleText(page, rowOf("closed"), (text) => text !== "");
+      expect(row).toContain("ready");
+      expect(row).toContain("policy invalid annotation allowed-ports, allowing nothing: expected ports");
+      stage.provider.set({ name: "closed", ready: false, notReady: "odd", policy: { fault } });
+      expect(await settleText(page, rowOf("closed"), (text) => text.includes("not ready odd"))).toContain(
+        "policy invalid",
+      );
+      stage.provider.set({ name: "closed" });
+      expect(await settleText(page, rowOf("closed"), (text) => !text.includes("policy"))).toContain("ready");
+      stage.provider.table.remove("default", "closed");
+    },
+    TEST_MAX_MS,
+  );
+
+  test(
     "the dashboard counts requests, failures and refusals",
     async () => {
       await send(stage, `first-${upstream.port}`);
@@ -186,6 +205,7 @@ describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
     "axe finds nothing in %s, %i pixels wide, and the page does not scroll sideways",
     async (scheme, width) => {
       stage.provider.set({ name: "axe", namespace: "one", uid: "1" });
+      stage.provider.set({ name: "policy", policy: { fault: "unknown annotation ingress.opensandbox.io/odd" } });
       stage.provider.set({ name: "axe", namespace: "two", uid: "2" });
       stage.provider.setStatus({ synced: true, ageMs: 3_600_000 });
       const features = [{ name: "prefers-color-scheme", value: scheme }];
