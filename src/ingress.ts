@@ -101,7 +101,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const endpoints = buildEndpointRules(config, seams);
   const { provider, waker } =
     seams.provider === undefined
-      ? await createProvider(config, { clock, logger, endpoints, environment: seams.environment })
+      ? await createProvider(config, { ...seams, logger, endpoints })
       : { provider: seams.provider, waker: undefined };
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
