@@ -1,7 +1,7 @@
 // pictures.ts: takes the pictures of docs/images; `scripts/pictures` calls it.
 import { join } from "node:path";
 
-import { chromiumCommand, openPage } from "./lib/chromium.ts";
+import { type Browser, startBrowser } from "./lib/browser/browser.ts";
 import { type PictureStage, startPictureStage } from "./lib/pictures/picture-stage.ts";
 import { dressPage, takePicture } from "./lib/pictures/take-picture.ts";
 
@@ -20,8 +20,8 @@ async function save(name: string, picture: Buffer): Promise<void> {
   console.log(`docs/images/${name}: ${Math.round(picture.length / 1_000)} KB`);
 }
 
-async function takeDashboard(stage: PictureStage): Promise<void> {
-  await using page = await openPage(`${stage.ingress.adminOrigin}/`);
+async function takeDashboard(browser: Browser, stage: PictureStage): Promise<void> {
+  await using page = await browser.open(`${stage.ingress.adminOrigin}/`);
   await dressPage(page, { ...DASHBOARD, scheme: "light" });
   await page.settle("document.querySelectorAll('#rows tr').length", (rows) => Number(rows) > 1);
   await Bun.sleep(Math.max(0, TRAFFIC_MS - performance.now()));
@@ -30,7 +30,8 @@ async function takeDashboard(stage: PictureStage): Promise<void> {
   await save("dashboard-dark.png", await takePicture(page));
 }
 
-async function takeRefusals({ ingress, ready, starting, deadPort, sandboxPort }: PictureStage): Promise<void> {
+async function takeRefusals(browser: Browser, stage: PictureStage): Promise<void> {
+  const { ingress, ready, starting, deadPort, sandboxPort } = stage;
   const port = new URL(ingress.origin).port;
   const pages = [
     { name: "refusal-port.png", route: `${ready}-${deadPort}`, scheme: "light" },
@@ -38,14 +39,14 @@ async function takeRefusals({ ingress, ready, starting, deadPort, sandboxPort }:
     { name: "refusal-not-found.png", route: `gone-${sandboxPort}`, scheme: "dark" },
   ] as const;
   for (const { name, route, scheme } of pages) {
-    await using page = await openPage(`http://${route}.localhost:${port}/`);
+    await using page = await browser.open(`http://${route}.localhost:${port}/`);
     await dressPage(page, { ...REFUSAL, scheme });
     await page.settle(`document.querySelector("h1")?.textContent ?? ""`, (text) => text !== "");
     await save(name, await takePicture(page));
   }
 }
 
-if (chromiumCommand === undefined) throw new Error("a Chromium is missing; get it with: apt-get install chromium");
+await using browser = await startBrowser();
 await using stage = await startPictureStage();
-await takeRefusals(stage);
-await takeDashboard(stage);
+await takeRefusals(browser, stage);
+await takeDashboard(browser, stage);

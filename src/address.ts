@@ -1,4 +1,4 @@
-import { BlockList, isIP, isIPv4, isIPv6 } from "node:net";
+import { BlockList, isIPv4, isIPv6 } from "node:net";
 
 /**
  * The kind of an address. Only `global` and `private` addresses can be a pod's. The others must never be dialled
@@ -22,8 +22,7 @@ export function parseAddress(text: string): string | undefined {
 
 /** The class of a canonical address (from `parseAddress`). */
 export function classifyAddress(address: string): AddressClass {
-  const family = isIPv4(address) ? "ipv4" : "ipv6";
-  for (const [name, list] of CLASSES) if (list.check(address, family)) return name;
+  for (const [name, ranges] of CLASSES) if (ranges.has(address)) return name;
   return "global";
 }
 
@@ -43,10 +42,12 @@ export interface AddressSet {
  * addresses and CIDR ranges. Throws an Error that names the invalid part.
  */
 export function parseAddressSet(text: string): AddressSet {
-  const list = new BlockList();
   if (text.trim() === "none") return { has: () => false };
-  for (const part of text.split(",")) addRange(list, part.trim());
-  return { has: (address) => isIP(address) !== 0 && list.check(address, isIPv4(address) ? "ipv4" : "ipv6") };
+  const ranges = new AddressRanges();
+  for (const part of text.split(",").map((item) => item.trim())) {
+    for (const range of part === "private" ? PRIVATE_RANGES : [part]) ranges.add(range);
+  }
+  return ranges;
 }
 
 /** As `parseAddressSet`, but accepts only addresses and CIDR ranges: neither `private` nor `none`. */
@@ -56,23 +57,44 @@ export function parseAddressRanges(text: string): AddressSet {
   throw new Error(`Cannot parse address range "${word.trim()}": expected an address or a CIDR range`);
 }
 
-function addRange(list: BlockList, part: string): void {
-  if (part === "private") {
-    for (const range of PRIVATE_RANGES) addRange(list, range);
-    return;
+/** Bits of an address of each family, and of the prefix of an IPv4-mapped one (RFC 4291 §2.5.5.2). */
+const IPV4_BITS = 32;
+const IPV6_BITS = 128;
+const MAPPED_BITS = 96;
+const MAPPED_PREFIX = "::ffff:";
+
+/**
+ * Ranges of both families, which stay apart: `::/0` is every IPv6 address and no IPv4 address, unlike in one
+ * `BlockList` of Bun or Node.js. A range of IPv4-mapped addresses is one of IPv4, since a canonical address is never
+ * mapped.
+ */
+export class AddressRanges implements AddressSet {
+  readonly #ipv4 = new BlockList();
+  readonly #ipv6 = new BlockList();
+
+  /** Adds an address or a CIDR range. Throws an Error that names it if it is neither. */
+  add(range: string): void {
+    const [base = "", bitsText, ...rest] = range.split("/");
+    const address = parseAddress(base);
+    if (address === undefined || rest.length > 0) {
+      throw new Error(`Cannot parse address range "${range}": expected private, none, an address or a CIDR range`);
+    }
+    const isMapped = isIPv4(address) && base.includes(":");
+    const [least, most] = [isMapped ? MAPPED_BITS : 0, base.includes(":") ? IPV6_BITS : IPV4_BITS];
+    const bits = bitsText === undefined ? most : /^(?:0|[1-9]\d{0,2})$/.test(bitsText) ? Number(bitsText) : -1;
+    if (bits < least || bits > most) {
+      throw new Error(`Cannot parse address range "${range}": the prefix length must be between ${least} and ${most}`);
+    }
+    if (isIPv4(address)) this.#ipv4.addSubnet(address, bits - least, "ipv4");
+    else this.#ipv6.addSubnet(address, bits, "ipv6");
   }
-  const slash = part.indexOf("/");
-  const base = slash < 0 ? part : part.slice(0, slash);
-  const family = isIPv4(base) ? "ipv4" : isIPv6(base) && !base.includes("%") ? "ipv6" : undefined;
-  if (family === undefined) {
-    throw new Error(`Cannot parse address range "${part}": expected private, none, an address or a CIDR range`);
+
+  has(address: string): boolean {
+    const canonical = address.startsWith(MAPPED_PREFIX) ? (parseAddress(address) ?? address) : address;
+    if (isIPv4(canonical)) return this.#ipv4.check(canonical, "ipv4");
+    // A zone names an interface of one machine, so it belongs to no range.
+    return isIPv6(canonical) && !canonical.includes("%") && this.#ipv6.check(canonical, "ipv6");
   }
-  const longest = family === "ipv4" ? 32 : 128;
-  const bits = slash < 0 ? String(longest) : part.slice(slash + 1);
-  if (!/^\d{1,3}$/.test(bits) || Number(bits) > longest) {
-    throw new Error(`Cannot parse address range "${part}": the prefix length must be between 0 and ${longest}`);
-  }
-  list.addSubnet(base, Number(bits), family);
 }
 
 /** Loopback, RFC 1918, RFC 6598 (carrier-grade NAT, used for pods by some clouds), RFC 4193. */
@@ -86,9 +108,9 @@ const PRIVATE_RANGES = [
   "fc00::/7",
 ] as const;
 
-function rangesOf(...ranges: readonly string[]): BlockList {
-  const list = new BlockList();
-  for (const range of ranges) addRange(list, range);
+function rangesOf(...ranges: readonly string[]): AddressSet {
+  const list = new AddressRanges();
+  for (const range of ranges) list.add(range);
   return list;
 }
 
@@ -118,7 +140,7 @@ const EMBEDDED_IPV4 = ["::/96", "::ffff:0:0:0/96", "64:ff9b::/96", "64:ff9b:1::/
 /**
  * The first match wins. Sources: RFC 6890 and the IANA special-purpose registries. 255.255.255.255 counts as multicast.
  */
-const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
+const CLASSES: readonly (readonly [AddressClass, AddressSet])[] = [
   ["loopback", rangesOf("127.0.0.0/8", "::1/128")],
   ["unspecified", rangesOf("0.0.0.0/8", "::/128")],
   ["link-local", rangesOf("169.254.0.0/16", "fe80::/10")],
@@ -129,8 +151,8 @@ const CLASSES: readonly (readonly [AddressClass, BlockList])[] = [
 
 /** Converts `URL`'s RFC 5952 form of a mapped address, `::ffff:aabb:ccdd`, to dotted decimal. */
 function mappedIpv4(canonical: string): string | undefined {
-  if (!canonical.startsWith("::ffff:")) return undefined;
-  const [high, low, ...rest] = canonical.slice("::ffff:".length).split(":");
+  if (!canonical.startsWith(MAPPED_PREFIX)) return undefined;
+  const [high, low, ...rest] = canonical.slice(MAPPED_PREFIX.length).split(":");
   if (high === undefined || low === undefined || rest.length > 0) return undefined;
   const value = Number.parseInt(high, 16) * 0x10000 + Number.parseInt(low, 16);
   return [value >>> 24, (value >>> 16) & 255, (value >>> 8) & 255, value & 255].join(".");
@@ -156,7 +178,7 @@ export interface ClientNetwork {
 export function clientNetworkOf(clientAddress: string): ClientNetwork {
   if (!clientAddress.includes(":")) return { network: clientAddress, site: undefined };
   // Should a mapped IPv4 address come unmapped after all, it must not share one /64 with all others of its kind.
-  const mapped = clientAddress.startsWith("::ffff:") ? parseAddress(clientAddress) : undefined;
+  const mapped = clientAddress.startsWith(MAPPED_PREFIX) ? parseAddress(clientAddress) : undefined;
   if (mapped !== undefined) return { network: mapped, site: undefined };
   const [head = "", tail] = clientAddress.split("::");
   const groups = splitGroups(head);

@@ -338,7 +338,8 @@ const ANSWERS = {
   websocket_flood: {
     status: 429,
     message: "too many WebSocket pings or pongs",
-    cause: "One end of a WebSocket sent too many pings or pongs for the other end.",
+    cause:
+      "One end of a WebSocket sent too many pings or pongs. It gets close code 1008, and the other end 1001. No client gets the status.",
     remedy: "Send fewer pings and pongs.",
     proxyError: "http_request_error",
   },

@@ -53,9 +53,9 @@ async function waitForList(provider: SandboxProvider, clock: Clock): Promise<voi
 
 /** Touches neither network nor files before `start`. */
 export async function createLook(config: Config, seams: SourceSeams & { readonly logger: Logger }): Promise<Look> {
-  const { clock, environment, logger } = seams;
+  const { clock, logger } = seams;
   const endpoints = buildEndpointRules(config, seams);
-  const { provider } = await createProvider(config, { clock, logger, endpoints, environment });
+  const { provider } = await createProvider(config, { ...seams, endpoints });
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
     file: config.secureAccessKeysFile,

@@ -53,7 +53,10 @@ async function main(): Promise<void> {
 }
 
 async function runIngress(config: import("./config/parse-config.ts").Config): Promise<void> {
-  const [{ createIngress }, { systemClock }] = await Promise.all([import("./ingress.ts"), import("./clock.ts")]);
+  const [{ createIngress }, { systemClock }] = await Promise.all([
+    import("./ingress/ingress.ts"),
+    import("./clock.ts"),
+  ]);
   const startedAt = process.cpuUsage();
   const ingress = await createIngress(config, {
     clock: systemClock,

@@ -1,5 +1,6 @@
 import type { Clock } from "./clock.ts";
 import { type Config, readClusterDomain } from "./config/parse-config.ts";
+import type { LookupHost } from "./kube/server-addresses.ts";
 import type { Logger } from "./log/logger.ts";
 import { createManifestProvider } from "./sandbox/manifest/provider.ts";
 import { createEndpointRules, type EndpointRules } from "./sandbox/projection/endpoint-rules.ts";
@@ -16,6 +17,8 @@ export interface SourceSeams {
   readonly environment: Readonly<Record<string, string | undefined>>;
   /** The text of `/etc/resolv.conf`. Default: empty. */
   readonly resolverConfig?: string;
+  /** Finds the addresses of an API server whose URL has a name. Default: the system's look-up. */
+  readonly lookupHost?: LookupHost;
 }
 
 /** Makes the rules for endpoints of sandboxes from the configuration. */
@@ -46,25 +49,32 @@ export interface Source {
  */
 export async function createProvider(
   config: Config,
-  parts: Pick<SourceSeams, "clock" | "environment"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
+  parts: Omit<SourceSeams, "resolverConfig"> & { readonly logger: Logger; readonly endpoints: EndpointRules },
 ): Promise<Source> {
   const { providerType, namespaces } = config;
-  const { clock, logger, environment, endpoints } = parts;
+  const { clock, logger, environment, lookupHost, endpoints } = parts;
   if (config.manifests !== undefined) {
     const path = config.manifests;
     const provider = createManifestProvider({ path, providerType, namespaces, endpoints, clock, logger });
     return { provider, waker: undefined };
   }
   // This is loaded only if needed, since the Kubernetes client is most of the program's code.
-  const [{ createKubeClient }, { createKubernetesProvider }, { createKubeWaker }] = await Promise.all([
-    import("./kube/client.ts"),
-    import("./sandbox/kubernetes/provider.ts"),
-    import("./sandbox/kubernetes/waker.ts"),
-  ]);
+  const [{ createKubeClient }, { createServerAddresses }, { createKubernetesProvider }, { createKubeWaker }] =
+    await Promise.all([
+      import("./kube/client.ts"),
+      import("./kube/server-addresses.ts"),
+      import("./sandbox/kubernetes/provider.ts"),
+      import("./sandbox/kubernetes/waker.ts"),
+    ]);
   const { allNamespaces } = config;
   const client = createKubeClient(
     { kubeconfig: config.kubeconfig, environment },
-    { clock, userAgent: `opensandbox-ingress/${buildInfo.version}` },
+    {
+      clock,
+      userAgent: `opensandbox-ingress/${buildInfo.version}`,
+      // Known before the first list, so that each record is judged by it.
+      onServer: createServerAddresses({ clock, lookupHost, onAddresses: (found) => endpoints.learnApiServer(found) }),
+    },
   );
   const common = { client, providerType, logger, clock };
   const provider = createKubernetesProvider({ ...common, namespaces, allNamespaces, endpoints });

@@ -1,5 +1,5 @@
 import { type Clock, sleep } from "../clock.ts";
-import type { Explanation } from "../proxy/explain/explain.ts";
+import type { Explanation } from "../proxy/explain/explanation.ts";
 import { type Question, toAskedRequest } from "../proxy/explain/question.ts";
 import type { ProxyInspection } from "../proxy/inspection.ts";
 import { buildJson } from "./admin-answers.ts";

@@ -170,12 +170,18 @@ export class SandboxList {
     return record.ready ? "ready" : "not-ready";
   }
 
+  /** States that need attention come first. Of ready sandboxes, these are those with a faulty policy. */
+  #stateKeyOf(record: SandboxRecord): number {
+    const state = this.#stateOf(record);
+    return state === "ready" && record.policy?.fault !== undefined ? FAULTY_KEY : STATE_KEYS[state];
+  }
+
   #keyOf(record: SandboxRecord, sort: SandboxSort): number {
     switch (sort) {
       case "name":
         return 0;
       case "state":
-        return STATE_KEYS[this.#stateOf(record)];
+        return this.#stateKeyOf(record);
       case "since":
         return record.sinceMs ?? 0;
       case "last-use":
@@ -193,5 +199,5 @@ function listPorts({ ports }: SandboxRecord): SandboxRow["ports"] {
   return [...ports].slice(0, PORTS_SHOWN_MAX).map(([port, address]) => ({ port, address }));
 }
 
-/** States that need attention come first. */
-const STATE_KEYS: Readonly<Record<SandboxState, number>> = { "not-ready": 0, ambiguous: 1, ready: 2 };
+const STATE_KEYS: Readonly<Record<SandboxState, number>> = { "not-ready": 0, ambiguous: 1, ready: 3 };
+const FAULTY_KEY = 2;

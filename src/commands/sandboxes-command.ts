@@ -122,8 +122,9 @@ function formatTable(rows: readonly SandboxRow[]): string {
 function toCells(row: SandboxRow): string[] {
   const since = row.since === undefined ? "-" : `${row.sinceAtLeast === true ? "before " : ""}${toSeconds(row.since)}`;
   const lastUse = row.lastUse === undefined ? "-" : toSeconds(row.lastUse);
-  const { namespace, id, state, open = "-", errors = "-", reason = "" } = row;
-  return [namespace, id, state, since, lastUse, String(open), String(errors), reason].map(printable);
+  const { namespace, id, state, open = "-", errors = "-" } = row;
+  const reasons = [row.reason, row.policyFault].filter((text) => text !== undefined).join("; ");
+  return [namespace, id, state, since, lastUse, String(open), String(errors), reasons].map(printable);
 }
 
 function toSeconds(time: string): string {

@@ -47,6 +47,8 @@ export interface KubeClientOptions {
   readonly credentialsMaxMs?: number;
   /** `User-Agent`: the API server's audit log and priority rules distinguish clients by it. */
   readonly userAgent?: string;
+  /** Gets the server's URL before each request. The request waits for it, and fails if it rejects. */
+  readonly onServer?: (server: string) => Promise<void>;
 }
 
 /**
@@ -62,6 +64,7 @@ class FetchKubeClient implements KubeWriter {
   readonly #clock: Clock;
   readonly #userAgent: string;
   readonly #credentialsMaxMs: number;
+  readonly #onServer: KubeClientOptions["onServer"];
   #credentials: Credentials | undefined;
   #pending: Promise<RequestCredentials> | undefined;
   #session: Bun.FetchSession | undefined;
@@ -73,6 +76,7 @@ class FetchKubeClient implements KubeWriter {
     this.#clock = options.clock ?? systemClock;
     this.#userAgent = options.userAgent ?? "opensandbox-ingress";
     this.#credentialsMaxMs = options.credentialsMaxMs ?? CREDENTIALS_MAX_MS;
+    this.#onServer = options.onServer;
   }
 
   get(path: string, options: KubeGetOptions): Promise<Response> {
@@ -91,6 +95,7 @@ class FetchKubeClient implements KubeWriter {
 
   async #send(path: string, sent: SentRequest, { signal, onSend }: KubeGetOptions): Promise<Response> {
     const credentials = await this.#readCredentials(signal);
+    await this.#onServer?.(credentials.server);
     const session = this.#sessionFor(credentials);
     onSend?.();
     try {

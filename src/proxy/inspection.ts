@@ -1,6 +1,6 @@
 import type { Clock } from "../clock.ts";
 import type { SandboxRecord } from "../sandbox/provider.ts";
-import type { Explanation } from "./explain/explain.ts";
+import type { Explanation } from "./explain/explanation.ts";
 import type { AskedRequest } from "./explain/question.ts";
 import type { Exchange } from "./exchange/exchange.ts";
 import type { Holds } from "./hold/holds.ts";

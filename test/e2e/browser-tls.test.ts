@@ -1,7 +1,8 @@
 import { expect, test } from "bun:test";
 import { startSampleSandbox } from "../../scripts/lib/demo/sample-sandbox.ts";
 import { DEFAULT_BROWSER, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
-import { requireBrowser, startBrowser } from "../support/browser/browser.ts";
+import { startBrowser } from "../../scripts/lib/browser/browser.ts";
+import { requireBrowser } from "../support/require-browser.ts";
 import { SAMPLE_STATES } from "../support/sample-states.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { makeTlsAuthority } from "../support/tls-authority.ts";

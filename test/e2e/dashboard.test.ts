@@ -3,14 +3,15 @@ import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import { readDashboardFiles } from "../../src/admin/dashboard-files.ts";
-import type { BrowserPage } from "../../scripts/lib/chromium.ts";
+import { type Browser, startBrowser } from "../../scripts/lib/browser/browser.ts";
+import type { Page } from "../../scripts/lib/browser/page.ts";
 import { startIngressProcess } from "../../scripts/lib/ingress-process.ts";
 import { rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
 import { buildBinary } from "../support/binary.ts";
-import { requireBrowser } from "../support/browser/browser.ts";
-import { findBarriers, openDashboard, press, settleText, textOf, type } from "../support/dashboard-page.ts";
+import { findBarriers, openDashboard, settleText, textOf } from "../support/dashboard-page.ts";
 import { type DebugStage, startDebugStage } from "../support/debug-stage.ts";
+import { requireBrowser } from "../support/require-browser.ts";
 import { tempDir } from "../support/temp-dir.ts";
 
 /** A browser starts, and waits for polls of a second or two, on a machine that others use, too. */
@@ -39,14 +40,17 @@ const focused =
 
 describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
   let stage: DebugStage;
-  let page: BrowserPage;
+  let browser: Browser;
+  let page: Page;
   beforeAll(async () => {
     stage = await startDebugStage();
     stage.provider.set({ name: "first" });
-    page = await openDashboard(stage.adminPort);
+    browser = await startBrowser();
+    page = await openDashboard(browser, stage.adminPort);
   }, TEST_MAX_MS);
   afterAll(async () => {
     await page[Symbol.asyncDispose]();
+    await browser[Symbol.asyncDispose]();
     await stage[Symbol.asyncDispose]();
     await upstream.stop(true);
   });
@@ -61,6 +65,25 @@ describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
       expect(row).toContain("not ready Pending: one replica starts");
       expect(row).toContain("team");
       expect(await settleText(page, "#tile-table", (text) => text.includes("1 not ready"))).toContain("1 ready");
+    },
+    TEST_MAX_MS,
+  );
+
+  test(
+    "the dashboard shows what is wrong with the annotations of a sandbox, ready or not",
+    async () => {
+      const fault = "invalid annotation ingress.opensandbox.io/allowed-ports, allowing nothing: expected ports";
+      stage.provider.set({ name: "closed", policy: { fault } });
+      const row = await settleText(page, rowOf("closed"), (text) => text !== "");
+      expect(row).toContain("ready");
+      expect(row).toContain("policy invalid annotation allowed-ports, allowing nothing: expected ports");
+      stage.provider.set({ name: "closed", ready: false, notReady: "odd", policy: { fault } });
+      expect(await settleText(page, rowOf("closed"), (text) => text.includes("not ready odd"))).toContain(
+        "policy invalid",
+      );
+      stage.provider.set({ name: "closed" });
+      expect(await settleText(page, rowOf("closed"), (text) => !text.includes("policy"))).toContain("ready");
+      stage.provider.table.remove("default", "closed");
     },
     TEST_MAX_MS,
   );
@@ -150,25 +173,25 @@ describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
       await page.evaluate("document.activeElement.blur(), scrollTo(0, 0)");
       await page.command("Page.reload");
       await settleText(page, rowOf("first"), (text) => text !== "");
-      await press(page, "Tab");
+      await page.press("Tab");
       expect(await page.evaluate(focused)).toBe("Skip to the sandboxes");
-      await press(page, "Enter");
-      await press(page, "Tab");
+      await page.press("Enter");
+      await page.press("Tab");
       expect(await page.evaluate(focused)).toBe("search");
-      await type(page, "first");
+      await page.type("first");
       await settleText(page, "#range", (text) => text === "1 to 1 of 1");
       const seen: unknown[] = [];
       while (seen.at(-1) !== "Explain first" && seen.length < 20) {
-        await press(page, "Tab");
+        await page.press("Tab");
         seen.push(await page.evaluate(focused));
         expect(await page.evaluate("document.activeElement.matches(':focus-visible')")).toBe(true);
       }
       expect(seen).toContain("Sandboxes, table");
       expect(seen.at(-1)).toBe("Explain first");
-      await press(page, "Enter");
+      await page.press("Enter");
       await page.settle(focused, (id) => id === "explain-target");
       expect(await page.evaluate("document.activeElement.value")).toBe("first-8080");
-      await press(page, "Enter");
+      await page.press("Enter");
       expect(await settleText(page, "#explanation", (text) => text !== "")).toContain("would be");
     },
     TEST_MAX_MS,
@@ -182,6 +205,7 @@ describe.skipIf(!requireBrowser())("the dashboard in a browser", () => {
     "axe finds nothing in %s, %i pixels wide, and the page does not scroll sideways",
     async (scheme, width) => {
       stage.provider.set({ name: "axe", namespace: "one", uid: "1" });
+      stage.provider.set({ name: "policy", policy: { fault: "unknown annotation ingress.opensandbox.io/odd" } });
       stage.provider.set({ name: "axe", namespace: "two", uid: "2" });
       stage.provider.setStatus({ synced: true, ageMs: 3_600_000 });
       const features = [{ name: "prefers-color-scheme", value: scheme }];
@@ -239,7 +263,8 @@ describe.skipIf(!requireBrowser())("the dashboard with 10,000 sandboxes", () => 
       const provider = createTableProvider();
       for (let at = 0; at < 10_000; at++) provider.set({ name: `sandbox-${String(at).padStart(5, "0")}` });
       await using stage = await startDebugStage({}, { provider });
-      await using page = await openDashboard(stage.adminPort);
+      await using browser = await startBrowser();
+      await using page = await openDashboard(browser, stage.adminPort);
       const range = (wanted: string) => settleText(page, "#range", (text) => text === wanted);
       const firstRow = () => page.evaluate("document.querySelector('#rows tr').dataset.id");
       expect(await range("1 to 25 of 10,000")).toBe("1 to 25 of 10,000");
@@ -270,7 +295,8 @@ describe.skipIf(!requireBrowser())("the dashboard of another version", () => {
     "it says so when an answer is of another version, and when it cannot show one at all",
     async () => {
       await using stage = await startDebugStage();
-      await using page = await openDashboard(stage.adminPort);
+      await using browser = await startBrowser();
+      await using page = await openDashboard(browser, stage.adminPort);
       const answerInstead = (change: string) => `globalThis.fetch = async (path, init) => {
         const answer = await send(path, init);
         if (path !== "/debug/status") return answer;
@@ -294,7 +320,8 @@ describe.skipIf(!requireBrowser())("the dashboard of another version", () => {
     "it says so when the ingress is gone, and keeps the last numbers",
     async () => {
       const stage = await startDebugStage();
-      await using page = await openDashboard(stage.adminPort);
+      await using browser = await startBrowser();
+      await using page = await openDashboard(browser, stage.adminPort);
       await stage[Symbol.asyncDispose]();
       const problems = await settleText(page, ".problems", (text) => text !== "");
       expect(problems).toBe("The ingress does not answer. The numbers below are the last that came.");

@@ -3,7 +3,8 @@ import type { Socket } from "node:net";
 
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
-import { requireBrowser, startBrowser } from "../support/browser/browser.ts";
+import { startBrowser } from "../../scripts/lib/browser/browser.ts";
+import { requireBrowser } from "../support/require-browser.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const hasBrowser = requireBrowser();

@@ -106,6 +106,19 @@ describe("/debug/sandboxes", () => {
     expect((await sandboxes("?namespace=two&q=twin")).sandboxes.map(({ uid }) => uid)).toEqual(["twin-2"]);
   });
 
+  test("/debug/sandboxes sorts by state: what needs attention comes first, a faulty policy before ready", async () => {
+    await using sorted = await startDebugStage();
+    sorted.provider.set({ name: "a-ready" });
+    sorted.provider.set({ name: "b-faulty", policy: { fault: "unknown annotation" } });
+    sorted.provider.set({ name: "c-waits", ready: false, notReady: "odd", policy: { fault: "unknown annotation" } });
+    sorted.provider.set({ name: "d-twin", namespace: "one", uid: "1" });
+    sorted.provider.set({ name: "d-twin", namespace: "two", uid: "2" });
+    const namesOf = async (query: string) => (await sandboxes(query, sorted)).sandboxes.map(({ id }) => id);
+    const rising = ["c-waits", "d-twin", "d-twin", "b-faulty", "a-ready"];
+    expect(await namesOf("?sort=state")).toEqual(rising);
+    expect(await namesOf("?sort=state&order=desc")).toEqual(rising.toReversed());
+  });
+
   test("/debug/sandboxes shows the addresses of ports", async () => {
     stage.provider.set({ name: "ports", endpoint: "80=127.0.0.1:81", ports: new Map([[80, "127.0.0.1:81"]]) });
     expect((await row("ports"))?.ports).toEqual([{ port: 80, address: "127.0.0.1:81" }]);

@@ -3,7 +3,7 @@ import { $ } from "bun";
 import { writeFileSync } from "node:fs";
 import { systemClock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config/parse-config.ts";
-import { createIngress } from "../../src/ingress.ts";
+import { createIngress } from "../../src/ingress/ingress.ts";
 import { createLogger } from "../../src/log/logger.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";

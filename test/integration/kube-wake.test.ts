@@ -17,7 +17,7 @@ import { createRecordingLogger } from "../../scripts/lib/stage/recording-logger.
 import { sandboxRecord } from "../../scripts/lib/stage/sandbox-objects.ts";
 import { systemClock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config/parse-config.ts";
-import { createIngress } from "../../src/ingress.ts";
+import { createIngress } from "../../src/ingress/ingress.ts";
 import { createKubeClient } from "../../src/kube/client.ts";
 import { createLogger } from "../../src/log/logger.ts";
 import { createKubeWaker } from "../../src/sandbox/kubernetes/waker.ts";

@@ -191,6 +191,16 @@ describe("runSandboxesCommand", () => {
     expect(lines(found).length).toBe(101);
   });
 
+  test("runSandboxesCommand shows what is wrong with the annotations of a sandbox, ready or not", async () => {
+    const fault = "unknown annotation ingress.opensandbox.io/odd";
+    await using faulty = await startDebugStage();
+    faulty.provider.set({ name: "ready", policy: { fault } });
+    faulty.provider.set({ name: "waits", ready: false, notReady: "odd", policy: { fault } });
+    const [, ready, waits] = lines(await sandboxes(`--admin=http://127.0.0.1:${faulty.adminPort}`));
+    expect(ready).toEndWith(`  ${fault}`);
+    expect(waits).toEndWith(`  odd; ${fault}`);
+  });
+
   test("runSandboxesCommand prints JSON, without tokens", async () => {
     const { stdout } = await sandboxes(admin, "--json", "--search=secured");
     expect(JSON.parse(stdout)).toMatchObject({

@@ -2,7 +2,7 @@ import { expect, test } from "bun:test";
 
 import { type Clock, systemClock } from "../../src/clock.ts";
 import { parseConfig } from "../../src/config/parse-config.ts";
-import { createIngress } from "../../src/ingress.ts";
+import { createIngress } from "../../src/ingress/ingress.ts";
 import { createLogger } from "../../src/log/logger.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { findFreePort } from "../../scripts/lib/free-port.ts";

@@ -79,9 +79,36 @@ describe("parseAddressSet", () => {
     expect(["203.0.113.8", "2001:db9::5", "", "unknown"].map((a) => trusted.has(a))).not.toContain(true);
   });
 
-  test.each(["", "10.0.0.0/33", "::/129", "10.0.0/8", "10.0.0.0/", "10.0.0.0/-1", "private,,none", "fe80::1%1/64"])(
-    "parseAddressSet refuses %j and names the part",
-    (text) => expect(() => parseAddressSet(text)).toThrow("Cannot parse address range"),
+  test.each<[string, readonly string[], readonly string[]]>([
+    ["::/0", ["::1", "2001:db8::1", "fd00::1"], ["10.0.0.1", "203.0.113.7", "::ffff:10.0.0.1"]],
+    ["::/64", ["::1"], ["10.0.0.1", "::ffff:10.0.0.1", "2001:db8::1"]],
+    ["::/96", ["::7f00:1"], ["127.0.0.1"]],
+    ["0.0.0.0/0", ["10.0.0.1", "::ffff:10.0.0.1"], ["::1", "::", "fd00::1"]],
+    ["0.0.0.0/0,::/0", ["10.0.0.1", "::1"], ["", "name", "fe80::1%eth0"]],
+    ["::ffff:10.0.0.0/104", ["10.200.0.1", "::ffff:10.0.0.1"], ["11.0.0.1", "::1"]],
+    ["::ffff:10.0.0.1", ["10.0.0.1"], ["10.0.0.2", "::1"]],
+    ["::ffff:0:0/96", ["10.0.0.1", "203.0.113.7"], ["::1"]],
+  ])("parseAddressSet keeps the families apart in %j", (text, inside, outside) => {
+    const set = parseAddressSet(text);
+    for (const address of inside) expect([address, set.has(address)]).toEqual([address, true]);
+    for (const address of outside) expect([address, set.has(address)]).toEqual([address, false]);
+  });
+
+  test.each([
+    "::ffff:10.0.0.0/95",
+    "::ffff:10.0.0.0/8",
+    "10.0.0.0/08",
+    "10.0.0.0/8/8",
+    "",
+    "10.0.0.0/33",
+    "::/129",
+    "10.0.0/8",
+    "10.0.0.0/",
+    "10.0.0.0/-1",
+    "private,,none",
+    "fe80::1%1/64",
+  ])("parseAddressSet refuses %j and names the part", (text) =>
+    expect(() => parseAddressSet(text)).toThrow("Cannot parse address range"),
   );
 });
 

@@ -1,4 +1,4 @@
-import type { BrowserPage } from "../chromium.ts";
+import type { Page } from "../browser/page.ts";
 
 /** In CSS pixels. */
 export interface PictureSize {
@@ -8,7 +8,7 @@ export interface PictureSize {
 
 /** Makes a page as large as a picture, in light or dark. */
 export async function dressPage(
-  page: BrowserPage,
+  page: Page,
   { width, height, scheme }: PictureSize & { readonly scheme: "light" | "dark" },
 ): Promise<void> {
   await page.command("Emulation.setDeviceMetricsOverride", { width, height, deviceScaleFactor: 1, mobile: false });
@@ -18,14 +18,11 @@ export async function dressPage(
 }
 
 /** The page as a PNG. */
-export async function takePicture(page: BrowserPage): Promise<Buffer> {
+export async function takePicture(page: Page): Promise<Buffer> {
   // Two frames: the first can still be of the size before.
   await page.evaluate(
     "globalThis.frames2 = 0, requestAnimationFrame(() => requestAnimationFrame(() => (frames2 = 1)))",
   );
   await page.settle("frames2", (frames) => frames === 1);
-  const shot = await page.command("Page.captureScreenshot", { format: "png", optimizeForSpeed: false });
-  const data: unknown = typeof shot === "object" && shot !== null && "data" in shot ? shot.data : undefined;
-  if (typeof data !== "string") throw new Error("the browser gives no picture");
-  return Buffer.from(data, "base64");
+  return await page.screenshot();
 }

@@ -4,6 +4,8 @@ import { formatCount, shorten } from "./format.ts";
 import { Ago, Table } from "./table.tsx";
 
 const REASON_MAX_CHARS = 200;
+/** All annotations of a policy begin with it, so the list leaves it out. */
+const ANNOTATION_START = "ingress.opensandbox.io/";
 /** Asked about where the sandbox names no port of its own. */
 const USUAL_PORT = 8080;
 
@@ -104,6 +106,7 @@ function Row(props: {
       </th>
       <td role="cell" class="text">
         <span class={`badge ${tone}`}>{text}</span> {shorten(reasonOf(row), REASON_MAX_CHARS)}
+        {row.policyFault === undefined ? null : <PolicyFault text={row.policyFault} />}
       </td>
       <td role="cell" data-label="Namespace">
         {row.namespace}
@@ -127,6 +130,15 @@ function Row(props: {
         </button>
       </td>
     </tr>
+  );
+}
+
+/** On a line of its own, since a sandbox can be ready and still refuse all traffic. */
+function PolicyFault({ text }: { readonly text: string }) {
+  return (
+    <div>
+      <span class="badge bad">policy</span> {shorten(text.replaceAll(ANNOTATION_START, ""), REASON_MAX_CHARS)}
+    </div>
   );
 }
 

@@ -1,9 +1,8 @@
-import type { AccessChecker, Admission as AccessAdmission } from "../../access/request.ts";
+import type { AccessChecker } from "../../access/request.ts";
 import type { Clock } from "../../clock.ts";
-import { IngressError, type IngressErrorCode } from "../../errors.ts";
-import { formatEpochSeconds, parseBase36 } from "../../route/expiry.ts";
+import { IngressError } from "../../errors.ts";
 import { parseRoute } from "../../route/parse-route.ts";
-import type { Route, RouteForm, RouteMode } from "../../route/route.ts";
+import type { Route, RouteMode } from "../../route/route.ts";
 import { createPacer } from "../../sandbox/pacer.ts";
 import { limitFor } from "../../sandbox/policy.ts";
 import { endpointFor, type SandboxProvider, type SandboxRecord } from "../../sandbox/provider.ts";
@@ -20,9 +19,18 @@ import { checkConnectionOptions, type HeaderSnapshot } from "../request/headers.
 import { checkLoop, LOOP_HEADER } from "../request/loop-guard.ts";
 import { collapseLeadingSlashes, parseHost, parseRequestTarget } from "../request/target.ts";
 import { checkHandshake, isWebSocketUpgrade } from "../websocket/handshake.ts";
+import { describeRoute, type Explanation } from "./explanation.ts";
 import { findNearestNames } from "./nearest-names.ts";
 import type { AskedRequest } from "./question.ts";
-import { type ExplainStep, Steps } from "./steps.ts";
+import {
+  describeAccessRefusal,
+  describeExpiry,
+  describeGrant,
+  describeMethod,
+  FORM_TEXTS,
+  ofLimit,
+} from "./step-texts.ts";
+import { Steps } from "./steps.ts";
 import { type ExplainedWait, foreseeWait, type WaitOutlook } from "./waits.ts";
 
 /** Milliseconds after which the search for similar names makes room for requests. */
@@ -54,32 +62,6 @@ export interface ExplainLimits {
   readonly maxRequests: number;
   readonly maxRequestsPerSandbox: number;
   readonly holds: Holds;
-}
-
-/** What would happen to a request. */
-export interface Explanation {
-  /** Whether it would be forwarded, at once or after a wait. */
-  readonly forwarded: boolean;
-  /** Missing: it would not wait. */
-  readonly wait?: ExplainedWait | undefined;
-  /** The status and code of the refusal; missing if the request would be forwarded. */
-  readonly status?: number | undefined;
-  readonly code?: IngressErrorCode | undefined;
-  readonly steps: readonly ExplainStep[];
-  readonly route?: ExplainedRoute | undefined;
-  /** Must not be shown as it is, since it holds the token. */
-  readonly record?: SandboxRecord | undefined;
-  /** Names that are similar to one that does not exist. */
-  readonly nearest?: readonly string[] | undefined;
-}
-
-export interface ExplainedRoute {
-  readonly form: RouteForm;
-  readonly sandboxId: string;
-  readonly port: number;
-  readonly signed: boolean;
-  /** RFC 3339. */
-  readonly expires?: string | undefined;
 }
 
 /**
@@ -162,7 +144,7 @@ class Explainer {
     if (this.#route === undefined) return;
     const { form, sandboxId, port, signature } = this.#route;
     const signed = signature === undefined ? "" : `, signed until ${describeExpiry(signature.expiresB36)}`;
-    this.#steps.ok("form", `${FORMS[form]} names sandbox ${sandboxId}, port ${port}${signed}`);
+    this.#steps.ok("form", `${FORM_TEXTS[form]} names sandbox ${sandboxId}, port ${port}${signed}`);
   }
 
   async #checkBody({ method }: AskedRequest, seen: HeaderSnapshot): Promise<void> {
@@ -229,7 +211,7 @@ class Explainer {
         this.#path = collapseLeadingSlashes(admission.path);
         this.#steps.ok("access", describeGrant(admission));
       },
-      (code) => ACCESS_TEXTS[code]?.replace("{expires}", expires),
+      (code) => describeAccessRefusal(code, expires),
     );
   }
 
@@ -305,50 +287,4 @@ class Explainer {
       this.#steps.ok("limits", `open: ${own} of this sandbox, ${ofLimit(limits.open(), limits.maxRequests)} in all`);
     });
   }
-}
-
-const FORMS: Readonly<Record<RouteForm, string>> = {
-  header: "the header",
-  host: "the Host",
-  uri: "the path",
-};
-
-/** The reasons that a client does not get (docs/contract.md §3), but an operator does. */
-const ACCESS_TEXTS: Readonly<Partial<Record<IngressErrorCode, string>>> = {
-  signature_required: "the sandbox is secured, and the request has neither its token nor a signed route",
-  token_mismatch: "the token in OpenSandbox-Secure-Access is not the sandbox's",
-  access_expired: "the signed route expired at {expires}",
-  signature_invalid: "the signature does not match: another key made it, or id, port or expiry were changed",
-  access_throttled: "this address showed too many wrong signatures: this one is not checked",
-  access_throttled_sandbox: "this sandbox got too many wrong signatures: this one is not checked",
-  verifier_not_configured: "the route is signed, and this ingress has no keys",
-};
-
-function describeGrant({ grant }: AccessAdmission): string {
-  switch (grant.kind) {
-    case "open":
-      return "the sandbox is open and needs no credential";
-    case "token":
-      return "the token is the sandbox's";
-    case "signature":
-      return `the signature is right: key ${grant.keyId}, until ${describeExpiry(grant.expiresB36)}`;
-  }
-}
-
-function describeRoute({ form, sandboxId, port, signature }: Route): ExplainedRoute {
-  const expires = signature === undefined ? undefined : describeExpiry(signature.expiresB36);
-  return { form, sandboxId, port, signed: signature !== undefined, expires };
-}
-
-function describeExpiry(expiresB36: string): string {
-  return formatEpochSeconds(parseBase36(expiresB36));
-}
-
-/** The asker chose the method, so it can be any text. */
-function describeMethod(method: string): string {
-  return /^[A-Z]{1,16}$/.test(method) ? method : "another method";
-}
-
-function ofLimit(count: number, limit: number): string {
-  return limit === 0 ? String(count) : `${count} of at most ${limit}`;
 }

@@ -1,9 +1,9 @@
-import { parseAddress } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toInternalError } from "../../errors.ts";
 import type { Logger } from "../../log/logger.ts";
 import type { JudgeAddress } from "../../sandbox/projection/endpoint-rules.ts";
 import { messageOf } from "../../values.ts";
+import { chooseAddress } from "./choose-address.ts";
 import type { LookupName, NameAnswer } from "./dns-lookup.ts";
 import { LookupQueue } from "./lookup-queue.ts";
 
@@ -239,38 +239,18 @@ class BoundedNameResolver implements NameResolver {
   }
 
   #apply(state: NameState, answer: NameAnswer): void {
-    const { address: old, name } = state;
-    const { fit, unfit: reasons } = this.#judge(answer);
-    if (fit.length + reasons.size === 0) {
-      state.failure = "the name has no address";
+    const { name, address: inUse } = state;
+    const choice = chooseAddress(answer, { name, inUse, judge: this.#options.judge });
+    if (typeof choice === "string") {
+      state.failure = choice;
       return;
     }
-    const isGone = old !== undefined && (reasons.has(old) || (!fit.includes(old) && hasAnswered(answer, old)));
-    if (old !== undefined && !fit.includes(old) && !isGone) {
-      state.failure = "the family of the address in use could not be looked up";
-      return;
-    }
-    const [bad] = reasons;
-    state.address = old === undefined || isGone ? fit[0] : old;
-    state.refusal = state.address === undefined && bad ? `${name} leads to ${bad[0]}, which ${bad[1]}` : undefined;
+    const { address, refusal, gone } = choice;
+    state.address = address;
+    state.refusal = refusal;
     state.knownAtMs = this.#options.clock.monotonic();
     this.#settle(state);
-    if (!isGone) return;
-    this.#guard("onAddressGone", () => this.#options.onAddressGone(name, old));
-  }
-
-  /** The canonical addresses of an answer: those that may be dialled, and the others with the reason why not. */
-  #judge({ addresses }: NameAnswer): { readonly fit: readonly string[]; readonly unfit: ReadonlyMap<string, string> } {
-    const fit: string[] = [];
-    const reasons = new Map<string, string>();
-    for (const text of addresses) {
-      const address = parseAddress(text);
-      if (address === undefined) continue;
-      const reason = this.#options.judge(address);
-      if (reason === undefined) fit.push(address);
-      else reasons.set(address, reason);
-    }
-    return { fit, unfit: reasons };
+    if (gone !== undefined) this.#guard("onAddressGone", () => this.#options.onAddressGone(name, gone));
   }
 
   #settle({ waiters, address, refusal }: NameState): void {
@@ -294,11 +274,6 @@ class BoundedNameResolver implements NameResolver {
       return undefined;
     }
   }
-}
-
-/** Whether an answer covers the family of an address. */
-function hasAnswered({ unanswered }: NameAnswer, address: string): boolean {
-  return unanswered !== (address.includes(":") ? 6 : 4);
 }
 
 function unresolved(cause: string): IngressError {

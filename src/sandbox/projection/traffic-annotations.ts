@@ -1,6 +1,4 @@
-import { BlockList, isIPv4 } from "node:net";
-
-import { parseAddress } from "../../address.ts";
+import { AddressRanges } from "../../address.ts";
 import { DURATION_MAX_MS, parseDurationMs } from "../../duration.ts";
 import { createOriginSet, parseOrigins } from "../../origin.ts";
 import { parseRate, parseSizeBytes } from "../../quantity.ts";
@@ -154,36 +152,12 @@ function readOrigins(text: string): AllowList<string> | undefined {
   return createOriginSet(parseOrigins(items.join(",")));
 }
 
-/** Bits of an address of each family, and of the prefix of an IPv4-mapped one (RFC 4291 §2.5.5.2). */
-const IPV4_BITS = 32;
-const IPV6_BITS = 128;
-const MAPPED_BITS = 96;
-
-/**
- * The families stay apart: `::/0` is every IPv6 address and no IPv4 address, unlike in Bun. A range of mapped addresses
- * is one of IPv4, since a client's address is never mapped.
- */
 function readRanges(text: string): AllowList<string> | undefined {
-  const [ipv4, ipv6] = [new BlockList(), new BlockList()];
-  for (const item of splitList(text) ?? [""]) {
-    const [base = "", bitsText, ...rest] = item.split("/");
-    const address = parseAddress(base);
-    if (address === undefined || rest.length > 0) return undefined;
-    const mappedBits = isIPv4(address) && base.includes(":") ? MAPPED_BITS : 0;
-    const most = isIPv4(address) ? IPV4_BITS : IPV6_BITS;
-    if (bitsText !== undefined && !/^(?:0|[1-9]\d{0,2})$/.test(bitsText)) return undefined;
-    const bits = bitsText === undefined ? most : Number(bitsText) - mappedBits;
-    if (bits < 0 || bits > most) return undefined;
-    if (isIPv4(address)) ipv4.addSubnet(address, bits, "ipv4");
-    else ipv6.addSubnet(address, bits, "ipv6");
-  }
-  return {
-    has: (client) => {
-      const address = parseAddress(client);
-      if (address === undefined) return false;
-      return isIPv4(address) ? ipv4.check(address, "ipv4") : ipv6.check(address, "ipv6");
-    },
-  };
+  const items = splitList(text);
+  if (items === undefined) return undefined;
+  const ranges = new AddressRanges();
+  for (const item of items) ranges.add(item);
+  return ranges;
 }
 
 function readCount(text: string): number | undefined {

@@ -1,7 +1,7 @@
 import { join } from "node:path";
 import { startIngressProcess, type IngressProcess } from "../../../scripts/lib/ingress-process.ts";
 import { tempDir } from "../temp-dir.ts";
-import { HOST_SUFFIX, SECURE_HOST_SUFFIX } from "../browser/browser.ts";
+import { HOST_SUFFIX, SECURE_HOST_SUFFIX } from "../../../scripts/lib/browser/browser.ts";
 
 /**
  * How a request reaches the application: `uri` is the URI form with `strip`; in `told` the application is told the prefix that

@@ -4,8 +4,9 @@ import { isInstalled } from "../../../scripts/lib/apps/install-app.ts";
 import { eventually } from "../../../scripts/lib/eventually.ts";
 import { findFreePort } from "../../../scripts/lib/free-port.ts";
 import { buildBinary } from "../binary.ts";
-import { requireBrowser, startBrowser, type Browser } from "../browser/browser.ts";
-import type { OpenOptions, Page } from "../browser/page.ts";
+import { startBrowser, type Browser } from "../../../scripts/lib/browser/browser.ts";
+import type { OpenOptions, Page } from "../../../scripts/lib/browser/page.ts";
+import { requireBrowser } from "../require-browser.ts";
 import { requirePart } from "../requires.ts";
 import { toldPrefix, startAppStage, type AppStage, type Form, type Place, type Settings } from "./stage.ts";
 

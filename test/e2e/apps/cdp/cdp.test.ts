@@ -2,8 +2,8 @@ import { expect } from "bun:test";
 import { copyFileSync } from "node:fs";
 import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
-import { startChromium } from "../../../support/browser/browser.ts";
-import { toRecord } from "../../../support/browser/cdp-client.ts";
+import { startChromium } from "../../../../scripts/lib/browser/chromium.ts";
+import { toRecord } from "../../../../scripts/lib/browser/cdp-client.ts";
 import { runClient } from "../../../support/apps/run-client.ts";
 import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
 

@@ -2,7 +2,7 @@ import { join } from "node:path";
 import { cacheFolder } from "../../../../scripts/lib/apps/install-app.ts";
 import { startLocalApp } from "../../../support/apps/local-app.ts";
 import { tryApp, type AppStart, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
-import type { Page } from "../../../support/browser/page.ts";
+import type { Page } from "../../../../scripts/lib/browser/page.ts";
 
 /** The upgrader takes an Origin that equals the Host only. */
 const ORIGIN_REFUSED = /^websocket failed .*\/pages\/socket.* 403$/;

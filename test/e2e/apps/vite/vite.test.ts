@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { cacheFolder, sourceFolder } from "../../../../scripts/lib/apps/install-app.ts";
 import { startLocalApp } from "../../../support/apps/local-app.ts";
 import { tryApp, type RunningApp, type Visit } from "../../../support/apps/try-app.ts";
-import type { Page } from "../../../support/browser/page.ts";
+import type { Page } from "../../../../scripts/lib/browser/page.ts";
 import { tempDir } from "../../../support/temp-dir.ts";
 
 interface ViteApp extends RunningApp {

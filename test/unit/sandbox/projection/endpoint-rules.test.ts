@@ -27,6 +27,24 @@ describe("EndpointRules.judge", () => {
     }
   });
 
+  test("EndpointRules.judge refuses the addresses that were learnt of the API server, at most the last 64", () => {
+    const rules = endpointRules({ allowLoopback: true });
+    const { judge } = rules;
+    rules.learnApiServer(["10.0.0.1", "::ffff:10.0.0.2", "FD00:0::7", "127.0.0.1", "api.example.org", ""]);
+    for (const address of ["10.0.0.1", "10.0.0.2", "fd00::7"]) {
+      expect(judge(address)).toBe("is an address of the API server");
+    }
+    expect(judge("127.0.0.1")).toBeUndefined();
+    expect(judge("10.0.0.3")).toBeUndefined();
+    rules.learnApiServer(Array.from({ length: 62 }, (_, at) => `10.0.1.${at}`));
+    rules.learnApiServer(["10.0.0.1"]);
+    expect([judge("10.0.0.2"), judge("10.0.0.1") !== undefined, judge("10.0.1.0") !== undefined]).toEqual([
+      undefined,
+      true,
+      true,
+    ]);
+  });
+
   test("EndpointRules.judge uses the machine's current addresses", () => {
     let own: ReadonlySet<string> = new Set();
     const { judge } = endpointRules({ ownAddresses: () => own });

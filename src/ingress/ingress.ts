@@ -1,38 +1,38 @@
-import { createAccessChecker } from "./access/checker.ts";
-import { FailureLimiter } from "./access/failure-limiter.ts";
-import { createAccessKeysSource } from "./access/keys-file.ts";
-import { createAdminToken } from "./access/admin-token.ts";
-import { createAdminServer } from "./admin/admin-server.ts";
-import { createDashboardPages } from "./admin/dashboard-pages.ts";
-import { createDebugPages } from "./admin/debug-pages.ts";
-import { createAdminGate } from "./admin/gate.ts";
-import type { HealthCheck } from "./admin/health.ts";
-import { createPacedScrape } from "./admin/paced-scrape.ts";
-import { SandboxList } from "./admin/sandbox-list.ts";
-import type { StatusParts } from "./admin/status.ts";
-import { sleep } from "./clock.ts";
-import { type Config, type MemoryPlan, resolveMemoryPlan } from "./config/parse-config.ts";
-import { Descriptors } from "./host/descriptors.ts";
-import { createListening, type Listen, type ListenPlace } from "./host/listening.ts";
-import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "./host/memory-limit.ts";
-import { createTcpTable } from "./host/tcp-table.ts";
-import { listPlaces, nameFault } from "./process/fault.ts";
-import { createLifecycle, type Lifecycle } from "./lifecycle.ts";
-import { createLogger, type Logger, type ProgramLogger } from "./log/logger.ts";
-import { createMetrics, type MetricsSources, type ProcessProbe } from "./metrics/metrics.ts";
-import { createDnsLookup } from "./proxy/upstream/dns-lookup.ts";
-import { createAccessLog } from "./proxy/report/access-log.ts";
-import { createProxyServer } from "./proxy/server.ts";
-import type { TlsSettings } from "./proxy/tls-settings.ts";
-import { createRedisPublisher } from "./renew/redis-publisher.ts";
-import { noRenewPublisher } from "./renew/publisher.ts";
-import { createLimitedWarnings } from "./sandbox/limited-warnings.ts";
-import type { SandboxProvider } from "./sandbox/provider.ts";
-import { createTracer } from "./traces/tracer.ts";
-import { buildEndpointRules, createProvider, type SourceSeams } from "./source.ts";
-import type { KeyPair } from "./tls/key-pair.ts";
-import { createKeyPairFiles } from "./tls/key-pair-files.ts";
-import { buildInfo, formatBuildInfo } from "./version.ts";
+import { createAccessChecker } from "../access/checker.ts";
+import { FailureLimiter } from "../access/failure-limiter.ts";
+import { createAccessKeysSource } from "../access/keys-file.ts";
+import { createAdminToken } from "../access/admin-token.ts";
+import { createAdminServer } from "../admin/admin-server.ts";
+import { createDashboardPages } from "../admin/dashboard-pages.ts";
+import { createDebugPages } from "../admin/debug-pages.ts";
+import { createAdminGate } from "../admin/gate.ts";
+import { createPacedScrape } from "../admin/paced-scrape.ts";
+import { SandboxList } from "../admin/sandbox-list.ts";
+import type { StatusParts } from "../admin/status.ts";
+import { sleep } from "../clock.ts";
+import { type Config, resolveMemoryPlan } from "../config/parse-config.ts";
+import { Descriptors } from "../host/descriptors.ts";
+import { createListening, type Listen } from "../host/listening.ts";
+import { type MemoryLimit, readMemoryLimit, readResidentBytes } from "../host/memory-limit.ts";
+import { createTcpTable } from "../host/tcp-table.ts";
+import { createFaultLog } from "./fault-log.ts";
+import { adminPlace, tlsPlace, tlsSettings, trafficPlace } from "./ports.ts";
+import { announceSync, faultCheck, readinessChecks } from "./readiness.ts";
+import { describeMemory, describeSource } from "./start-lines.ts";
+import { createLifecycle, type Lifecycle } from "../lifecycle.ts";
+import { createLogger, type ProgramLogger } from "../log/logger.ts";
+import { createMetrics, type MetricsSources, type ProcessProbe } from "../metrics/metrics.ts";
+import { createDnsLookup } from "../proxy/upstream/dns-lookup.ts";
+import { createAccessLog } from "../proxy/report/access-log.ts";
+import { createProxyServer } from "../proxy/server.ts";
+import { createRedisPublisher } from "../renew/redis-publisher.ts";
+import { noRenewPublisher } from "../renew/publisher.ts";
+import { createLimitedWarnings } from "../sandbox/limited-warnings.ts";
+import type { SandboxProvider } from "../sandbox/provider.ts";
+import { createTracer } from "../traces/tracer.ts";
+import { buildEndpointRules, createProvider, type SourceSeams } from "../source.ts";
+import { createKeyPairFiles } from "../tls/key-pair-files.ts";
+import { buildInfo, formatBuildInfo } from "../version.ts";
 
 /**
  * How long Redis may take to disconnect after the drain, in milliseconds. At the same time metrics and traces take at
@@ -40,12 +40,7 @@ import { buildInfo, formatBuildInfo } from "./version.ts";
  * Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
-/**
- * Maximum number of faults that are logged. During the drain one cause can repeat thousands of times. All are counted.
- */
-const FAULTS_LOGGED_MAX = 20;
-/** Maximum number of places of a stack that are logged. */
-const FAULT_PLACES_MAX = 10;
+
 /** The program's access to the world. Tests replace it. */
 export interface IngressSeams extends SourceSeams {
   readonly process: ProcessProbe;
@@ -101,7 +96,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
   const endpoints = buildEndpointRules(config, seams);
   const { provider, waker } =
     seams.provider === undefined
-      ? await createProvider(config, { clock, logger, endpoints, environment: seams.environment })
+      ? await createProvider(config, { ...seams, logger, endpoints })
       : { provider: seams.provider, waker: undefined };
   const keys = createAccessKeysSource({
     inline: config.secureAccessKeys,
@@ -159,9 +154,9 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
           clock,
         });
   const descriptors = new Descriptors({ clock, logger });
-  let faults = 0;
+  const faults = createFaultLog(logger);
   const sources: MetricsSources = {
-    internalFaults: () => faults,
+    internalFaults: () => faults.count(),
     sandboxCounts: () => provider.counts(),
     namesakes: () => provider.namesakes(),
     waits: () => proxy.inspection.waits(),
@@ -181,7 +176,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     ...(redis === undefined || !config.renew.enabled ? {} : { renewIntents: () => redis.stats() }),
   };
   metrics.observe(sources);
-  const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults)];
+  const checks = () => [...readinessChecks(lifecycle, provider), faultCheck(faults.count())];
   let syncedAtMs: number | undefined;
   const sandboxes = new SandboxList({
     provider,
@@ -261,8 +256,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     const pair = keyPair?.current();
     if (config.tls === undefined || pair === undefined) return 0;
     const { port } = config.tls;
-    const place = { host: config.host, isDefault: config.isDefaultHost, port, flags: "--host, --tls-port" };
-    return listen(place, (host) => proxy.startTls({ host, port }, tlsSettings(config, pair)));
+    return listen(tlsPlace(config, port), (host) => proxy.startTls({ host, port }, tlsSettings(config, pair)));
   };
 
   const stopParts = async (): Promise<void> => {
@@ -283,12 +277,7 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
 
   return {
     start,
-    reportFault(what, thrown) {
-      faults += 1;
-      if (faults > FAULTS_LOGGED_MAX) return;
-      // Not the message: it may contain a client's data.
-      logger.error(what, { error: nameFault(thrown), at: listPlaces(thrown, FAULT_PLACES_MAX).join(" ") });
-    },
+    reportFault: (what, thrown) => faults.report(what, thrown),
     drain: () => {
       lifecycle.advance("draining");
       return (draining ??= stopParts());
@@ -296,52 +285,4 @@ export async function createIngress(config: Config, seams: IngressSeams): Promis
     lifecycle,
     logger,
   };
-}
-
-function adminPlace({ adminHost: host, isDefaultAdminHost: isDefault, adminPort: port }: Config): ListenPlace {
-  return { host, isDefault, port, flags: "--admin-host, --admin-port" };
-}
-
-function trafficPlace({ host, isDefaultHost: isDefault, port }: Config): ListenPlace {
-  return { host, isDefault, port, flags: "--host, --port" };
-}
-
-function tlsSettings({ tls }: Config, { cert, key, clientCa }: KeyPair): TlsSettings {
-  return { cert, key, clientCa, minVersion: tls?.minVersion ?? "1.2" };
-}
-
-function describeMemory({ budgetBytes, websocketMaxMessageBytes }: MemoryPlan, limit: MemoryLimit) {
-  return { limitBytes: limit.bytes, limitOf: limit.source, budgetBytes, websocketMaxMessageBytes };
-}
-
-function describeSource(config: Config): { readonly source: string; readonly provider: string } {
-  const provider = config.providerType;
-  if (config.manifests !== undefined) return { source: `manifests ${config.manifests}`, provider };
-  if (config.allNamespaces) return { source: "all namespaces", provider };
-  return { source: `namespaces ${config.namespaces.join(",")}`, provider };
-}
-
-function readinessChecks(lifecycle: Lifecycle, provider: SandboxProvider): readonly HealthCheck[] {
-  const { synced, fault } = provider.status();
-  const isServing = lifecycle.phase === "starting" || lifecycle.phase === "ready";
-  return [
-    { name: "sandboxes-synced", ok: synced, detail: synced ? "" : (fault ?? "the first list is not complete") },
-    { name: "serving", ok: isServing, detail: isServing ? "" : "shutting down" },
-  ];
-}
-
-function faultCheck(faults: number): HealthCheck {
-  const ok = faults === 0;
-  return { name: "no-internal-fault", ok, detail: ok ? "" : "an internal fault occurred, the process is about to end" };
-}
-
-/** Milliseconds between two checks of a provider that is not synced. The provider logs its own faults. */
-const SYNC_CHECK_MS = 60_000;
-
-async function announceSync(provider: SandboxProvider, lifecycle: Lifecycle, logger: Logger): Promise<void> {
-  while (!(await provider.whenSynced(SYNC_CHECK_MS))) {
-    if (lifecycle.phase !== "starting") return;
-  }
-  const { ready, notReady, ambiguous } = provider.counts();
-  if (lifecycle.advance("ready")) logger.info("ready", { sandboxes: ready + notReady + ambiguous, ready });
 }

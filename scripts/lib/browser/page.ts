@@ -1,4 +1,4 @@
-import { eventually } from "../../../scripts/lib/eventually.ts";
+import { eventually } from "../eventually.ts";
 import { toRecord, type CdpClient, type CdpEvent, type CdpParams } from "./cdp-client.ts";
 
 /** How long a page may take to come to a state, in milliseconds: an application's first page loads megabytes of script. */
@@ -8,8 +8,9 @@ const EVENTS_MAX = 4_000;
 const EVENT_MAX_CHARS = 2_000;
 
 const ENTER = { key: "Enter", code: "Enter", windowsVirtualKeyCode: 13, text: "\r" };
-/** Keys by the names that tests give them, as the DevTools protocol describes them. */
+/** Keys by the names that callers give them, as the DevTools protocol describes them. */
 const KEYS = {
+  Tab: { key: "Tab", code: "Tab", windowsVirtualKeyCode: 9 },
   Enter: ENTER,
   "Shift+Enter": { ...ENTER, modifiers: 8 },
   F1: { key: "F1", code: "F1", windowsVirtualKeyCode: 112 },
@@ -30,6 +31,7 @@ export interface Page extends AsyncDisposable {
   untilEvent(pattern: RegExp): Promise<void>;
   /** Waits for an element that can be seen, then clicks the middle of it. */
   click(selector: string): Promise<void>;
+  /** Types into what has the focus. */
   type(text: string): Promise<void>;
   press(key: keyof typeof KEYS): Promise<void>;
   /**
@@ -37,13 +39,17 @@ export interface Page extends AsyncDisposable {
    * `received <text>` of a WebSocket's message, `error: <text>` of the console and of exceptions.
    */
   readonly events: readonly string[];
-  /** A PNG of what can be seen, for a person who looks for a fault. */
-  screenshot(): Promise<Uint8Array>;
+  /** A PNG of what can be seen. */
+  screenshot(): Promise<Buffer>;
+  /** Any other command of the DevTools protocol, for this page. Throws where the browser refuses it. */
+  command(method: string, params?: CdpParams): Promise<CdpParams>;
 }
 
 export interface OpenOptions {
   /** The page's Content-Security-Policy does not count: one with `upgrade-insecure-requests` is for pages that come over TLS. */
   readonly ignoresPolicy?: boolean;
+  /** Runs in the page before its own scripts. */
+  readonly script?: string;
 }
 
 /** Opens a URL in a page with cookies and storage of its own; resolves as soon as it began to load. */
@@ -63,6 +69,9 @@ export async function openPage(client: CdpClient, url: string, options: OpenOpti
   });
   for (const domain of ["Page", "Network", "Runtime", "Log"]) await send(`${domain}.enable`);
   if (options.ignoresPolicy === true) await send("Page.setBypassCSP", { enabled: true });
+  if (options.script !== undefined) {
+    await send("Page.addScriptToEvaluateOnNewDocument", { source: options.script });
+  }
   await send("Page.navigate", { url });
   return createPage(send, events, async () => {
     stopListening();
@@ -120,6 +129,7 @@ function createPage(send: Send, events: readonly string[], close: () => Promise<
       const { data } = await send("Page.captureScreenshot", { format: "png" });
       return Buffer.from(String(data), "base64");
     },
+    command: send,
     [Symbol.asyncDispose]: close,
   };
 }
