@@ -25,7 +25,8 @@ export function readUsage(pid: number): ProcessUsage {
   return { cpuSeconds: ticks / TICKS_PER_SECOND, residentBytes: pages * PAGE_BYTES };
 }
 
-function withDescendants(pid: number): readonly number[] {
+/** The process itself first, then its living descendants. */
+export function withDescendants(pid: number): readonly number[] {
   const found = [pid];
   for (const parent of found) found.push(...childrenOf(parent));
   return found;
@@ -41,12 +42,42 @@ function childrenOf(pid: number): readonly number[] {
   }
 }
 
-/** The fields after the command's name, which may contain spaces. */
+/** CPU seconds of the threads of a process and of its living descendants so far, by the kind of thread. */
+export interface ThreadUsage {
+  /** The first thread of each process: in Bun, the one that runs JavaScript. */
+  readonly main: number;
+  /** Bun's thread for the connections of `fetch`. */
+  readonly http: number;
+  /** The others: compilers, garbage collection, file system. */
+  readonly other: number;
+}
+
+const HTTP_THREAD = "HTTP Client";
+
+/** Reads /proc/<pid>/task (proc(5)). Threads that have ended do not count. */
+export function readThreadUsage(pid: number): ThreadUsage {
+  const usage = { main: 0, http: 0, other: 0 };
+  for (const each of withDescendants(pid)) {
+    for (const thread of readdirSync(`/proc/${each}/task`)) {
+      const { name, fields } = readStatOf(`/proc/${each}/task/${thread}`);
+      const seconds = (Number(fields[11] ?? 0) + Number(fields[12] ?? 0)) / TICKS_PER_SECOND;
+      usage[thread === `${each}` ? "main" : name === HTTP_THREAD ? "http" : "other"] += seconds;
+    }
+  }
+  return usage;
+}
+
 function readStat(pid: number): readonly string[] {
+  return readStatOf(`/proc/${pid}`).fields;
+}
+
+/** The command's name, which may contain spaces, and the fields after it. */
+function readStatOf(folder: string): { readonly name: string; readonly fields: readonly string[] } {
   try {
-    const text = readFileSync(`/proc/${pid}/stat`, "utf8");
-    return text.slice(text.lastIndexOf(")") + 2).split(" ");
+    const text = readFileSync(`${folder}/stat`, "utf8");
+    const end = text.lastIndexOf(")");
+    return { name: text.slice(text.indexOf("(") + 1, end), fields: text.slice(end + 2).split(" ") };
   } catch {
-    return [];
+    return { name: "", fields: [] };
   }
 }

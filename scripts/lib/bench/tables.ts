@@ -21,9 +21,11 @@ const VERSION_COMMANDS: Readonly<Record<string, readonly string[]>> = {
   wrk: ["wrk", "-v"],
 };
 
-export function describeMachine(binary: string): Machine {
+/** @param binary The ingress whose version counts. Default: it runs from its source. */
+export function describeMachine(binary?: string): Machine {
   const versions: Record<string, string> = { bun: Bun.version };
-  for (const [name, command] of Object.entries({ ...VERSION_COMMANDS, ingress: [binary, "--version"] })) {
+  const commands = binary === undefined ? VERSION_COMMANDS : { ...VERSION_COMMANDS, ingress: [binary, "--version"] };
+  for (const [name, command] of Object.entries(commands)) {
     const version = readVersion(command);
     if (version !== undefined) versions[name] = version;
   }
