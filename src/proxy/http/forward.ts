@@ -41,7 +41,8 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
     exchange.connect(context.clock.monotonic());
     exchange.dialled = dialled;
-    const answer = await send(exchange, buildFetchInit(exchange, body));
+    const prepared = buildFetchInit(exchange, body);
+    const answer = await send(exchange, prepared);
     exchange.answered(context.clock.monotonic());
     dropKeptBody(exchange);
     exchange.upstream.noteConnected(exchange.subject.route.port);
@@ -50,6 +51,7 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     const goesOn = isUploadLong(exchange);
     const closeConnection = options.closeConnection || goesOn;
     const seen = rewriteResponseHeaders(answer.headers, { ...options, closeConnection });
+    if (seen["connection"]?.toLowerCase() === "close") prepared.lease.held.noteClosing();
     rewriteAnswerUrls(answer.headers, seen, exchange.subject.browser);
     const relayed = relayAnswer(answer, exchange, context.answerBody);
     const forClient = relayed instanceof Response ? relayed : await relayed;

@@ -2,13 +2,15 @@ import { IngressError } from "../../errors.ts";
 import type { SandboxRecord } from "../../sandbox/provider.ts";
 import { ExchangeShare } from "../exchange/share.ts";
 import { Tallies, type Tally } from "./tallies.ts";
+import { IdlePlaces } from "./idle-places.ts";
 import { IdleProofs, type IdleProofSeams } from "./idle-proofs.ts";
-
-/**
- * How long idle connections to a sandbox are kept, in seconds. Most servers keep them for less, but Bun repeats a GET
- * that meets a closed one. It is short enough not to hold sockets to thousands of quiet sandboxes.
- */
-const IDLE_CONNECTION_SECONDS = 30;
+import {
+  type HeldSession,
+  IDLE_CONNECTION_SECONDS,
+  LeasedSession,
+  PassingSession,
+  type SessionParts,
+} from "./leased-session.ts";
 
 /**
  * Age in milliseconds below which an idle connection may carry a request that must not be sent twice (RFC 9110 §9.2.2).
@@ -32,11 +34,18 @@ export type Repeatability =
 /** The session for one request. */
 export interface Lease {
   /** Release it when the last byte of the answer is read. */
-  readonly held: LeasedSession;
+  readonly held: HeldSession;
   /** Whether the connection stays open for a later request or for a check. */
   readonly keepsConnection: boolean;
   /** Whether another request may have used the connection. */
   readonly mayBeUsed: boolean;
+}
+
+interface UpstreamParts extends SessionParts {
+  readonly seams: IdleProofSeams;
+  readonly tally: Tally;
+  /** Closes each connection after its answer. Nothing remains of a request, so all generations share it. */
+  readonly passing: HeldSession;
 }
 
 /** The connections to one generation (uid and endpoint) of one sandbox. */
@@ -51,7 +60,8 @@ export class Upstream {
   readonly tally: Tally;
   lastUsedAt: number;
   #ended = false;
-  readonly #shared = new LeasedSession(IDLE_CONNECTION_SECONDS);
+  readonly #parts: UpstreamParts;
+  readonly #shared: LeasedSession;
   #fresh: LeasedSession | undefined;
   #freshSince = 0;
   /** Ports to which a connection is known to have been open. */
@@ -59,8 +69,10 @@ export class Upstream {
   #lastConnected = 0;
   readonly #proofs: IdleProofs;
 
-  constructor(record: SandboxRecord, nowMs: number, parts: { readonly seams: IdleProofSeams; readonly tally: Tally }) {
+  constructor(record: SandboxRecord, nowMs: number, parts: UpstreamParts) {
+    this.#parts = parts;
     this.tally = parts.tally;
+    this.#shared = new LeasedSession(parts);
     this.namespace = record.namespace;
     this.name = record.name;
     this.uid = record.uid;
@@ -78,13 +90,13 @@ export class Upstream {
     this.lastUsedAt = nowMs;
     switch (repeatability) {
       case "repeatable":
-        return this.#proofs.isWatching(port) ? this.#leaseAlone() : this.#leaseUsed(this.#shared);
+        return this.#proofs.isWatching(port) ? this.#leaseAlone() : this.#leaseUsed(this.#shared, nowMs);
       case "streamed":
         return this.#leaseAlone();
       case "once":
         switch (this.#proofs.standing(port, nowMs)) {
           case "keeps":
-            return this.#leaseUsed(this.#freshSession(nowMs));
+            return this.#leaseUsed(this.#freshSession(nowMs), nowMs);
           case "untested":
             return this.#leaseForProof(dialled, port);
           case "closes":
@@ -93,24 +105,25 @@ export class Upstream {
     }
   }
 
-  #leaseUsed(session: LeasedSession): Lease {
+  #leaseUsed(session: LeasedSession, nowMs: number): Lease {
+    if (!this.#parts.places.claim(session.place, nowMs)) return this.#leaseAlone();
     return { held: session.acquire(), keepsConnection: true, mayBeUsed: true };
   }
 
   #leaseAlone(): Lease {
-    return { held: this.#shared.acquire(), keepsConnection: false, mayBeUsed: false };
+    return { held: this.#parts.passing, keepsConnection: false, mayBeUsed: false };
   }
 
   /** A session whose connection no other request uses. The connection may be watched when the request is over. */
   #leaseForProof(dialled: string, port: number): Lease {
-    const session = new LeasedSession(IDLE_CONNECTION_SECONDS, () => this.#proofs.offer(session, { dialled, port }));
+    const session = new LeasedSession(this.#parts, () => this.#proofs.offer(session, { dialled, port }));
     return { held: session.acquire(), keepsConnection: true, mayBeUsed: false };
   }
 
   #freshSession(nowMs: number): LeasedSession {
     if (this.#fresh === undefined || nowMs - this.#freshSince >= FRESH_SESSION_MS) {
       this.#fresh?.retire();
-      this.#fresh = new LeasedSession(IDLE_CONNECTION_SECONDS);
+      this.#fresh = new LeasedSession(this.#parts);
       this.#freshSince = nowMs;
     }
     return this.#fresh;
@@ -154,47 +167,6 @@ export class Upstream {
   }
 }
 
-/**
- * A fetch session that is closed for good when its last request has ended. `close` leaves the connections of requests
- * in flight open.
- */
-export class LeasedSession {
-  readonly session: Bun.FetchSession;
-  readonly #onIdle: (() => void) | undefined;
-  #leases = 0;
-  #retired = false;
-
-  /** @param onIdle Called when its only request is over and has probably left an idle connection. */
-  constructor(idleSeconds: number, onIdle?: () => void) {
-    this.#onIdle = onIdle;
-    this.session = new Bun.FetchSession({ keepAlive: { idleTimeout: idleSeconds } });
-  }
-
-  acquire(): this {
-    this.#leases++;
-    return this;
-  }
-
-  /**
-   * Call this once for each `acquire`.
-   * @param error Why the request was not read to its end; undefined: it was.
-   */
-  release(error?: IngressError): void {
-    this.#leases--;
-    if (this.#leases > 0) return;
-    if (this.#retired) this.session.close();
-    else if (this.#onIdle === undefined) return;
-    else if (error === undefined) this.#onIdle();
-    else this.retire();
-  }
-
-  /** Closes idle connections. After this, `acquire` must not be called. */
-  retire(): void {
-    this.#retired = true;
-    this.session.close();
-  }
-}
-
 /** All upstreams in use, by the uid of their sandbox. */
 export interface UpstreamPool {
   /** The upstream of the record's generation. Ends an older generation of the same sandbox first. */
@@ -215,6 +187,9 @@ export interface UpstreamPool {
 
 /** @param tallies Where the tallies of sandboxes are kept. */
 export function createUpstreamPool(seams: IdleProofSeams, tallies = new Tallies()): UpstreamPool {
+  const passing = new PassingSession();
+  const places = new IdlePlaces(IDLE_CONNECTION_SECONDS * 1000);
+  const parts = { seams, places, passing, clock: seams.clock };
   const upstreams = new Map<string, Upstream>();
   /** The same by endpoint. It is read at every look-up of a name, so it must not need a walk through all upstreams. */
   const byEndpoint = new Map<string, Set<Upstream>>();
@@ -239,7 +214,7 @@ export function createUpstreamPool(seams: IdleProofSeams, tallies = new Tallies(
         remove(known);
         known.end(new IngressError("sandbox_replaced"));
       }
-      const upstream = new Upstream(record, nowMs, { seams, tally: tallies.take(record.uid) });
+      const upstream = new Upstream(record, nowMs, { ...parts, tally: tallies.take(record.uid) });
       add(upstream);
       return upstream;
     },

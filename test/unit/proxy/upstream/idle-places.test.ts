@@ -1,0 +1,117 @@
+import { describe, expect, test } from "bun:test";
+
+import { createRandom } from "../../../../scripts/lib/stage/random.ts";
+import { IDLE_PLACES, IdlePlaces, PlaceUser } from "../../../../src/proxy/upstream/idle-places.ts";
+
+const IDLE_MS = 30_000;
+
+function createUsers(count: number): readonly PlaceUser[] {
+  return Array.from({ length: count }, () => new PlaceUser());
+}
+
+/** Each user in turn, one request a millisecond. Returns the requests of the last round that reused a connection. */
+function askInTurn(places: IdlePlaces, users: readonly PlaceUser[], rounds: number): number {
+  let reused = 0;
+  let nowMs = 0;
+  for (let round = 1; round <= rounds; round++) {
+    for (const user of users) {
+      nowMs++;
+      if (round === rounds && user.idle > 0) reused++;
+      if (places.claim(user, nowMs)) places.park(user, nowMs);
+    }
+  }
+  return reused;
+}
+
+describe("IdlePlaces", () => {
+  test("lets every connection in while there are places", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const users = createUsers(IDLE_PLACES);
+    expect(askInTurn(places, users, 2)).toBe(IDLE_PLACES);
+    expect(places.taken).toBe(IDLE_PLACES);
+  });
+
+  test.each([65, 100, 200, 1_000])("of %d users in turn, as many reuse connections as there are places", (count) => {
+    expect(askInTurn(new IdlePlaces(IDLE_MS), createUsers(count), 4)).toBe(IDLE_PLACES);
+  });
+
+  test("a user that comes back soon gets a place, and one that comes for the first time gets none", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    askInTurn(places, createUsers(IDLE_PLACES), 1);
+    const [user = new PlaceUser()] = createUsers(1);
+    expect(places.claim(user, 100)).toBe(false);
+    expect(places.claim(user, 101)).toBe(true);
+    places.park(user, 102);
+    expect(places.taken).toBe(IDLE_PLACES);
+    expect(user.idle).toBe(1);
+  });
+
+  test("busy users keep their places beside a stream of users that come once", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const busy = createUsers(IDLE_PLACES - 4);
+    let reused = 0;
+    let nowMs = 0;
+    for (let round = 0; round < 20; round++) {
+      for (const user of [...busy, ...createUsers(100)]) {
+        nowMs++;
+        if (round > 0 && user.idle > 0) reused++;
+        if (places.claim(user, nowMs)) places.park(user, nowMs);
+      }
+    }
+    expect(reused).toBe(19 * busy.length);
+  });
+
+  test("one user may take all places, and then loses its oldest ones to a user that comes back soon", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const [crowd = new PlaceUser(), other = new PlaceUser()] = createUsers(2);
+    for (let n = 0; n < 2 * IDLE_PLACES; n++) places.park(crowd, n);
+    expect(crowd.idle).toBe(IDLE_PLACES);
+    expect(places.claim(other, 1_000)).toBe(false);
+    expect(places.claim(other, 1_001)).toBe(true);
+    places.park(other, 1_002);
+    expect([crowd.idle, other.idle]).toEqual([IDLE_PLACES - 1, 1]);
+  });
+
+  test("places of connections that were idle for too long are free again", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    for (const user of createUsers(IDLE_PLACES)) places.park(user, 0);
+    expect(places.claim(new PlaceUser(), IDLE_MS - 1)).toBe(false);
+    expect(places.claim(new PlaceUser(), IDLE_MS)).toBe(true);
+    expect(places.taken).toBe(0);
+  });
+
+  test("leaving gives all places of a user back", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const [crowd = new PlaceUser(), other = new PlaceUser()] = createUsers(2);
+    for (let n = 0; n < IDLE_PLACES; n++) places.park(crowd, n);
+    places.leave(crowd);
+    places.leave(other);
+    expect([places.taken, crowd.idle]).toEqual([0, 0]);
+    expect(places.claim(other, 1_000)).toBe(true);
+  });
+
+  test("counts right through random use", () => {
+    const seed = Math.floor(Math.random() * 2 ** 31);
+    const random = createRandom(seed);
+    const places = new IdlePlaces(IDLE_MS);
+    const users = createUsers(150);
+    const open: PlaceUser[] = [];
+    for (let nowMs = 0; nowMs < 20_000; nowMs++) {
+      const user = users[random.integer(users.length)] ?? new PlaceUser();
+      const chance = random.integer(100);
+      if (chance < 45) {
+        if (places.claim(user, nowMs)) open.push(user);
+      } else if (chance < 98) {
+        const [ended] = open.length === 0 ? [] : open.splice(random.integer(open.length), 1);
+        if (ended !== undefined) places.park(ended, nowMs);
+      } else {
+        places.leave(user);
+      }
+      const taken = users.reduce((sum, { idle }) => sum + idle, 0);
+      if (taken !== places.taken || taken > IDLE_PLACES || users.some(({ idle }) => idle < 0)) {
+        throw new Error(`wrong at ${nowMs} with seed ${seed}: ${taken} idle, ${places.taken} counted`);
+      }
+    }
+    expect(places.taken).toBeGreaterThan(0);
+  });
+});
