@@ -1,5 +1,8 @@
 import { describe, expect, test } from "bun:test";
 
+import { systemClock } from "../../src/clock.ts";
+import { createTcpTable } from "../../src/host/tcp-table.ts";
+import { eventually } from "../../scripts/lib/eventually.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw } from "../../scripts/lib/stage/raw-client.ts";
 import { startRawUpstream } from "../support/raw-upstream.ts";
@@ -10,6 +13,8 @@ import { startRawUpstream } from "../support/raw-upstream.ts";
 const KEEPS = "HTTP/1.1 200 OK\r\nContent-Type: text/plain\r\nContent-Length: 2\r\n\r\nok";
 const ANNOUNCES_CLOSE = KEEPS.replace("Content-Type", "Connection: close\r\nContent-Type");
 const ROUNDS = 3;
+/** For several searches. */
+const SEARCHES_MAX_MS = 60_000;
 
 /** Asks sandboxes on these ports in turn over one connection, several times. */
 async function askInTurn(proxy: ProxyHarness, ports: readonly number[]): Promise<void> {
@@ -47,4 +52,28 @@ describe("IdlePlaces, with the connections that Bun really keeps", () => {
     expect(closing.connections).toBe(ROUNDS * 60);
     expect(upstream.connections).toBe(60);
   });
+
+  test(
+    "sandboxes that close connections without a word lose their places to 60 others",
+    async () => {
+      const tcp = createTcpTable({ clock: systemClock });
+      await using proxy = startProxy({}, { openConnections: (address, port) => tcp.openTo(address, port) });
+      await using upstream = await startRawUpstream(KEEPS);
+      await using closing = await startRawUpstream((socket) => void socket.end(KEEPS));
+      const ports = [
+        ...Array.from({ length: 60 }, () => closing.port),
+        ...Array.from({ length: 60 }, () => upstream.port),
+      ];
+      // A sweep of the proxy searches. It may come while a connection is open, so another one may be necessary.
+      await eventually(
+        async () => {
+          const before = upstream.connections;
+          await askInTurn(proxy, ports);
+          return upstream.connections === before;
+        },
+        { maxMs: SEARCHES_MAX_MS },
+      );
+    },
+    2 * SEARCHES_MAX_MS,
+  );
 });

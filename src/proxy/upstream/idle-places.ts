@@ -1,11 +1,26 @@
+import { type OpenConnections, splitDialled } from "./open-connections.ts";
+
 /**
  * Idle connections that Bun keeps for plain HTTP, in the whole process (`POOL_SIZE` of its HTTP client). Nothing changes
  * it. When one more becomes idle, Bun closes the one that has been idle for longest.
  */
 export const IDLE_PLACES = 64;
 
+/** Pause between two searches for users whose places are empty, in milliseconds. A search reads the kernel's table. */
+export const SEARCH_INTERVAL_MS = 10_000;
+
+/**
+ * How long a user whose connections were found closed gets no place, in milliseconds: long enough to find all such
+ * users meanwhile, and short enough for a server that was only restarted.
+ */
+export const CLOSED_FOR_MS = 60_000;
+
 /** One user of places: the connections of one session. Changed only by `IdlePlaces`. */
 export class PlaceUser {
+  /** Where its latest request went: `address:port`. */
+  dialled = "";
+  /** Until then it gets no place, in milliseconds of the monotonic clock. */
+  closedUntil = Number.NEGATIVE_INFINITY;
   /** Its connections that are probably idle. */
   idle = 0;
   /** When the last of them became idle, in milliseconds of the monotonic clock. */
@@ -25,13 +40,17 @@ export class PlaceUser {
  * sandbox was last asked after the oldest idle connection became idle: it is then likely to be used sooner than that
  * one. The others are closed after their answer, which is also cheaper than to let Bun close them later.
  *
- * Bun does not tell what it keeps, so this follows what it must be. It is wrong where a server closes a connection
- * without saying so. Nothing depends on it but which requests open connections.
+ * Bun does not tell what it keeps, so this follows what it must be. It is wrong where servers close connections without
+ * saying so (HTTP/1.0). They would keep others from their places, so `search` finds them. Nothing else depends on it
+ * than which requests open connections.
  */
 export class IdlePlaces {
   /** Older than all others; its `newer` is the oldest user. The ring ends here, too. */
   readonly #ring = new PlaceUser();
   #taken = 0;
+  /** Whether a connection got no place since the last search. */
+  #hasRefused = false;
+  #searchedAt = Number.NEGATIVE_INFINITY;
   readonly #idleMs: number;
 
   /** @param idleMs After this time Bun closes an idle connection, in milliseconds. */
@@ -47,12 +66,13 @@ export class IdlePlaces {
   }
 
   /**
-   * A request of `user` begins. Returns whether its connection may stay open after it. If so, call `park` when the
-   * connection becomes idle.
+   * A request of `user` to `dialled` (`address:port`) begins. Returns whether its connection may stay open after it. If
+   * so, call `park` when the connection becomes idle.
    */
-  claim(user: PlaceUser, nowMs: number): boolean {
+  claim(user: PlaceUser, dialled: string, nowMs: number): boolean {
     const { usedAt } = user;
     user.usedAt = nowMs;
+    user.dialled = dialled;
     if (user.idle > 0) {
       this.#takeOne(user);
       return true;
@@ -62,11 +82,14 @@ export class IdlePlaces {
       this.leave(oldest);
       oldest = this.#oldest;
     }
-    return this.#taken < IDLE_PLACES || usedAt > (this.#oldest?.idleSince ?? 0);
+    if (this.#taken < IDLE_PLACES || usedAt > (this.#oldest?.idleSince ?? 0)) return true;
+    this.#hasRefused = true;
+    return false;
   }
 
   /** A connection of `user` has become idle. */
   park(user: PlaceUser, nowMs: number): void {
+    if (nowMs < user.closedUntil) return;
     this.#unlink(user);
     user.idle++;
     user.idleSince = nowMs;
@@ -85,6 +108,29 @@ export class IdlePlaces {
     this.#taken -= user.idle;
     user.idle = 0;
     this.#unlink(user);
+  }
+
+  /**
+   * Takes places back from users that have no open connection. Does nothing while there are places for all, or soon
+   * after the last search. Never rejects.
+   * @param openConnections See `IdleProofSeams`.
+   */
+  async search(openConnections: OpenConnections, nowMs: number): Promise<void> {
+    if (!this.#hasRefused || nowMs - this.#searchedAt < SEARCH_INTERVAL_MS) return;
+    this.#hasRefused = false;
+    this.#searchedAt = nowMs;
+    const users: PlaceUser[] = [];
+    for (let user = this.#oldest; user !== undefined && user !== this.#ring; user = user.newer) users.push(user);
+    // All questions of one turn share a look at the kernel's table.
+    const looks = users.map(async (user) => {
+      const { address, port } = splitDialled(user.dialled);
+      const open = await openConnections(address, port);
+      // Its connections may have been opened after the look; the next request after `CLOSED_FOR_MS` corrects that.
+      if (open?.size !== 0) return;
+      this.leave(user);
+      user.closedUntil = nowMs + CLOSED_FOR_MS;
+    });
+    await Promise.all(looks);
   }
 
   get #oldest(): PlaceUser | undefined {

@@ -1,5 +1,6 @@
 import { type Clock, sleep } from "../../clock.ts";
 import type { ExchangeShare, SharingExchange } from "../exchange/share.ts";
+import { type OpenConnections, splitDialled } from "./open-connections.ts";
 
 /**
  * How long an idle connection must stay open to prove that its server keeps idle connections, in milliseconds. It is as
@@ -38,11 +39,7 @@ export type Standing =
 /** What proofs need from the program. */
 export interface IdleProofSeams {
   readonly clock: Clock;
-  /**
-   * This process's open connections to an address (without brackets) and port. Undefined: the kernel does not tell.
-   * Never rejects.
-   */
-  openConnections(address: string, port: number): Promise<ReadonlySet<number> | undefined>;
+  readonly openConnections: OpenConnections;
   readonly slots: WatchSlots;
 }
 
@@ -173,11 +170,8 @@ export class IdleProofs {
    */
   async #seesSurvivor(dialled: string, port: number): Promise<boolean> {
     const { clock } = this.#seams;
-    const split = dialled.lastIndexOf(":");
-    const address = dialled.slice(0, split).replaceAll(/[[\]]/g, "");
-    const look = (): Promise<ReadonlySet<number> | undefined> => {
-      return this.#seams.openConnections(address, Number(dialled.slice(split + 1)));
-    };
+    const target = splitDialled(dialled);
+    const look = (): ReturnType<OpenConnections> => this.#seams.openConnections(target.address, target.port);
     const before = this.#exchangesOn(port);
     const first = await look();
     if (first === undefined) return true;

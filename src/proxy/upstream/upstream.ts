@@ -90,13 +90,13 @@ export class Upstream {
     this.lastUsedAt = nowMs;
     switch (repeatability) {
       case "repeatable":
-        return this.#proofs.isWatching(port) ? this.#leaseAlone() : this.#leaseUsed(this.#shared, nowMs);
+        return this.#proofs.isWatching(port) ? this.#leaseAlone() : this.#leaseUsed(this.#shared, dialled, nowMs);
       case "streamed":
         return this.#leaseAlone();
       case "once":
         switch (this.#proofs.standing(port, nowMs)) {
           case "keeps":
-            return this.#leaseUsed(this.#freshSession(nowMs), nowMs);
+            return this.#leaseUsed(this.#freshSession(nowMs), dialled, nowMs);
           case "untested":
             return this.#leaseForProof(dialled, port);
           case "closes":
@@ -105,8 +105,8 @@ export class Upstream {
     }
   }
 
-  #leaseUsed(session: LeasedSession, nowMs: number): Lease {
-    if (!this.#parts.places.claim(session.place, nowMs)) return this.#leaseAlone();
+  #leaseUsed(session: LeasedSession, dialled: string, nowMs: number): Lease {
+    if (!this.#parts.places.claim(session.place, dialled, nowMs)) return this.#leaseAlone();
     return { held: session.acquire(), keepsConnection: true, mayBeUsed: true };
   }
 
@@ -233,6 +233,7 @@ export function createUpstreamPool(seams: IdleProofSeams, tallies = new Tallies(
       }
     },
     sweep(nowMs) {
+      void places.search(seams.openConnections, nowMs);
       for (const upstream of upstreams.values()) {
         if (upstream.share.requests > 0 || nowMs - upstream.lastUsedAt < UPSTREAM_IDLE_MS) continue;
         remove(upstream);

@@ -1,9 +1,16 @@
 import { describe, expect, test } from "bun:test";
 
 import { createRandom } from "../../../../scripts/lib/stage/random.ts";
-import { IDLE_PLACES, IdlePlaces, PlaceUser } from "../../../../src/proxy/upstream/idle-places.ts";
+import {
+  CLOSED_FOR_MS,
+  IDLE_PLACES,
+  IdlePlaces,
+  PlaceUser,
+  SEARCH_INTERVAL_MS,
+} from "../../../../src/proxy/upstream/idle-places.ts";
 
 const IDLE_MS = 30_000;
+const DIALLED = "10.0.0.1:8080";
 
 function createUsers(count: number): readonly PlaceUser[] {
   return Array.from({ length: count }, () => new PlaceUser());
@@ -17,7 +24,7 @@ function askInTurn(places: IdlePlaces, users: readonly PlaceUser[], rounds: numb
     for (const user of users) {
       nowMs++;
       if (round === rounds && user.idle > 0) reused++;
-      if (places.claim(user, nowMs)) places.park(user, nowMs);
+      if (places.claim(user, DIALLED, nowMs)) places.park(user, nowMs);
     }
   }
   return reused;
@@ -39,8 +46,8 @@ describe("IdlePlaces", () => {
     const places = new IdlePlaces(IDLE_MS);
     askInTurn(places, createUsers(IDLE_PLACES), 1);
     const [user = new PlaceUser()] = createUsers(1);
-    expect(places.claim(user, 100)).toBe(false);
-    expect(places.claim(user, 101)).toBe(true);
+    expect(places.claim(user, DIALLED, 100)).toBe(false);
+    expect(places.claim(user, DIALLED, 101)).toBe(true);
     places.park(user, 102);
     expect(places.taken).toBe(IDLE_PLACES);
     expect(user.idle).toBe(1);
@@ -55,7 +62,7 @@ describe("IdlePlaces", () => {
       for (const user of [...busy, ...createUsers(100)]) {
         nowMs++;
         if (round > 0 && user.idle > 0) reused++;
-        if (places.claim(user, nowMs)) places.park(user, nowMs);
+        if (places.claim(user, DIALLED, nowMs)) places.park(user, nowMs);
       }
     }
     expect(reused).toBe(19 * busy.length);
@@ -66,8 +73,8 @@ describe("IdlePlaces", () => {
     const [crowd = new PlaceUser(), other = new PlaceUser()] = createUsers(2);
     for (let n = 0; n < 2 * IDLE_PLACES; n++) places.park(crowd, n);
     expect(crowd.idle).toBe(IDLE_PLACES);
-    expect(places.claim(other, 1_000)).toBe(false);
-    expect(places.claim(other, 1_001)).toBe(true);
+    expect(places.claim(other, DIALLED, 1_000)).toBe(false);
+    expect(places.claim(other, DIALLED, 1_001)).toBe(true);
     places.park(other, 1_002);
     expect([crowd.idle, other.idle]).toEqual([IDLE_PLACES - 1, 1]);
   });
@@ -75,8 +82,8 @@ describe("IdlePlaces", () => {
   test("places of connections that were idle for too long are free again", () => {
     const places = new IdlePlaces(IDLE_MS);
     for (const user of createUsers(IDLE_PLACES)) places.park(user, 0);
-    expect(places.claim(new PlaceUser(), IDLE_MS - 1)).toBe(false);
-    expect(places.claim(new PlaceUser(), IDLE_MS)).toBe(true);
+    expect(places.claim(new PlaceUser(), DIALLED, IDLE_MS - 1)).toBe(false);
+    expect(places.claim(new PlaceUser(), DIALLED, IDLE_MS)).toBe(true);
     expect(places.taken).toBe(0);
   });
 
@@ -87,7 +94,57 @@ describe("IdlePlaces", () => {
     places.leave(crowd);
     places.leave(other);
     expect([places.taken, crowd.idle]).toEqual([0, 0]);
-    expect(places.claim(other, 1_000)).toBe(true);
+    expect(places.claim(other, DIALLED, 1_000)).toBe(true);
+  });
+
+  test("search takes places back from users without an open connection, for a while", async () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const users = createUsers(IDLE_PLACES);
+    const asked: string[] = [];
+    const search = (nowMs: number): Promise<void> =>
+      places.search((address, port) => {
+        asked.push(`${address} ${port}`);
+        const open: Readonly<Record<number, ReadonlySet<number> | undefined>> = { 1: new Set(), 2: new Set([7]) };
+        return Promise.resolve(open[port]);
+      }, nowMs);
+    for (const [index, user] of users.entries()) {
+      // One in three each: closed, open, not told.
+      expect(places.claim(user, `[fd00::1]:${1 + (index % 3)}`, 0)).toBe(true);
+      places.park(user, 0);
+    }
+    await search(1);
+    expect(asked).toEqual([]);
+    expect(places.claim(new PlaceUser(), DIALLED, 2)).toBe(false);
+    await search(3);
+    expect(new Set(asked)).toEqual(new Set(["fd00::1 1", "fd00::1 2", "fd00::1 3"]));
+    const closed = users.filter((_, index) => index % 3 === 0);
+    expect(places.taken).toBe(IDLE_PLACES - closed.length);
+    const [first = new PlaceUser()] = closed;
+    places.park(first, 2 + CLOSED_FOR_MS);
+    expect(first.idle).toBe(0);
+    places.park(first, 3 + CLOSED_FOR_MS);
+    expect(first.idle).toBe(1);
+  });
+
+  test("search looks only after a refusal, and rarely", async () => {
+    const places = new IdlePlaces(IDLE_MS);
+    let looks = 0;
+    const search = (nowMs: number): Promise<void> =>
+      places.search(() => {
+        looks++;
+        return Promise.resolve(undefined);
+      }, nowMs);
+    for (const user of createUsers(IDLE_PLACES)) places.park(user, 0);
+    expect(places.claim(new PlaceUser(), DIALLED, 1)).toBe(false);
+    await search(2);
+    expect(looks).toBe(IDLE_PLACES);
+    expect(places.claim(new PlaceUser(), DIALLED, 3)).toBe(false);
+    await search(1 + SEARCH_INTERVAL_MS);
+    expect(looks).toBe(IDLE_PLACES);
+    await search(2 + SEARCH_INTERVAL_MS);
+    expect(looks).toBe(2 * IDLE_PLACES);
+    await search(2 + 2 * SEARCH_INTERVAL_MS);
+    expect(looks).toBe(2 * IDLE_PLACES);
   });
 
   test("counts right through random use", () => {
@@ -100,7 +157,7 @@ describe("IdlePlaces", () => {
       const user = users[random.integer(users.length)] ?? new PlaceUser();
       const chance = random.integer(100);
       if (chance < 45) {
-        if (places.claim(user, nowMs)) open.push(user);
+        if (places.claim(user, DIALLED, nowMs)) open.push(user);
       } else if (chance < 98) {
         const [ended] = open.length === 0 ? [] : open.splice(random.integer(open.length), 1);
         if (ended !== undefined) places.park(ended, nowMs);
