@@ -4,7 +4,8 @@ import { eventually } from "../../scripts/lib/eventually.ts";
 import { startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { OPCODE, openRawWebSocket } from "../../scripts/lib/stage/raw-websocket.ts";
-import { startRawUpstream } from "../support/raw-upstream.ts";
+import { IDLE_PLACES } from "../../src/proxy/upstream/idle-places.ts";
+import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 import { startWebSocketSandbox } from "../support/websocket-sandbox.ts";
 
 async function startStage(answer: Parameters<typeof startRawUpstream>[0]) {
@@ -78,5 +79,22 @@ describe("what Bun decides", () => {
     // The sandbox has it, too, and does not answer.
     await eventually(() => ((Buffer.concat(got)[0] ?? 0) & 0x0f) === OPCODE.ping);
     client.socket.destroy();
+  });
+
+  test.each([
+    [IDLE_PLACES, 0],
+    [IDLE_PLACES + 1, IDLE_PLACES + 1],
+  ])("Bun keeps 64 idle connections and closes the oldest: %d servers in turn open %d again", async (count, opened) => {
+    await using stack = new AsyncDisposableStack();
+    const servers: RawUpstream[] = [];
+    for (let n = 0; n < count; n++) servers.push(stack.use(await startRawUpstream(OK)));
+    const askInTurn = async (): Promise<void> => {
+      for (const { port } of servers) await (await fetch(`http://127.0.0.1:${port}/`, { proxy: false })).text();
+    };
+    const total = (): number => servers.reduce((sum, { connections }) => sum + connections, 0);
+    await askInTurn();
+    const before = total();
+    await askInTurn();
+    expect(total() - before).toBe(opened);
   });
 });
