@@ -40,6 +40,8 @@ export class PlaceUser {
  * sandbox was last asked after the oldest idle connection became idle: it is then likely to be used sooner than that
  * one. The others are closed after their answer, which is also cheaper than to let Bun close them later.
  *
+ * Connections in use do not count: a quiet stream may last for hours, and 64 of them would take all places.
+ *
  * Bun does not tell what it keeps, so this follows what it must be. It is wrong where servers close connections without
  * saying so (HTTP/1.0). They would keep others from their places, so `search` finds them. Nothing else depends on it
  * than which requests open connections.
