@@ -53,7 +53,7 @@ export function formatConclusion(comparisons: readonly Comparison[]): string {
   const isWorth = medianRatio(best) >= WORTH_IT;
   const lines = [
     `The best of all: two processes give ${medianRatio(best).toFixed(2)} times one (${best.case.name}, ${best.arrangement.name}); ` +
-      `wanted ${WORTH_IT}: ${isWorth ? "worth a flag" : "not worth a flag here"}.`,
+      `wanted ${WORTH_IT}: ${isWorth ? "worth a flag" : "not worth a flag"} here.`,
   ];
   for (const { case: benchCase, one } of comparisons.filter(({ arrangement }) => arrangement.name === "free")) {
     lines.push(
