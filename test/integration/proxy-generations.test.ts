@@ -52,8 +52,9 @@ describe("generations", () => {
     }
     expect(sandbox.open.size).toBe(4);
     proxy.provider.table.remove("default", "goes");
+    // The connection of the POST is being watched. It closes after the watch, which reads the kernel's table twice.
     await eventually(() => sandbox.open.size === 2);
-  });
+  }, 60_000);
 
   test("UpstreamPool ends nothing when only the readiness of a sandbox changes", async () => {
     await using proxy = startProxy();
