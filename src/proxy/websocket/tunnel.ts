@@ -5,23 +5,17 @@ import type { Clock, Timer } from "../../clock.ts";
 import { IngressError, toIngressError } from "../../errors.ts";
 import { codeOf } from "../../values.ts";
 import { ClientSide } from "./client-side.ts";
-import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES, type End } from "./close-codes.ts";
+import { deadEnding, type Ending, type Farewell, floodEnding, memoryEnding } from "./endings.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
-import type { End } from "./peers.ts";
+import { Liveness } from "./liveness.ts";
 import { createRelay, type Relay } from "./relay.ts";
 import { SandboxSide } from "./sandbox-side.ts";
 import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
-
-/**
- * How often a client that is not read gets a ping, in milliseconds. The end of its connection would arrive only behind
- * the unread data. But a client that has left answers the ping with a reset, which Bun usually reports at once. If it
- * does not, the next ping never leaves, and the client counts as dead.
- */
-const PAUSED_CLIENT_PING_MS = 3_000;
 
 /**
  * How long one side still gets what the other sent before it closed, in milliseconds. At the default rate, a full
@@ -35,9 +29,6 @@ export interface TunnelData {
 }
 
 export type ClientSocket = ServerWebSocket<TunnelData>;
-
-/** A close code for each end. 1006 ends the connection without a Close. */
-type Farewell = Readonly<Record<End, number>>;
 
 /**
  * One relayed WebSocket: two connections. Each frame is passed on as it comes. The fast side is paused while the slow
@@ -57,8 +48,7 @@ export class Tunnel {
   #isCut = false;
   #isFinished = false;
   #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
-  /** Monotonic ms of the last ping to the client while it was not read. Before that, the start of the tunnel. */
-  #pausedPingAt = 0;
+  #liveness: Liveness | undefined;
   #leftoverTimer: Timer | undefined;
 
   constructor(
@@ -82,9 +72,10 @@ export class Tunnel {
   /** The client is there. Passes on what waited, and then everything else. */
   openClient(socket: ClientSocket): void {
     this.#client = new ClientSide(socket);
-    this.#pausedPingAt = this.#clock.monotonic();
     this.exchange.openTunnel();
     this.#relay = this.#createRelay(this.#client);
+    const { pingPayload } = this.#tunnels;
+    this.#liveness = new Liveness(this.#relay, this.#sandbox, { pingPayload, nowMs: this.#clock.monotonic() });
     this.#sandbox.listen({
       onFrame: (kind, data) => this.#fromSandbox(kind, data),
       onClose: (code, reason) => this.#closeFromSandbox(code, reason),
@@ -115,13 +106,16 @@ export class Tunnel {
     }
   }
 
-  /** Takes a message or a control frame from the client. */
+  /** Takes a message or a control frame from the client. If that throws, only this tunnel ends. */
   fromClient(kind: FrameKind, data: string | Buffer): void {
     if (this.#closing || this.#relay === undefined) return;
-    const { peers, toSandbox } = this.#relay;
-    const judgement = peers.judge("client", { kind, data }, this.#clock.monotonic());
-    if (judgement === "flood") this.#endFlood("client");
-    else if (judgement === "pass") toSandbox.push(kind, data);
+    try {
+      const now = this.#clock.monotonic();
+      this.#relay.peers.client.beat();
+      if (this.#mayPass("client", kind, data, now)) this.#relay.toSandbox.push(kind, data, now);
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
   }
 
   /** The client's buffer has drained. */
@@ -194,23 +188,10 @@ export class Tunnel {
     if (this.#relay === undefined) return 0;
     // The `close` event follows, with the code that the sandbox sent.
     if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
-    if (this.#closing || !options.mayAsk) return 0;
-    const { client, peers, toClient, toSandbox } = this.#relay;
-    // A side that is not read can show that it is there only by taking data that waits for it.
-    const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
-    if (isClientUnread && client.waitingBytes === 0) peers.client.beat();
-    if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
-    const verdicts = peers.check(nowMs, options.intervalMs);
-    if (verdicts.client === "dead") return this.#endDead("client");
-    if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
-    // A ping behind waiting data would not arrive. If the data drains, that is as good as a pong.
-    const isPausedPingDue = isClientUnread && nowMs - this.#pausedPingAt >= PAUSED_CLIENT_PING_MS;
-    if (isPausedPingDue) this.#pausedPingAt = nowMs;
-    const asksClient = (verdicts.client === "ask" || isPausedPingDue) && client.waitingBytes === 0;
-    const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
-    if (asksClient) client.ping(this.#tunnels.pingPayload);
-    if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
-    return Number(asksClient) + Number(asksSandbox);
+    if (this.#closing || !options.mayAsk || this.#liveness === undefined) return 0;
+    const { dead, pings } = this.#liveness.look(nowMs, options.intervalMs);
+    if (dead !== undefined) this.#endWith(deadEnding(dead));
+    return pings;
   }
 
   #createRelay(client: ClientSide): Relay {
@@ -224,8 +205,8 @@ export class Tunnel {
         tunnels: this.#tunnels,
       },
       {
-        deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
-        deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
+        deliverToSandbox: (kind, data, nowMs) => this.#deliverToSandbox(kind, data, nowMs),
+        deliverToClient: (kind, data, nowMs) => this.#deliverToClient(kind, data, nowMs),
         onClientSlow: () => this.#blockClient(),
         onHeldBytes: () => this.#countBacklog(),
         fail: (thrown) => this.#fail(thrown),
@@ -235,23 +216,32 @@ export class Tunnel {
 
   #fromSandbox(kind: FrameKind, data: Buffer): void {
     if (this.#closing || this.#relay === undefined) return;
-    const { peers, toClient } = this.#relay;
-    const judgement = peers.judge("sandbox", { kind, data }, this.#clock.monotonic());
-    if (judgement === "flood") this.#endFlood("sandbox");
-    else if (judgement === "pass") toClient.push(kind, data);
+    try {
+      const now = this.#clock.monotonic();
+      this.#relay.peers.sandbox.beat();
+      if (this.#mayPass("sandbox", kind, data, now)) this.#relay.toClient.push(kind, data, now);
+    } catch (thrown) {
+      this.#fail(thrown);
+    }
   }
 
-  #deliverToSandbox(kind: FrameKind, data: string | Buffer): void {
-    const now = this.#clock.monotonic();
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
-    else this.exchange.countIn(Buffer.byteLength(data), now);
+  /** Whether a frame is passed on. A flood of control frames ends the tunnel. */
+  #mayPass(from: End, kind: FrameKind, data: string | Buffer, nowMs: number): boolean {
+    if ((kind !== "ping" && kind !== "pong") || typeof data === "string") return true;
+    const judgement = this.#relay?.peers.judge(from, { kind, data }, nowMs);
+    if (judgement === "flood") this.#endWith(floodEnding(from));
+    return judgement === "pass";
+  }
+
+  #deliverToSandbox(kind: FrameKind, data: string | Buffer, nowMs: number): void {
+    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(nowMs);
+    else this.exchange.countIn(typeof data === "string" ? Buffer.byteLength(data) : data.length, nowMs);
     this.#sandbox.deliver(kind, data);
   }
 
-  #deliverToClient(kind: FrameKind, data: string | Buffer): void {
-    const now = this.#clock.monotonic();
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
-    else this.exchange.countOut(data.length, now);
+  #deliverToClient(kind: FrameKind, data: string | Buffer, nowMs: number): void {
+    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(nowMs);
+    else this.exchange.countOut(data.length, nowMs);
     const delivery = this.#relay?.client.deliver(kind, data);
     if (delivery === "slow") this.#blockClient();
     else if (delivery === "lost") this.terminate();
@@ -274,37 +264,14 @@ export class Tunnel {
     const { client, toClient, toSandbox } = this.#relay;
     const bytes = this.#sandbox.waitingBytes + client.waitingBytes + toClient.heldBytes + toSandbox.heldBytes;
     if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
-    // If data waits for the client, a Close would only wait behind it.
-    const code = client.waitingBytes > 0 ? CLOSE_CODES.abnormal : CLOSE_CODES.tryAgainLater;
-    this.#endWith(new IngressError("memory_exceeded"), { client: code, sandbox: CLOSE_CODES.abnormal });
-  }
-
-  #endDead(end: End): 0 {
-    const dead = CLOSE_CODES.abnormal;
-    if (end === "client") {
-      this.#endWith(new IngressError("client_closed", "client does not answer pings"), {
-        client: dead,
-        sandbox: CLOSE_CODES.goingAway,
-      });
-    } else {
-      this.#endWith(new IngressError("upstream_timeout", "sandbox does not answer pings"), {
-        client: CLOSE_CODES.goingAway,
-        sandbox: dead,
-      });
-    }
-    return 0;
-  }
-
-  #endFlood(end: End): void {
-    const farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.goingAway, [end]: CLOSE_CODES.policy };
-    this.#endWith(new IngressError("websocket_flood", `too many pings or pongs from the ${end}`), farewell);
+    this.#endWith(memoryEnding(client.waitingBytes > 0));
   }
 
   /** Ends the tunnel after an error in the ingress itself. */
   #fail(thrown: unknown): void {
     const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
     const steps = [
-      () => this.#endWith(toIngressError(thrown), farewell),
+      () => this.#endWith({ error: toIngressError(thrown), farewell }),
       // If the relay could not be made, nothing else closes the client's connection.
       () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
       () => this.#sandbox.terminate(),
@@ -321,7 +288,7 @@ export class Tunnel {
     }
   }
 
-  #endWith(error: IngressError, farewell: Farewell): void {
+  #endWith({ error, farewell }: Ending): void {
     if (!this.#closing) this.#farewell = farewell;
     this.exchange.cut(error);
     // The signal has called this already, unless the exchange had ended.
