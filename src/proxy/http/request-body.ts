@@ -2,6 +2,7 @@ import { IngressError } from "../../errors.ts";
 import { limitFor } from "../../sandbox/policy.ts";
 import { BodyFlow } from "../exchange/body-flow.ts";
 import type { Exchange } from "../exchange/exchange.ts";
+import { UploadReader } from "./upload-reader.ts";
 
 /**
  * A request body of known length up to this many bytes is read completely before it is passed on. That costs half as
@@ -108,7 +109,7 @@ function meterUpload(
   exchange: Exchange,
   context: RequestBodyContext,
 ): ReadableStream<Uint8Array> {
-  const reader = body.getReader();
+  const reader = new UploadReader(body);
   const { monotonic } = context;
   const maxBodyBytes = limitFor(context.maxBodyBytes, exchange.subject.policy?.maxBodyBytes);
   const flow = new BodyFlow(monotonic());
@@ -118,7 +119,7 @@ function meterUpload(
     exchange.patience.rewind = () => {
       if (exchange.patience !== undefined) exchange.patience.rewind = undefined;
       if (isBegun) return false;
-      reader.releaseLock();
+      reader.release();
       exchange.upload = undefined;
       return true;
     };
@@ -129,8 +130,8 @@ function meterUpload(
         isBegun = true;
         flow.pull(monotonic());
         exchange.noteTurn();
-        const { done, value } = await reader.read();
-        if (done) {
+        const piece = await reader.read();
+        if (piece === undefined) {
           flow.finish();
           exchange.noteTurn();
           return controller.close();
@@ -138,13 +139,13 @@ function meterUpload(
         const now = monotonic();
         flow.push(now);
         exchange.noteTurn();
-        exchange.countIn(value.byteLength, now);
+        exchange.countIn(piece.byteLength, now);
         if (maxBodyBytes > 0 && exchange.bytesIn > maxBodyBytes) {
           const error = new IngressError("body_too_large");
           exchange.cut(error);
           throw error;
         }
-        controller.enqueue(value);
+        controller.enqueue(piece);
       },
       cancel(reason) {
         // Another attempt may still send the body, so nothing of it may be lost.
