@@ -1,4 +1,4 @@
-import { IngressError } from "../../errors.ts";
+import { IngressError, toIngressError } from "../../errors.ts";
 import { CLOSE_CODES, type End } from "./close-codes.ts";
 
 /** A close code for each end of a tunnel. 1006 ends the connection without a Close. */
@@ -29,6 +29,23 @@ export function floodEnding(from: End): Ending {
 export function memoryEnding(isClientBehind: boolean): Ending {
   const client = isClientBehind ? CLOSE_CODES.abnormal : CLOSE_CODES.tryAgainLater;
   return { error: new IngressError("memory_exceeded"), farewell: { client, sandbox: CLOSE_CODES.abnormal } };
+}
+
+/** An error in the ingress itself. */
+export function internalEnding(thrown: unknown): Ending {
+  const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
+  return { error: toIngressError(thrown), farewell };
+}
+
+/** Runs the steps of an ending, whatever they throw. The tunnel is ending already, and only its first error counts. */
+export function attemptAll(steps: readonly (() => unknown)[]): void {
+  for (const step of steps) {
+    try {
+      step();
+    } catch {
+      // The next step must run in any case.
+    }
+  }
 }
 
 const BOTH_GO_AWAY: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.goingAway };

@@ -115,6 +115,14 @@ export class SandboxSide {
     this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.#seams.safely(() => this.socket.terminate()));
   }
 
+  /** Ends the connection of a tunnel whose client never came. */
+  abandon(): void {
+    this.socket.removeAllListeners();
+    // Without a listener, a late error would be a fault of the process.
+    this.socket.on("error", () => {});
+    this.terminate();
+  }
+
   terminate(): void {
     this.stop();
     this.socket.terminate();

@@ -2,26 +2,28 @@ import type { ServerWebSocket } from "bun";
 
 import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError, toIngressError } from "../../errors.ts";
+import { IngressError } from "../../errors.ts";
 import { codeOf } from "../../values.ts";
 import { ClientSide } from "./client-side.ts";
-import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES, type End } from "./close-codes.ts";
-import { deadEnding, type Ending, type Farewell, floodEnding, memoryEnding } from "./endings.ts";
+import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import {
+  attemptAll,
+  deadEnding,
+  type Ending,
+  type Farewell,
+  floodEnding,
+  internalEnding,
+  memoryEnding,
+} from "./endings.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
 import { Liveness } from "./liveness.ts";
 import { createRelay, type Relay } from "./relay.ts";
 import { SandboxSide } from "./sandbox-side.ts";
-import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
+import { LEFTOVER_MAX_MS, UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
-
-/**
- * How long one side still gets what the other sent before it closed, in milliseconds. At the default rate, a full
- * receive buffer of the shortest frames needs 22 s.
- */
-const LEFTOVER_MAX_MS = 30_000;
 
 /** The data of the ingress's `ServerWebSocket`s. */
 export interface TunnelData {
@@ -40,8 +42,6 @@ export class Tunnel {
   readonly #early: readonly EarlyFrame[];
   readonly #clock: Clock;
   readonly #tunnels: TunnelSet;
-  /** The exchange, whose account counts the waiting bytes. */
-  readonly #backlog: { tryHold(bytes: number): boolean };
   #client: ClientSide | undefined;
   #relay: Relay | undefined;
   #closing = false;
@@ -60,9 +60,11 @@ export class Tunnel {
     this.#early = upstream.early;
     this.#clock = context.clock;
     this.#tunnels = context.tunnels;
-    this.#backlog = exchange;
     this.#sandbox = new SandboxSide(upstream.socket, context.clock, {
-      onWaiting: ({ hasDrained }) => this.#noteSandboxWaiting(hasDrained),
+      onWaiting: ({ hasDrained }) => {
+        if (hasDrained) this.#relay?.peers.sandbox.beat();
+        this.#countBacklog();
+      },
       onFull: () => this.#relay?.toSandbox.block(),
       onRoom: () => this.#relay?.toSandbox.unblock(),
       safely: (run) => this.safely(run),
@@ -71,13 +73,31 @@ export class Tunnel {
 
   /** The client is there. Passes on what waited, and then everything else. */
   openClient(socket: ClientSocket): void {
-    this.#client = new ClientSide(socket);
+    const client = new ClientSide(socket);
+    this.#client = client;
     this.exchange.openTunnel();
-    this.#relay = this.#createRelay(this.#client);
+    this.#relay = createRelay(
+      {
+        exchange: this.exchange,
+        client,
+        sandbox: this.#sandbox,
+        clientNetwork: clientNetworkOf(this.exchange.subject.clientAddress).network,
+        clock: this.#clock,
+        tunnels: this.#tunnels,
+      },
+      {
+        onFlood: (from) => this.#endWith(floodEnding(from)),
+        onClientLost: () => this.terminate(),
+        onHeldBytes: () => this.#countBacklog(),
+        fail: (thrown) => this.#fail(thrown),
+      },
+    );
     const { pingPayload } = this.#tunnels;
     this.#liveness = new Liveness(this.#relay, this.#sandbox, { pingPayload, nowMs: this.#clock.monotonic() });
     this.#sandbox.listen({
-      onFrame: (kind, data) => this.#fromSandbox(kind, data),
+      onFrame: (kind, data) => {
+        if (!this.#closing) this.#relay?.fromSandbox(kind, data);
+      },
       onClose: (code, reason) => this.#closeFromSandbox(code, reason),
       onError: (error) => this.#failSandbox(error),
     });
@@ -92,9 +112,7 @@ export class Tunnel {
   /** The client never came. Ends the sandbox's connection, so that the sandbox does not believe otherwise. */
   abandon(): void {
     this.#closing = true;
-    this.#sandbox.socket.removeAllListeners();
-    this.#sandbox.socket.on("error", ignoreLateError);
-    this.#sandbox.terminate();
+    this.#sandbox.abandon();
   }
 
   /** Runs a callback of either connection. If it throws, only this tunnel ends. */
@@ -106,16 +124,9 @@ export class Tunnel {
     }
   }
 
-  /** Takes a message or a control frame from the client. If that throws, only this tunnel ends. */
+  /** Takes a message or a control frame from the client. Does not throw. */
   fromClient(kind: FrameKind, data: string | Buffer): void {
-    if (this.#closing || this.#relay === undefined) return;
-    try {
-      const now = this.#clock.monotonic();
-      this.#relay.peers.client.beat();
-      if (this.#mayPass("client", kind, data, now)) this.#relay.toSandbox.push(kind, data, now);
-    } catch (thrown) {
-      this.#fail(thrown);
-    }
+    if (!this.#closing) this.#relay?.fromClient(kind, data);
   }
 
   /** The client's buffer has drained. */
@@ -172,7 +183,8 @@ export class Tunnel {
   /** Ends both connections without a closing handshake, for example because the drain time is over. */
   terminate(): void {
     this.#closing = true;
-    this.#clearLanes();
+    this.#relay?.clear();
+    this.#finishIfDone();
     this.#relay?.client.terminate();
     this.#sandbox.terminate();
   }
@@ -194,98 +206,25 @@ export class Tunnel {
     return pings;
   }
 
-  #createRelay(client: ClientSide): Relay {
-    const { upstream, subject } = this.exchange;
-    return createRelay(
-      {
-        client,
-        sandbox: this.#sandbox,
-        payers: { sandboxUid: upstream.uid, clientNetwork: clientNetworkOf(subject.clientAddress).network },
-        clock: this.#clock,
-        tunnels: this.#tunnels,
-      },
-      {
-        deliverToSandbox: (kind, data, nowMs) => this.#deliverToSandbox(kind, data, nowMs),
-        deliverToClient: (kind, data, nowMs) => this.#deliverToClient(kind, data, nowMs),
-        onClientSlow: () => this.#blockClient(),
-        onHeldBytes: () => this.#countBacklog(),
-        fail: (thrown) => this.#fail(thrown),
-      },
-    );
-  }
-
-  #fromSandbox(kind: FrameKind, data: Buffer): void {
-    if (this.#closing || this.#relay === undefined) return;
-    try {
-      const now = this.#clock.monotonic();
-      this.#relay.peers.sandbox.beat();
-      if (this.#mayPass("sandbox", kind, data, now)) this.#relay.toClient.push(kind, data, now);
-    } catch (thrown) {
-      this.#fail(thrown);
-    }
-  }
-
-  /** Whether a frame is passed on. A flood of control frames ends the tunnel. */
-  #mayPass(from: End, kind: FrameKind, data: string | Buffer, nowMs: number): boolean {
-    if ((kind !== "ping" && kind !== "pong") || typeof data === "string") return true;
-    const judgement = this.#relay?.peers.judge(from, { kind, data }, nowMs);
-    if (judgement === "flood") this.#endWith(floodEnding(from));
-    return judgement === "pass";
-  }
-
-  #deliverToSandbox(kind: FrameKind, data: string | Buffer, nowMs: number): void {
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(nowMs);
-    else this.exchange.countIn(typeof data === "string" ? Buffer.byteLength(data) : data.length, nowMs);
-    this.#sandbox.deliver(kind, data);
-  }
-
-  #deliverToClient(kind: FrameKind, data: string | Buffer, nowMs: number): void {
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(nowMs);
-    else this.exchange.countOut(data.length, nowMs);
-    const delivery = this.#relay?.client.deliver(kind, data);
-    if (delivery === "slow") this.#blockClient();
-    else if (delivery === "lost") this.terminate();
-  }
-
-  #blockClient(): void {
-    this.#relay?.toClient.block();
-    this.#countBacklog();
-  }
-
-  #noteSandboxWaiting(hasDrained: boolean): void {
-    if (this.#relay === undefined || this.#isFinished) return;
-    if (hasDrained) this.#relay.peers.sandbox.beat();
-    this.#countBacklog();
-  }
-
   /** Counts what waits for both ends. If the account refuses more, this tunnel ends. */
   #countBacklog(): void {
     if (this.#relay === undefined || this.#isFinished) return;
-    const { client, toClient, toSandbox } = this.#relay;
-    const bytes = this.#sandbox.waitingBytes + client.waitingBytes + toClient.heldBytes + toSandbox.heldBytes;
-    if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
+    const { client, waitingBytes: bytes } = this.#relay;
+    if (this.exchange.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
     this.#endWith(memoryEnding(client.waitingBytes > 0));
   }
 
   /** Ends the tunnel after an error in the ingress itself. */
   #fail(thrown: unknown): void {
-    const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
-    const steps = [
-      () => this.#endWith({ error: toIngressError(thrown), farewell }),
+    attemptAll([
+      () => this.#endWith(internalEnding(thrown)),
       // If the relay could not be made, nothing else closes the client's connection.
       () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
       () => this.#sandbox.terminate(),
       () => this.#finishIfDone(),
       // A lane that throws may never end.
       () => this.#client?.isGone === true && this.#finish(),
-    ];
-    for (const step of steps) {
-      try {
-        step();
-      } catch {
-        // The tunnel is ending already. Only its first error is reported.
-      }
-    }
+    ]);
   }
 
   #endWith({ error, farewell }: Ending): void {
@@ -301,7 +240,8 @@ export class Tunnel {
     this.#isCut = true;
     const sandboxCode = this.#closing ? CLOSE_CODES.abnormal : this.#farewell.sandbox;
     this.#closing = true;
-    this.#clearLanes();
+    this.#relay?.clear();
+    this.#finishIfDone();
     const { cutBy } = this.exchange;
     const clientCode = CLOSE_CODE_OF_CUT[cutBy?.code ?? ""] ?? this.#farewell.client;
     this.#relay?.client.close(clientCode, cutBy?.message ?? "");
@@ -341,12 +281,6 @@ export class Tunnel {
     }
   }
 
-  #clearLanes(): void {
-    this.#relay?.toClient.clear();
-    this.#relay?.toSandbox.clear();
-    this.#finishIfDone();
-  }
-
   /** Finishes if the client's connection has ended and the sandbox has got everything that came over it. */
   #finishIfDone(): void {
     if (this.#client?.isGone === true && this.#relay?.toSandbox.isEnded !== false) this.#finish();
@@ -356,12 +290,10 @@ export class Tunnel {
     if (this.#isFinished) return;
     this.#isFinished = true;
     this.#leftoverTimer?.cancel();
-    this.#backlog.tryHold(0);
+    this.exchange.tryHold(0);
     this.#relay?.rates.leave();
     this.#tunnels.delete(this);
     if (!this.#sandbox.isClosed) this.#tunnels.unansweredCloses.add(this.#sandbox);
     this.exchange.end(this.exchange.cutBy);
   }
 }
-
-function ignoreLateError(): void {}
