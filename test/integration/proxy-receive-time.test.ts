@@ -7,6 +7,8 @@ import { startRawUpstream } from "../support/raw-upstream.ts";
 
 const NOTHING_OPEN = { exchanges: 0, clients: 0, heldBytes: 0, tunnels: 0 };
 const LARGE = 2_000_000;
+/** Too long for one read, and too short for a stream. */
+const COLLECTED = 60_000;
 const OK = "HTTP/1.1 200 OK\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nok";
 
 const postOf = (port: number, framing: string): string =>
@@ -16,6 +18,8 @@ const postOf = (port: number, framing: string): string =>
 const HALVES: readonly (readonly [string, string, string])[] = [
   ["small", "Content-Length: 100", "x"],
   ["small, of which nothing came", "Content-Length: 100", ""],
+  ["collected", `Content-Length: ${COLLECTED}`, "x".repeat(20_000)],
+  ["collected, of which nothing came", `Content-Length: ${COLLECTED}`, ""],
   ["large", `Content-Length: ${LARGE}`, "x".repeat(20_000)],
   ["large, of which nothing came", `Content-Length: ${LARGE}`, ""],
   ["chunked", "Transfer-Encoding: chunked", "5\r\nhello\r\n"],
@@ -95,7 +99,8 @@ describe("a body that stops", () => {
 describe("a body that goes on", () => {
   test.each([
     ["chunked", "Transfer-Encoding: chunked", "1\r\nx\r\n", "0\r\n\r\n"],
-    ["large", "Content-Length: 20000", "x".repeat(1_000), ""],
+    ["collected", `Content-Length: ${COLLECTED}`, "x".repeat(COLLECTED / 20), ""],
+    ["large", `Content-Length: ${LARGE}`, "x".repeat(LARGE / 20), ""],
   ])(
     "is not ended, however long it takes in total (%s)",
     async (_name, framing, piece, last) => {
@@ -135,9 +140,9 @@ describe("a body that goes on", () => {
 });
 
 describe("--stream-idle-timeout", () => {
-  test("ends an upload whose client stops, with 408", async () => {
+  test.each([COLLECTED, LARGE])("ends an upload of %d bytes whose client stops, with 408", async (length) => {
     await using stage = await startStage({ streamIdleTimeoutMs: 400, clientIdleTimeoutMs: 0 });
-    stage.client.write(postOf(stage.sandbox.port, `Content-Length: ${LARGE}`) + "x");
+    stage.client.write(postOf(stage.sandbox.port, `Content-Length: ${length}`) + "x");
     expect(await stage.client.until((text) => text.includes("\r\n\r\n"))).toStartWith("HTTP/1.1 408 ");
     await eventually(() => stage.proxy.server.inFlight() === 0 && stage.sandbox.open.size === 0);
   });

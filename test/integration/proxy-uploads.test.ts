@@ -91,6 +91,62 @@ describe.each(Object.entries(proxies))("an upload of known length, %s", (_name, 
   });
 });
 
+describe("an upload that is short enough to be collected", () => {
+  const proxy = proxies.plain;
+  const send = async (upstreamPort: number, body: Buffer, pieceBytes: number) => {
+    const connection = await openRaw(proxy.port);
+    connection.write(
+      `PUT / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstreamPort}\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    for (let at = 0; at < body.length; at += pieceBytes) {
+      connection.write(body.subarray(at, at + pieceBytes));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+    return connection;
+  };
+
+  // Both limits, from both sides.
+  test.each([16_384, 16_385, 65_535, 65_536, 65_537])("arrives whole and in order (%d bytes)", async (length) => {
+    await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
+    const body = Buffer.from(Array.from({ length }, (_, index) => 33 + ((index * 7) % 89)));
+    for (const pieceBytes of [length, 10_000, 1_000]) {
+      const connection = await send(upstream.port, body, pieceBytes);
+      expect((await connection.readAnswer()).status).toBe(204);
+      expect(upstream.requests.at(-1)?.body === body.toString("latin1")).toBe(true);
+      expect(proxy.accessLog.at(-1)).toMatchObject({ status: 204, bytesIn: length });
+      connection.destroy();
+    }
+  });
+
+  test("does not reach the sandbox if its client leaves before the last byte", async () => {
+    await using upstream = await startRawUpstream("HTTP/1.1 204 No Content\r\n\r\n");
+    const body = Buffer.alloc(60_000, "x");
+    const connection = await openRaw(proxy.port);
+    connection.write(
+      `POST / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\nContent-Length: ${body.length}\r\n\r\n`,
+    );
+    connection.write(body.subarray(1));
+    await eventually(() => proxy.server.inFlight() === 1);
+    connection.destroy();
+    await eventually(() => proxy.server.inFlight() === 0);
+    expect(upstream.connections).toBe(0);
+    expect(proxy.accessLog.at(-1)).toMatchObject({ status: 499, code: "client_closed" });
+    expect(proxy.server.counters().heldBytes).toBe(0);
+  });
+
+  test("shares a connection to its sandbox with the next one", async () => {
+    await using upstream = await startRawUpstream("HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok");
+    const body = Buffer.alloc(60_000, "x");
+    for (let turn = 0; turn < 20; turn++) {
+      const connection = await send(upstream.port, body, body.length);
+      expect((await connection.readAnswer()).status).toBe(200);
+      connection.destroy();
+    }
+    expect(upstream.requests).toHaveLength(20);
+    expect(upstream.connections).toBe(1);
+  });
+});
+
 const hasPython = requirePart("python3", { get: "apt-get install python3" });
 
 describe("an upload and the connect timeout", () => {

@@ -111,7 +111,10 @@ export class Watchdog {
         return patience !== undefined && now >= patience.untilMs ? patience.error : undefined;
       }
       case "receiving":
-        return isOver(clientIdleTimeoutMs, exchange.sentAt) ? new IngressError("client_timeout") : undefined;
+        if (isOver(clientIdleTimeoutMs, exchange.sentAt)) return new IngressError("client_timeout");
+        // Of a small body, no byte is seen before the last.
+        if (exchange.upload === undefined || !isOver(streamIdleTimeoutMs, exchange.activeAt)) return undefined;
+        return new IngressError("client_timeout");
       case "connecting":
       case "waiting": {
         const { upload } = exchange;

@@ -1,3 +1,6 @@
+/** The two ends of a tunnel. */
+export type End = "client" | "sandbox";
+
 /** Close codes that the relay uses or must recognise (RFC 6455 §7.4.1; IANA's registry for 1013). */
 export const CLOSE_CODES = {
   goingAway: 1001,

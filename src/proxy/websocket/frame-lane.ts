@@ -19,8 +19,8 @@ const PAUSE_BYTES = 256 * 1024;
 
 /** The ends of a lane. Nothing here is called after `clear`. */
 export interface LaneEnds {
-  /** Passes a frame on. May call `block`. */
-  deliver(kind: FrameKind, data: string | Buffer): void;
+  /** Passes a frame on. May call `block`. `nowMs`: monotonic time, so that nobody reads the clock a second time. */
+  deliver(kind: FrameKind, data: string | Buffer, nowMs: number): void;
   /** Runs deliveries that may share one write. */
   batch(run: () => void): void;
   pauseSender(): void;
@@ -75,10 +75,11 @@ export class FrameLane implements ScheduledLane {
     return this.#isCleared;
   }
 
-  push(kind: FrameKind, data: string | Buffer): void {
+  /** Takes a frame that has arrived at `nowMs`, monotonic time. */
+  push(kind: FrameKind, data: string | Buffer, nowMs: number): void {
     if (this.#isCleared || this.#onEnd !== undefined) return;
-    const bytes = Buffer.byteLength(data);
-    if (this.#mayPassDirectly(bytes)) return this.#ends.deliver(kind, data);
+    const bytes = typeof data === "string" ? Buffer.byteLength(data) : data.length;
+    if (this.#mayPassDirectly(bytes, nowMs)) return this.#ends.deliver(kind, data, nowMs);
     this.#queue ??= new FrameQueue();
     const before = this.#queue.heldBytes;
     this.#queue.push(kind, data, bytes);
@@ -142,13 +143,13 @@ export class FrameLane implements ScheduledLane {
       if (!this.#rate.tryTake(now)) return true;
       const frame = this.#queue?.shift();
       if (frame === undefined) return false;
-      this.#ends.deliver(frame.kind, frame.data);
+      this.#ends.deliver(frame.kind, frame.data, now);
       if (!this.#scheduler.trySpend(frame.data.length)) return false;
     }
     return false;
   }
 
-  #mayPassDirectly(bytes: number): boolean {
+  #mayPassDirectly(bytes: number, nowMs: number): boolean {
     if (this.#isBlocked || this.#waitingFrames() > 0) return false;
     const { turn } = this.#scheduler;
     if (turn !== this.#turn) {
@@ -157,7 +158,7 @@ export class FrameLane implements ScheduledLane {
     }
     if (this.#directFrames >= DIRECT_MAX_FRAMES || !this.#scheduler.trySpend(bytes)) return false;
     this.#directFrames++;
-    return this.#rate.tryTake(this.#clock.monotonic());
+    return this.#rate.tryTake(nowMs);
   }
 
   #waitingFrames(): number {

@@ -1,4 +1,4 @@
-import type { FrameKind } from "./frame-queue.ts";
+import type { End } from "./close-codes.ts";
 import { Pulse, type PulseVerdict } from "./pulse.ts";
 import { TokenBucket } from "./token-bucket.ts";
 
@@ -17,13 +17,10 @@ const CONTROL_FRAMES_BURST = 1_000;
  */
 const UNANSWERED_PINGS_MAX = 16;
 
-/** The two ends of a tunnel. */
-export type End = "client" | "sandbox";
-
-/** A frame that one of them has sent. */
-export interface ArrivedFrame {
-  readonly kind: FrameKind;
-  readonly data: string | Buffer;
+/** A ping or pong that one of them has sent. */
+export interface ControlFrame {
+  readonly kind: "ping" | "pong";
+  readonly data: Buffer;
 }
 
 /** What a tunnel knows about one of its ends: whether it is there, how many pings it sends, and which pongs it owes. */
@@ -84,12 +81,11 @@ export class Peers {
   }
 
   /**
-   * Decides about a frame: pass it on, drop it because it only answers the ingress, or end a flood of control frames.
+   * Decides about a control frame: pass it on, drop it because it only answers the ingress, or end a flood of such
+   * frames.
    */
-  judge(from: End, { kind, data }: ArrivedFrame, nowMs: number): "pass" | "drop" | "flood" {
+  judge(from: End, { kind, data }: ControlFrame, nowMs: number): "pass" | "drop" | "flood" {
     const peer = this[from];
-    peer.beat();
-    if (typeof data === "string" || kind === "text" || kind === "binary") return "pass";
     if (!peer.mayControl(nowMs)) return "flood";
     if (kind === "pong") return this.#pingPayload.equals(data) || peer.settlePong(data) ? "drop" : "pass";
     // Bun has already sent the client its pong. The sandbox's would be a second one.

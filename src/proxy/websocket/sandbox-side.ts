@@ -10,6 +10,10 @@ const POLL_MS = 10;
 /** How long the sandbox may take to answer a Close before its connection is cut, in milliseconds. */
 const CLOSE_TIMEOUT_MS = 5_000;
 
+/** The options of each message. They are shared, because a message would else make an object. */
+const AS_BINARY = { binary: true } as const;
+const AS_TEXT = { binary: false } as const;
+
 /** The callbacks of the sandbox's side of a tunnel. */
 export interface SandboxSideSeams {
   /**
@@ -27,6 +31,7 @@ export interface SandboxSideSeams {
 
 /** The events of the sandbox's connection. */
 export interface SandboxEvents {
+  /** Called for each frame, so it must be cheap. Must not throw. */
   onFrame(kind: FrameKind, data: Buffer): void;
   /** Code 1006: the connection ended without a Close. */
   onClose(code: number, reason: string): void;
@@ -75,11 +80,9 @@ export class SandboxSide {
     const { socket } = this;
     const safely = (run: () => void): void => this.#seams.safely(run);
     socket.removeAllListeners();
-    socket.on("message", (data: Buffer, binary: boolean) =>
-      safely(() => events.onFrame(binary ? "binary" : "text", data)),
-    );
-    socket.on("ping", (data: Buffer) => safely(() => events.onFrame("ping", data)));
-    socket.on("pong", (data: Buffer) => safely(() => events.onFrame("pong", data)));
+    socket.on("message", (data: Buffer, binary: boolean) => events.onFrame(binary ? "binary" : "text", data));
+    socket.on("ping", (data: Buffer) => events.onFrame("ping", data));
+    socket.on("pong", (data: Buffer) => events.onFrame("pong", data));
     socket.on("close", (code: number, reason: Buffer) => safely(() => events.onClose(code, reason.toString())));
     socket.on("error", (error: Error) => safely(() => events.onError(error)));
   }
@@ -96,7 +99,7 @@ export class SandboxSide {
   deliver(kind: FrameKind, data: string | Buffer): void {
     if (kind === "ping") this.socket.ping(data);
     else if (kind === "pong") this.socket.pong(data);
-    else this.socket.send(data, { binary: kind === "binary" });
+    else this.socket.send(data, kind === "binary" ? AS_BINARY : AS_TEXT);
     if (this.#pollTimer === undefined || !this.#isFull) this.#lookAtWaiting();
   }
 
@@ -110,6 +113,14 @@ export class SandboxSide {
     else this.socket.close(code, clipReason(reason));
     this.#closeTimer?.cancel();
     this.#closeTimer = this.#clock.setTimer(CLOSE_TIMEOUT_MS, () => this.#seams.safely(() => this.socket.terminate()));
+  }
+
+  /** Ends the connection of a tunnel whose client never came. */
+  abandon(): void {
+    this.socket.removeAllListeners();
+    // Without a listener, a late error would be a fault of the process.
+    this.socket.on("error", () => {});
+    this.terminate();
   }
 
   terminate(): void {

@@ -2,32 +2,28 @@ import type { ServerWebSocket } from "bun";
 
 import { clientNetworkOf } from "../../address.ts";
 import type { Clock, Timer } from "../../clock.ts";
-import { IngressError, toIngressError } from "../../errors.ts";
+import { IngressError } from "../../errors.ts";
 import { codeOf } from "../../values.ts";
 import { ClientSide } from "./client-side.ts";
 import { CLOSE_CODE_OF_CUT, CLOSE_CODE_OF_FAULT, CLOSE_CODES } from "./close-codes.ts";
+import {
+  attemptAll,
+  deadEnding,
+  type Ending,
+  type Farewell,
+  floodEnding,
+  internalEnding,
+  memoryEnding,
+} from "./endings.ts";
 import type { Exchange } from "../exchange/exchange.ts";
 import type { FrameLane } from "./frame-lane.ts";
 import type { FrameKind } from "./frame-queue.ts";
-import type { End } from "./peers.ts";
+import { Liveness } from "./liveness.ts";
 import { createRelay, type Relay } from "./relay.ts";
 import { SandboxSide } from "./sandbox-side.ts";
-import { UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
+import { LEFTOVER_MAX_MS, UNCOUNTED_MAX_BYTES } from "./tunnel-limits.ts";
 import type { TunnelSet } from "./open-tunnels.ts";
 import type { EarlyFrame, UpstreamSocket } from "./dial.ts";
-
-/**
- * How often a client that is not read gets a ping, in milliseconds. The end of its connection would arrive only behind
- * the unread data. But a client that has left answers the ping with a reset, which Bun usually reports at once. If it
- * does not, the next ping never leaves, and the client counts as dead.
- */
-const PAUSED_CLIENT_PING_MS = 3_000;
-
-/**
- * How long one side still gets what the other sent before it closed, in milliseconds. At the default rate, a full
- * receive buffer of the shortest frames needs 22 s.
- */
-const LEFTOVER_MAX_MS = 30_000;
 
 /** The data of the ingress's `ServerWebSocket`s. */
 export interface TunnelData {
@@ -35,9 +31,6 @@ export interface TunnelData {
 }
 
 export type ClientSocket = ServerWebSocket<TunnelData>;
-
-/** A close code for each end. 1006 ends the connection without a Close. */
-type Farewell = Readonly<Record<End, number>>;
 
 /**
  * One relayed WebSocket: two connections. Each frame is passed on as it comes. The fast side is paused while the slow
@@ -49,16 +42,13 @@ export class Tunnel {
   readonly #early: readonly EarlyFrame[];
   readonly #clock: Clock;
   readonly #tunnels: TunnelSet;
-  /** The exchange, whose account counts the waiting bytes. */
-  readonly #backlog: { tryHold(bytes: number): boolean };
   #client: ClientSide | undefined;
   #relay: Relay | undefined;
   #closing = false;
   #isCut = false;
   #isFinished = false;
   #farewell: Farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.abnormal };
-  /** Monotonic ms of the last ping to the client while it was not read. Before that, the start of the tunnel. */
-  #pausedPingAt = 0;
+  #liveness: Liveness | undefined;
   #leftoverTimer: Timer | undefined;
 
   constructor(
@@ -70,9 +60,11 @@ export class Tunnel {
     this.#early = upstream.early;
     this.#clock = context.clock;
     this.#tunnels = context.tunnels;
-    this.#backlog = exchange;
     this.#sandbox = new SandboxSide(upstream.socket, context.clock, {
-      onWaiting: ({ hasDrained }) => this.#noteSandboxWaiting(hasDrained),
+      onWaiting: ({ hasDrained }) => {
+        if (hasDrained) this.#relay?.peers.sandbox.beat();
+        this.#countBacklog();
+      },
       onFull: () => this.#relay?.toSandbox.block(),
       onRoom: () => this.#relay?.toSandbox.unblock(),
       safely: (run) => this.safely(run),
@@ -81,12 +73,31 @@ export class Tunnel {
 
   /** The client is there. Passes on what waited, and then everything else. */
   openClient(socket: ClientSocket): void {
-    this.#client = new ClientSide(socket);
-    this.#pausedPingAt = this.#clock.monotonic();
+    const client = new ClientSide(socket);
+    this.#client = client;
     this.exchange.openTunnel();
-    this.#relay = this.#createRelay(this.#client);
+    this.#relay = createRelay(
+      {
+        exchange: this.exchange,
+        client,
+        sandbox: this.#sandbox,
+        clientNetwork: clientNetworkOf(this.exchange.subject.clientAddress).network,
+        clock: this.#clock,
+        tunnels: this.#tunnels,
+      },
+      {
+        onFlood: (from) => this.#endWith(floodEnding(from)),
+        onClientLost: () => this.terminate(),
+        onHeldBytes: () => this.#countBacklog(),
+        fail: (thrown) => this.#fail(thrown),
+      },
+    );
+    const { pingPayload } = this.#tunnels;
+    this.#liveness = new Liveness(this.#relay, this.#sandbox, { pingPayload, nowMs: this.#clock.monotonic() });
     this.#sandbox.listen({
-      onFrame: (kind, data) => this.#fromSandbox(kind, data),
+      onFrame: (kind, data) => {
+        if (!this.#closing) this.#relay?.fromSandbox(kind, data);
+      },
       onClose: (code, reason) => this.#closeFromSandbox(code, reason),
       onError: (error) => this.#failSandbox(error),
     });
@@ -101,9 +112,7 @@ export class Tunnel {
   /** The client never came. Ends the sandbox's connection, so that the sandbox does not believe otherwise. */
   abandon(): void {
     this.#closing = true;
-    this.#sandbox.socket.removeAllListeners();
-    this.#sandbox.socket.on("error", ignoreLateError);
-    this.#sandbox.terminate();
+    this.#sandbox.abandon();
   }
 
   /** Runs a callback of either connection. If it throws, only this tunnel ends. */
@@ -115,13 +124,9 @@ export class Tunnel {
     }
   }
 
-  /** Takes a message or a control frame from the client. */
+  /** Takes a message or a control frame from the client. Does not throw. */
   fromClient(kind: FrameKind, data: string | Buffer): void {
-    if (this.#closing || this.#relay === undefined) return;
-    const { peers, toSandbox } = this.#relay;
-    const judgement = peers.judge("client", { kind, data }, this.#clock.monotonic());
-    if (judgement === "flood") this.#endFlood("client");
-    else if (judgement === "pass") toSandbox.push(kind, data);
+    if (!this.#closing) this.#relay?.fromClient(kind, data);
   }
 
   /** The client's buffer has drained. */
@@ -178,7 +183,8 @@ export class Tunnel {
   /** Ends both connections without a closing handshake, for example because the drain time is over. */
   terminate(): void {
     this.#closing = true;
-    this.#clearLanes();
+    this.#relay?.clear();
+    this.#finishIfDone();
     this.#relay?.client.terminate();
     this.#sandbox.terminate();
   }
@@ -194,134 +200,34 @@ export class Tunnel {
     if (this.#relay === undefined) return 0;
     // The `close` event follows, with the code that the sandbox sent.
     if (this.#sandbox.isHalfClosed && !this.#closing) this.#sandbox.terminate();
-    if (this.#closing || !options.mayAsk) return 0;
-    const { client, peers, toClient, toSandbox } = this.#relay;
-    // A side that is not read can show that it is there only by taking data that waits for it.
-    const isClientUnread = toSandbox.isPaused || this.#relay.isHeld;
-    if (isClientUnread && client.waitingBytes === 0) peers.client.beat();
-    if (toClient.isPaused || this.#relay.isHeld) peers.sandbox.beat();
-    const verdicts = peers.check(nowMs, options.intervalMs);
-    if (verdicts.client === "dead") return this.#endDead("client");
-    if (verdicts.sandbox === "dead") return this.#endDead("sandbox");
-    // A ping behind waiting data would not arrive. If the data drains, that is as good as a pong.
-    const isPausedPingDue = isClientUnread && nowMs - this.#pausedPingAt >= PAUSED_CLIENT_PING_MS;
-    if (isPausedPingDue) this.#pausedPingAt = nowMs;
-    const asksClient = (verdicts.client === "ask" || isPausedPingDue) && client.waitingBytes === 0;
-    const asksSandbox = verdicts.sandbox === "ask" && this.#sandbox.waitingBytes === 0;
-    if (asksClient) client.ping(this.#tunnels.pingPayload);
-    if (asksSandbox) this.#sandbox.socket.ping(this.#tunnels.pingPayload);
-    return Number(asksClient) + Number(asksSandbox);
-  }
-
-  #createRelay(client: ClientSide): Relay {
-    const { upstream, subject } = this.exchange;
-    return createRelay(
-      {
-        client,
-        sandbox: this.#sandbox,
-        payers: { sandboxUid: upstream.uid, clientNetwork: clientNetworkOf(subject.clientAddress).network },
-        clock: this.#clock,
-        tunnels: this.#tunnels,
-      },
-      {
-        deliverToSandbox: (kind, data) => this.#deliverToSandbox(kind, data),
-        deliverToClient: (kind, data) => this.#deliverToClient(kind, data),
-        onClientSlow: () => this.#blockClient(),
-        onHeldBytes: () => this.#countBacklog(),
-        fail: (thrown) => this.#fail(thrown),
-      },
-    );
-  }
-
-  #fromSandbox(kind: FrameKind, data: Buffer): void {
-    if (this.#closing || this.#relay === undefined) return;
-    const { peers, toClient } = this.#relay;
-    const judgement = peers.judge("sandbox", { kind, data }, this.#clock.monotonic());
-    if (judgement === "flood") this.#endFlood("sandbox");
-    else if (judgement === "pass") toClient.push(kind, data);
-  }
-
-  #deliverToSandbox(kind: FrameKind, data: string | Buffer): void {
-    const now = this.#clock.monotonic();
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
-    else this.exchange.countIn(Buffer.byteLength(data), now);
-    this.#sandbox.deliver(kind, data);
-  }
-
-  #deliverToClient(kind: FrameKind, data: string | Buffer): void {
-    const now = this.#clock.monotonic();
-    if (kind === "ping" || kind === "pong") this.exchange.noteAlive(now);
-    else this.exchange.countOut(data.length, now);
-    const delivery = this.#relay?.client.deliver(kind, data);
-    if (delivery === "slow") this.#blockClient();
-    else if (delivery === "lost") this.terminate();
-  }
-
-  #blockClient(): void {
-    this.#relay?.toClient.block();
-    this.#countBacklog();
-  }
-
-  #noteSandboxWaiting(hasDrained: boolean): void {
-    if (this.#relay === undefined || this.#isFinished) return;
-    if (hasDrained) this.#relay.peers.sandbox.beat();
-    this.#countBacklog();
+    if (this.#closing || !options.mayAsk || this.#liveness === undefined) return 0;
+    const { dead, pings } = this.#liveness.look(nowMs, options.intervalMs);
+    if (dead !== undefined) this.#endWith(deadEnding(dead));
+    return pings;
   }
 
   /** Counts what waits for both ends. If the account refuses more, this tunnel ends. */
   #countBacklog(): void {
     if (this.#relay === undefined || this.#isFinished) return;
-    const { client, toClient, toSandbox } = this.#relay;
-    const bytes = this.#sandbox.waitingBytes + client.waitingBytes + toClient.heldBytes + toSandbox.heldBytes;
-    if (this.#backlog.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
-    // If data waits for the client, a Close would only wait behind it.
-    const code = client.waitingBytes > 0 ? CLOSE_CODES.abnormal : CLOSE_CODES.tryAgainLater;
-    this.#endWith(new IngressError("memory_exceeded"), { client: code, sandbox: CLOSE_CODES.abnormal });
-  }
-
-  #endDead(end: End): 0 {
-    const dead = CLOSE_CODES.abnormal;
-    if (end === "client") {
-      this.#endWith(new IngressError("client_closed", "client does not answer pings"), {
-        client: dead,
-        sandbox: CLOSE_CODES.goingAway,
-      });
-    } else {
-      this.#endWith(new IngressError("upstream_timeout", "sandbox does not answer pings"), {
-        client: CLOSE_CODES.goingAway,
-        sandbox: dead,
-      });
-    }
-    return 0;
-  }
-
-  #endFlood(end: End): void {
-    const farewell = { client: CLOSE_CODES.goingAway, sandbox: CLOSE_CODES.goingAway, [end]: CLOSE_CODES.policy };
-    this.#endWith(new IngressError("websocket_flood", `too many pings or pongs from the ${end}`), farewell);
+    const { client, waitingBytes: bytes } = this.#relay;
+    if (this.exchange.tryHold(bytes < UNCOUNTED_MAX_BYTES ? 0 : bytes) || this.exchange.cutBy !== undefined) return;
+    this.#endWith(memoryEnding(client.waitingBytes > 0));
   }
 
   /** Ends the tunnel after an error in the ingress itself. */
   #fail(thrown: unknown): void {
-    const farewell = { client: CLOSE_CODES.internalError, sandbox: CLOSE_CODES.abnormal };
-    const steps = [
-      () => this.#endWith(toIngressError(thrown), farewell),
+    attemptAll([
+      () => this.#endWith(internalEnding(thrown)),
       // If the relay could not be made, nothing else closes the client's connection.
       () => this.#relay ?? this.#client?.close(CLOSE_CODES.internalError, ""),
       () => this.#sandbox.terminate(),
       () => this.#finishIfDone(),
       // A lane that throws may never end.
       () => this.#client?.isGone === true && this.#finish(),
-    ];
-    for (const step of steps) {
-      try {
-        step();
-      } catch {
-        // The tunnel is ending already. Only its first error is reported.
-      }
-    }
+    ]);
   }
 
-  #endWith(error: IngressError, farewell: Farewell): void {
+  #endWith({ error, farewell }: Ending): void {
     if (!this.#closing) this.#farewell = farewell;
     this.exchange.cut(error);
     // The signal has called this already, unless the exchange had ended.
@@ -334,7 +240,8 @@ export class Tunnel {
     this.#isCut = true;
     const sandboxCode = this.#closing ? CLOSE_CODES.abnormal : this.#farewell.sandbox;
     this.#closing = true;
-    this.#clearLanes();
+    this.#relay?.clear();
+    this.#finishIfDone();
     const { cutBy } = this.exchange;
     const clientCode = CLOSE_CODE_OF_CUT[cutBy?.code ?? ""] ?? this.#farewell.client;
     this.#relay?.client.close(clientCode, cutBy?.message ?? "");
@@ -374,12 +281,6 @@ export class Tunnel {
     }
   }
 
-  #clearLanes(): void {
-    this.#relay?.toClient.clear();
-    this.#relay?.toSandbox.clear();
-    this.#finishIfDone();
-  }
-
   /** Finishes if the client's connection has ended and the sandbox has got everything that came over it. */
   #finishIfDone(): void {
     if (this.#client?.isGone === true && this.#relay?.toSandbox.isEnded !== false) this.#finish();
@@ -389,12 +290,10 @@ export class Tunnel {
     if (this.#isFinished) return;
     this.#isFinished = true;
     this.#leftoverTimer?.cancel();
-    this.#backlog.tryHold(0);
+    this.exchange.tryHold(0);
     this.#relay?.rates.leave();
     this.#tunnels.delete(this);
     if (!this.#sandbox.isClosed) this.#tunnels.unansweredCloses.add(this.#sandbox);
     this.exchange.end(this.exchange.cutBy);
   }
 }
-
-function ignoreLateError(): void {}

@@ -52,18 +52,18 @@ describe("FrameLane", () => {
   test("passes few frames at once, and the rest of the turn in one batch of the next", () => {
     const loop = createLoop();
     const { lane, events } = createLane(loop);
-    for (const text of numbers(12)) lane.push("text", text);
+    for (const text of numbers(12)) lane.push("text", text, loop.clock.monotonic());
     expect(events).toEqual(numbers(8));
     loop.turn();
     expect(events.slice(8)).toEqual(["[", "8", "9", "10", "11", "]"]);
-    lane.push("text", "12");
+    lane.push("text", "12", loop.clock.monotonic());
     expect(events.at(-1)).toBe("12");
   });
 
   test("pauses a sender of many frames, resumes it, and passes each frame on once and in order", () => {
     const loop = createLoop();
     const { lane, events, delivered } = createLane(loop);
-    for (const text of numbers(20_000)) lane.push("text", text);
+    for (const text of numbers(20_000)) lane.push("text", text, loop.clock.monotonic());
     expect(events.filter((event) => event === "pause")).toHaveLength(1);
     let turns = 0;
     while (loop.turn()) turns++;
@@ -77,7 +77,7 @@ describe("FrameLane", () => {
   test("a thousand busy lanes share each turn, and a quiet one does not wait for them", () => {
     const loop = createLoop();
     const busy = Array.from({ length: 1_000 }, () => createLane(loop));
-    for (const { lane } of busy) for (const text of numbers(300)) lane.push("text", text);
+    for (const { lane } of busy) for (const text of numbers(300)) lane.push("text", text, loop.clock.monotonic());
     const count = (): number => busy.reduce((sum, { delivered }) => sum + delivered().length, 0);
     expect(count()).toBeLessThanOrEqual(256);
     const quiet = createLane(loop);
@@ -85,7 +85,7 @@ describe("FrameLane", () => {
       const before = count();
       loop.turn();
       expect(count() - before).toBeLessThanOrEqual(256);
-      quiet.lane.push("text", String(turn));
+      quiet.lane.push("text", String(turn), loop.clock.monotonic());
     }
     expect(quiet.delivered()).toHaveLength(20);
   });
@@ -94,7 +94,7 @@ describe("FrameLane", () => {
     const loop = createLoop();
     let allowed = 10;
     const { lane, delivered } = createLane(loop, { tryTake: () => allowed-- > 0 });
-    for (const text of numbers(30)) lane.push("text", text);
+    for (const text of numbers(30)) lane.push("text", text, loop.clock.monotonic());
     while (loop.turn());
     expect(delivered()).toEqual(numbers(10));
     allowed = 20;
@@ -107,7 +107,7 @@ describe("FrameLane", () => {
     const loop = createLoop();
     const { lane, events, delivered } = createLane(loop);
     lane.block();
-    for (const text of numbers(3)) lane.push("text", text);
+    for (const text of numbers(3)) lane.push("text", text, loop.clock.monotonic());
     while (loop.turn());
     expect(events).toEqual(["pause"]);
     lane.unblock();
@@ -120,11 +120,12 @@ describe("FrameLane", () => {
     const loop = createLoop();
     const ended = createLane(loop);
     const cleared = createLane(loop);
-    for (const { lane } of [ended, cleared]) for (const text of numbers(50)) lane.push("text", text);
+    for (const { lane } of [ended, cleared])
+      for (const text of numbers(50)) lane.push("text", text, loop.clock.monotonic());
     ended.lane.end(() => void ended.events.push("end"));
     cleared.lane.end(() => void cleared.events.push("end"));
     cleared.lane.clear();
-    ended.lane.push("text", "late");
+    ended.lane.push("text", "late", loop.clock.monotonic());
     while (loop.turn());
     expect(ended.delivered()).toEqual(numbers(50));
     expect(ended.events.slice(-2)).toEqual(["]", "end"]);
@@ -141,7 +142,8 @@ describe("FrameLane", () => {
       },
     });
     const other = createLane(loop);
-    for (const { lane } of [throwing, other]) for (const text of numbers(20)) lane.push("text", text);
+    for (const { lane } of [throwing, other])
+      for (const text of numbers(20)) lane.push("text", text, loop.clock.monotonic());
     loop.turn();
     expect(throwing.events).toContain("Error: thrown");
     while (other.delivered().length < 20 && loop.turn());
