@@ -2,8 +2,9 @@
 import { mkdirSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { parseArgs } from "node:util";
-import { type BenchCase, CASES } from "./lib/bench/cases.ts";
-import { BINARY, type ContenderName, missingPrograms } from "./lib/bench/contenders.ts";
+import { CASES } from "./lib/bench/cases.ts";
+import type { BenchCase } from "./lib/bench/cases/bench-case.ts";
+import { BINARY, CONTENDERS, type ContenderName, GO_BINARY, missingPrograms } from "./lib/bench/contenders.ts";
 import { type CaseResult, ratioOf } from "./lib/bench/measurement.ts";
 import { type RoundOptions, runCase } from "./lib/bench/rounds.ts";
 import { startStage } from "./lib/bench/stage.ts";
@@ -19,8 +20,6 @@ const DEFAULT_JSON = join(ROOT, ".cache/bench/result.json");
  */
 const FLOOR = 0.65;
 const FLOOR_CASE = "get-1k-64";
-
-const EVERYONE: readonly ContenderName[] = ["ingress", "bare", "nginx", "haproxy", "caddy", "upstream"];
 
 type Duration = Pick<RoundOptions, "rounds" | "seconds" | "warmUpSeconds">;
 const FULL: Duration = { rounds: 5, seconds: 3, warmUpSeconds: 2 };
@@ -60,7 +59,11 @@ function parseOptions(args: string[]): BenchOptions {
     seconds: parseCount(values.seconds, "--seconds") ?? duration.seconds,
     warmUpSeconds: duration.warmUpSeconds,
     cases: CASES.filter(isChosen),
-    contenders: new Set(EVERYONE.filter((name) => wanted.length === 0 || wanted.includes(name))),
+    contenders: new Set(
+      CONTENDERS.filter((name) =>
+        wanted.length === 0 ? name !== "go" || GO_BINARY !== undefined : wanted.includes(name),
+      ),
+    ),
     json: values.json,
     checksFloor: values.check,
   };
