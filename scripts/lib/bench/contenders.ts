@@ -3,6 +3,7 @@ import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { type ServerProcess, startServerProcess } from "../server-process.ts";
 import { readNumbers, startHelper } from "./child-process.ts";
+import type { ContenderName } from "./contender-names.ts";
 import { ensureCertificate } from "./certificate.ts";
 import { KUBE_NAMESPACE } from "./kube-stage.ts";
 import { type ReferenceProxy, REFERENCE_PROXIES } from "./reference-proxies.ts";
@@ -16,13 +17,6 @@ export const BINARY = process.env["INGRESS_BINARY"] ?? join(ROOT, "dist/ingress"
 export const GO_BINARY = process.env["REFERENCE_INGRESS"] === "" ? undefined : process.env["REFERENCE_INGRESS"];
 /** More flags for it, separated by blanks. */
 const GO_FLAGS = (process.env["REFERENCE_FLAGS"] ?? "").split(" ").filter((flag) => flag !== "");
-
-/**
- * The measured programs: the ingress; the ingress again, with a sandbox that has a policy; the simplest proxy on Bun;
- * other proxies; the Go ingress; no proxy at all.
- */
-export const CONTENDERS = ["ingress", "policy", "bare", "nginx", "haproxy", "caddy", "go", "upstream"] as const;
-export type ContenderName = (typeof CONTENDERS)[number];
 
 /** A running contender. */
 export interface Running {
@@ -48,6 +42,8 @@ export interface Setup {
   readonly http2?: boolean;
   readonly tls?: boolean;
   readonly ingressFlags?: readonly string[];
+  /** The ingress starts in the cgroup of this file (`cgroup.procs`). */
+  readonly cgroupProcsFile?: string;
 }
 
 /** A start takes a tenth of a second; 100,000 sandboxes in a manifest take several. */
@@ -98,9 +94,10 @@ function probePath({ mode = "header" }: Setup, stage: Stage): string {
 }
 
 async function startIngress(name: "ingress" | "policy", setup: Setup, stage: Stage): Promise<Running> {
-  const { mode = "header", http2 = false, tls = false, ingressFlags = [], sandboxes = 1 } = setup;
+  const { mode = "header", http2 = false, tls = false, ingressFlags = [], sandboxes = 1, cgroupProcsFile } = setup;
   const manifests = await writeManifests(stage.folder, sandboxNames(sandboxes));
   const command = ([port = 0, plainPort = 0, adminPort = 0]: readonly number[]): readonly string[] => [
+    ...(cgroupProcsFile === undefined ? [] : ["sh", "-c", 'echo 0 >"$0" && exec "$@"', cgroupProcsFile]),
     BINARY,
     `--manifests=${manifests}`,
     `--mode=${mode}`,

@@ -1,5 +1,5 @@
 import { median, type Spread, spreadOf } from "./statistics.ts";
-import type { ContenderName } from "./contenders.ts";
+import type { ContenderName } from "./contender-names.ts";
 
 /** The numbers of one round of one contender. `NaN`: not measured. */
 export interface Measurement {

@@ -1,5 +1,6 @@
 import type { BenchCase, RunContext } from "./cases/bench-case.ts";
-import { type ContenderName, type Running, startContender } from "./contenders.ts";
+import type { ContenderName } from "./contender-names.ts";
+import { type Running, startContender } from "./contenders.ts";
 import { type CaseResult, type Measurement, summarize } from "./measurement.ts";
 import type { Stage } from "./stage.ts";
 

@@ -1,4 +1,5 @@
-import type { ContenderName, Running, Setup } from "../contenders.ts";
+import type { ContenderName } from "../contender-names.ts";
+import type { Running, Setup } from "../contenders.ts";
 import type { HttpRequest, LoadResult } from "../http-load.ts";
 import { type CaseResult, type Measurement, NO_MEASUREMENT } from "../measurement.ts";
 import { readUsage } from "../process-usage.ts";

@@ -1,4 +1,5 @@
-import type { ContenderName, Running, Setup } from "../contenders.ts";
+import type { ContenderName } from "../contender-names.ts";
+import type { Running, Setup } from "../contenders.ts";
 import { type HttpRequest, runHey, runWrk } from "../http-load.ts";
 import { KIB, SANDBOX, sandboxNames, signedRoute, type Stage } from "../stage.ts";
 import { ALL, type BenchCase, measure, PER_MILLION, requestFor, routeHeader } from "./bench-case.ts";
@@ -132,7 +133,7 @@ export const ROUTE_CASES: readonly BenchCase[] = [
 ];
 
 /** The ingress against itself: the sandbox of all other cases, and one with all nine annotations. */
-export const policyCase: BenchCase = httpCase("policy", "GET 1 KB, 64 connections, nine annotations", {
+export const policyCase: BenchCase = httpCase("policy", "GET 1 KB, 64 connections", {
   connections: 64,
   contenders: ["ingress", "policy"],
   request: get("/1k"),

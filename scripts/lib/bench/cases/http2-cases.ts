@@ -1,6 +1,6 @@
 import { runH2load } from "../h2load.ts";
 import { sandboxNames } from "../stage.ts";
-import type { ContenderName } from "../contenders.ts";
+import type { ContenderName } from "../contender-names.ts";
 import { type BenchCase, measure, PER_MILLION, requestFor } from "./bench-case.ts";
 
 /** The upstream and the Go ingress serve no HTTP/2 without TLS. All speak HTTP/1.1 to the upstream. */
