@@ -70,6 +70,9 @@ function parseOptions(args: string[]): BenchOptions {
   if (values.contender.includes("go") && GO_BINARY === undefined) {
     throw new UsageError("the contender go needs REFERENCE_INGRESS, the path of its binary");
   }
+  if (GO_BINARY !== undefined && !existsSync(GO_BINARY)) {
+    throw new UsageError(`REFERENCE_INGRESS names no file: ${GO_BINARY}`);
+  }
   const chosen = new Set(values.check ? [FLOOR_CASE] : values.case);
   const isChosen = (each: BenchCase): boolean =>
     chosen.size > 0 ? chosen.has(each.name) : !values.quick || each.quick === true;
@@ -105,7 +108,7 @@ function openResults(options: BenchOptions): { current: BenchResults; add(result
   const order = CASES.map((each) => each.name);
   const empty: BenchResults = { machine, seconds: options.seconds, cases: [] };
   const isMerged = options.merges && existsSync(options.json);
-  const earlier = isMerged ? parseResults(JSON.parse(readFileSync(options.json, "utf8"))) : empty;
+  const earlier = isMerged ? readResults(options.json) : empty;
   mkdirSync(dirname(options.json), { recursive: true });
   const opened = {
     current: mergeResults(earlier, empty, order),
@@ -115,6 +118,14 @@ function openResults(options: BenchOptions): { current: BenchResults; add(result
     },
   };
   return opened;
+}
+
+function readResults(path: string): BenchResults {
+  try {
+    return parseResults(JSON.parse(readFileSync(path, "utf8")));
+  } catch (error) {
+    throw new MergeError(`Cannot merge with ${path}: ${error instanceof Error ? error.message : String(error)}`);
+  }
 }
 
 async function bench(options: BenchOptions): Promise<number> {
