@@ -83,7 +83,7 @@ function summarize(title: string, rounds: readonly Round[]): LimitResult {
 
 async function benchLimits(duration: { readonly rounds: number; readonly seconds: number }): Promise<void> {
   const { rounds, seconds } = duration;
-  const machine = describeMachine(BINARY, undefined);
+  const machine = describeMachine(BINARY);
   createCpuLimit("probe", 1)[Symbol.dispose]();
   const stage = await startStage();
   const measured = new Map<string, Round[]>(LIMITS.map(({ title }) => [title, []]));

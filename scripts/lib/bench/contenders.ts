@@ -147,19 +147,21 @@ async function startGo(setup: Setup, stage: Stage): Promise<Running> {
 
 async function startReference(proxy: ReferenceProxy, setup: Setup, stage: Stage): Promise<Running> {
   const { folder } = stage;
-  const { mode = "header", http2 = false, tls = false } = setup;
-  const sandboxes = setup.routeAll === true ? sandboxNames(setup.sandboxes ?? 1) : [];
+  const { mode = "header", http2 = false, tls = false, routeAll = false } = setup;
+  const sandboxes = routeAll ? sandboxNames(setup.sandboxes ?? 1) : [];
+  const namedInPath = routeAll && mode === "uri";
   const configPath = join(folder, proxy.configFile);
   const certificate = tls ? ensureCertificate(folder) : undefined;
   const command = ([port = 0, plainPort = 0]: readonly number[]): readonly string[] => {
-    const options = { ...stage, port, plainPort, sandboxes, namedInPath: mode === "uri", http2, certificate };
+    const options = { ...stage, port, plainPort, sandboxes, namedInPath, http2, certificate };
     writeFileSync(configPath, proxy.buildConfig(options));
     return proxy.command(configPath);
   };
   // A port with HTTP/2 and no TLS has nothing else in nginx and HAProxy.
   const probes = http2 || tls ? "plain" : "loaded";
   return startProgram(proxy.name, command, {
-    setup,
+    // Without routing, a path that names a sandbox leads nowhere.
+    setup: { ...setup, mode: namedInPath ? "uri" : "header" },
     stage,
     probes,
     environment: { ...proxy.environment, HOME: folder },

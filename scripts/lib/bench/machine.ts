@@ -26,7 +26,7 @@ const VERSION_COMMANDS: Readonly<Record<string, readonly string[]>> = {
 };
 
 /** @param goBinary The path of the Go ingress, if it is measured, too. */
-export function describeMachine(binary: string, goBinary: string | undefined): Machine {
+export function describeMachine(binary: string, goBinary?: string): Machine {
   const versions: Record<string, string> = { bun: Bun.version };
   if (goBinary !== undefined) versions["go ingress"] = hashOf(goBinary);
   for (const [name, command] of Object.entries({ ...VERSION_COMMANDS, ingress: [binary, "--version"] })) {
