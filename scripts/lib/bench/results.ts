@@ -61,18 +61,16 @@ export interface WantedCase {
   readonly contenders: readonly ContenderName[];
 }
 
-/** What a document of these results would lack, in words. Empty: they are complete. Only `go` may be missing. */
+/** What a document of these results would lack, one text for a case. Empty: they are complete. Only `go` may be missing. */
 export function findGaps(results: BenchResults, wanted: readonly WantedCase[], rounds: number): readonly string[] {
   return wanted.flatMap(({ name, contenders }) => {
     const found = results.cases.find((each) => each.name === name);
     if (found === undefined) return [`the case ${name}`];
-    return contenders
-      .filter((contender) => contender !== "go")
-      .filter((contender) => {
-        const own = found.contenders.find((each) => each.name === contender);
-        return (own?.rounds.length ?? 0) < rounds;
-      })
-      .map((contender) => `${rounds} rounds of ${contender} in the case ${name}`);
+    const lacking = contenders.filter((contender) => {
+      const own = found.contenders.find((each) => each.name === contender);
+      return contender !== "go" && (own?.rounds.length ?? 0) < rounds;
+    });
+    return lacking.length === 0 ? [] : [`${rounds} rounds of ${lacking.join(", ")} in the case ${name}`];
   });
 }
 
