@@ -3,7 +3,8 @@ import { parseArgs } from "node:util";
 import { CASES } from "./lib/bench/cases.ts";
 import { startIngressGroup } from "./lib/bench/ingress-group.ts";
 import { startStage } from "./lib/bench/stage.ts";
-import { describeMachine, formatMachine } from "./lib/bench/tables.ts";
+import { describeMachine } from "./lib/bench/machine.ts";
+import { formatMachine } from "./lib/bench/tables.ts";
 import { ARRANGEMENTS, compareGroups, type Comparison } from "./lib/bench/workers.ts";
 import { formatComparison, formatConclusion } from "./lib/bench/workers-tables.ts";
 

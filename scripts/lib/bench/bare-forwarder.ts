@@ -1,11 +1,16 @@
-// bare-forwarder.ts UPSTREAM_PORT SINK_PORT: the simplest proxy on Bun, to measure what the ingress adds. One Bun.serve
-// and one fetch; headers and answer are changed in place, and nothing is checked, counted, bounded or cleaned up.
+// bare-forwarder.ts OPTIONS: the simplest proxy on Bun, to measure what the ingress adds. One Bun.serve and one fetch;
+// headers and answer are changed in place, and nothing is looked up, checked, counted, bounded or cleaned up. OPTIONS is
+// `BareOptions` as JSON.
 import type { ServerWebSocket } from "bun";
 import { WebSocket } from "ws";
+import { readBareOptions } from "./bare-options.ts";
 import { endWithParent } from "./child-process.ts";
 
-const origin = `127.0.0.1:${process.argv[2]}`;
-const sink = `127.0.0.1:${process.argv[3]}`;
+const options = readBareOptions(process.argv[2] ?? "");
+const { http2, namedInPath, certificate } = options;
+const origin = `127.0.0.1:${options.upstreamPort}`;
+const sink = `127.0.0.1:${options.sinkPort}`;
+const chunked = `127.0.0.1:${options.chunkedPort}`;
 
 interface Relay {
   readonly upstream: WebSocket;
@@ -17,13 +22,15 @@ const server = Bun.serve<Relay>({
   idleTimeout: 0,
   maxRequestBodySize: Number.MAX_SAFE_INTEGER,
   development: false,
+  http2,
+  ...(certificate && { tls: { cert: Bun.file(certificate.certFile), key: Bun.file(certificate.keyFile) } }),
   fetch(request, server) {
     const { headers, method, url } = request;
-    const path = url.slice(url.indexOf("/", "http://".length));
+    const path = pathOf(url);
     if (headers.has("upgrade")) return relay(request, path, server);
     headers.delete("host");
     headers.delete("connection");
-    return fetch(`http://${path === "/upload" ? sink : origin}${path}`, {
+    return fetch(`http://${upstreamOf(path)}${path}`, {
       method,
       headers,
       body: request.body,
@@ -47,6 +54,16 @@ const server = Bun.serve<Relay>({
     close: (client) => client.data.upstream.close(),
   },
 });
+
+function pathOf(url: string): string {
+  const path = url.slice(url.indexOf("/", "https://".length));
+  return namedInPath ? path.slice(path.indexOf("/", path.indexOf("/", 1) + 1)) : path;
+}
+
+function upstreamOf(path: string): string {
+  if (path === "/upload") return sink;
+  return path.startsWith("/chunked/") ? chunked : origin;
+}
 
 function sendToClient(client: ServerWebSocket<Relay>, data: Buffer, binary: boolean): void {
   if (binary) client.sendBinary(data);

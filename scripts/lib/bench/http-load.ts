@@ -37,7 +37,7 @@ export class LoadError extends Error {}
 export async function runWrk(request: HttpRequest, load: HttpLoad, folder: string): Promise<LoadResult> {
   const script = join(folder, "wrk.lua");
   await Bun.write(script, wrkScript(request));
-  const output = await run([
+  const output = await runLoadProgram([
     "wrk",
     "--threads=1",
     `--connections=${load.connections}`,
@@ -91,7 +91,7 @@ export async function runHey(
   load: HttpLoad,
   options: { readonly perSecond: number },
 ): Promise<LoadResult> {
-  const output = await run([
+  const output = await runLoadProgram([
     "hey",
     "-z",
     `${load.seconds}s`,
@@ -126,7 +126,7 @@ export async function runCurl(
   options: { readonly bytes: number; readonly uploadFile?: string },
 ): Promise<LoadResult> {
   const startedAt = performance.now();
-  const output = await run([
+  const output = await runLoadProgram([
     "curl",
     "--silent",
     "--show-error",
@@ -147,7 +147,8 @@ export async function runCurl(
   return { requests: options.bytes / 1e9, seconds, p50Ms: Number.NaN, p99Ms: Number.NaN };
 }
 
-async function run(command: readonly string[]): Promise<string> {
+/** Runs a program and returns its output. Throws a LoadError if it fails. */
+export async function runLoadProgram(command: readonly string[]): Promise<string> {
   const child = Bun.spawn([...command], { stdin: "ignore", stdout: "pipe", stderr: "pipe" });
   const [output, errors, code] = await Promise.all([
     new Response(child.stdout).text(),

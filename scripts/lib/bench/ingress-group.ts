@@ -32,6 +32,7 @@ export async function startIngressGroup(processes: number, sandboxes: number, st
     name: "ingress",
     pid: server.pid,
     port: server.ports[0] ?? 0,
+    origin: `http://127.0.0.1:${server.ports[0] ?? 0}`,
     startMs: Number.NaN,
     stop: () => server.stop(),
   };

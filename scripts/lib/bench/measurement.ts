@@ -1,5 +1,5 @@
 import { median, type Spread, spreadOf } from "./statistics.ts";
-import type { ContenderName } from "./contenders.ts";
+import type { ContenderName } from "./contender-names.ts";
 
 /** The numbers of one round of one contender. `NaN`: not measured. */
 export interface Measurement {
@@ -11,7 +11,7 @@ export interface Measurement {
   readonly p99Ms: number;
   /** Resident memory at the end. */
   readonly residentMb: number;
-  /** Resident memory per open stream or tunnel. */
+  /** Memory per open stream or tunnel (resident) or per record of the table (heap). */
   readonly kbEach: number;
   /** From the start of the process to its first forwarded answer. */
   readonly startMs: number;
@@ -40,7 +40,7 @@ export interface ContenderResult {
 export interface CaseResult {
   readonly name: string;
   readonly title: string;
-  readonly unit: "requests" | "messages" | "frames" | "GB" | "starts";
+  readonly unit: "requests" | "messages" | "frames" | "GB" | "starts" | "records";
   /** The compared number. */
   readonly compared: Metric;
   readonly contenders: readonly ContenderResult[];

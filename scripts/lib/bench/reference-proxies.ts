@@ -1,13 +1,20 @@
+import type { Certificate } from "./certificate.ts";
+
 /** What a reference proxy is told, so that all of them do the same work as the ingress. */
 export interface ReferenceOptions {
   readonly port: number;
+  /** A second port, always with HTTP/1.1 and without TLS. */
+  readonly plainPort: number;
   readonly upstreamPort: number;
   readonly sinkPort: number;
-  /**
-   * Names of sandboxes that are routed by `OpenSandbox-Ingress-To`, each with connections of its own. Empty: no
-   * routing.
-   */
+  readonly chunkedPort: number;
+  /** Names of sandboxes that are routed, each with connections of its own. Empty: no routing. */
   readonly sandboxes: readonly string[];
+  /** The first two segments of the path name the sandbox and are removed. Otherwise `OpenSandbox-Ingress-To` does. */
+  readonly namedInPath: boolean;
+  /** HTTP/2 from the client. */
+  readonly http2: boolean;
+  readonly certificate: Certificate | undefined;
   readonly folder: string;
 }
 
@@ -17,8 +24,6 @@ export interface ReferenceProxy {
   /** The Debian package. */
   readonly package: string;
   readonly configFile: string;
-  /** Whether it can route to many sandboxes by a header with connections kept for each. */
-  readonly routesSandboxes: boolean;
   buildConfig(options: ReferenceOptions): string;
   command(configPath: string): readonly string[];
   readonly environment?: Readonly<Record<string, string>>;
@@ -38,7 +43,6 @@ export const REFERENCE_PROXIES: readonly ReferenceProxy[] = [
     name: "nginx",
     package: "nginx",
     configFile: "nginx.conf",
-    routesSandboxes: true,
     buildConfig: nginxConfig,
     command: (path) => ["nginx", "-c", path, "-e", "stderr", "-g", "daemon off;"],
   },
@@ -46,7 +50,6 @@ export const REFERENCE_PROXIES: readonly ReferenceProxy[] = [
     name: "haproxy",
     package: "haproxy",
     configFile: "haproxy.cfg",
-    routesSandboxes: true,
     buildConfig: haproxyConfig,
     command: (path) => ["haproxy", "-f", path, "-q"],
   },
@@ -54,7 +57,6 @@ export const REFERENCE_PROXIES: readonly ReferenceProxy[] = [
     name: "caddy",
     package: "caddy",
     configFile: "Caddyfile",
-    routesSandboxes: false,
     buildConfig: caddyConfig,
     command: (path) => ["caddy", "run", "--adapter", "caddyfile", "--config", path],
     environment: { GOMAXPROCS: "1" },
@@ -62,7 +64,8 @@ export const REFERENCE_PROXIES: readonly ReferenceProxy[] = [
 ];
 
 function nginxConfig(options: ReferenceOptions): string {
-  const { port, upstreamPort, sinkPort, sandboxes, folder } = options;
+  const { port, plainPort, upstreamPort, sinkPort, chunkedPort, sandboxes, folder, certificate } = options;
+  const upstreams = sandboxes.map((name) => `${name}-${upstreamPort} ${name};`).join(" ");
   const upstream = (name: string, server: number): string =>
     `upstream ${name} { server 127.0.0.1:${server}; keepalive ${name.startsWith("sb") ? 8 : KEPT_CONNECTIONS}; keepalive_requests 1000000000; }`;
   const temporary = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map(
@@ -83,12 +86,15 @@ http {
   map_hash_max_size 8192;
   map_hash_bucket_size 128;
   map $http_upgrade $connection_header { default upgrade; "" ""; }
-  map $http_opensandbox_ingress_to $sandbox { default origin; ${sandboxes.map((name) => `${name}-${upstreamPort} ${name};`).join(" ")} }
+  map $http_opensandbox_ingress_to $sandbox { default origin; ${upstreams} }
   ${upstream("origin", upstreamPort)}
   ${upstream("sink", sinkPort)}
+  ${upstream("chunked", chunkedPort)}
   ${sandboxes.map((name) => upstream(name, upstreamPort)).join("\n  ")}
   server {
-    listen 127.0.0.1:${port} backlog=4096 reuseport;
+    listen 127.0.0.1:${port} backlog=4096 reuseport${options.http2 ? " http2" : ""}${certificate === undefined ? "" : " ssl"};
+    listen 127.0.0.1:${plainPort};
+    ${certificate === undefined ? "" : `ssl_certificate ${certificate.certFile}; ssl_certificate_key ${certificate.keyFile};`}
     proxy_http_version 1.1;
     proxy_buffering off;
     proxy_request_buffering off;
@@ -99,15 +105,25 @@ http {
     proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for;
     proxy_set_header X-Forwarded-Host $http_host;
     proxy_set_header X-Forwarded-Proto $scheme;
-    location / { proxy_pass http://${sandboxes.length > 0 ? "$sandbox" : "origin"}; }
+    ${nginxLocation(options)}
     location /upload { proxy_pass http://sink; }
+    location /chunked/ { proxy_pass http://chunked; }
   }
 }
 `;
 }
 
+function nginxLocation({ sandboxes, namedInPath }: ReferenceOptions): string {
+  if (sandboxes.length === 0) return "location / { proxy_pass http://origin; }";
+  if (!namedInPath) return "location / { proxy_pass http://$sandbox; }";
+  return "location ~ ^/(?<id>[^/]+)/[0-9]+(?<rest>/.*)$ { proxy_pass http://$id$rest$is_args$args; }";
+}
+
 function haproxyConfig(options: ReferenceOptions): string {
-  const { port, upstreamPort, sinkPort, sandboxes } = options;
+  const { port, plainPort, upstreamPort, sinkPort, chunkedPort, sandboxes, http2, certificate } = options;
+  const protocol = http2 ? "h2" : "http/1.1";
+  const plain = http2 ? " proto h2" : "";
+  const door = certificate === undefined ? plain : ` ssl crt ${certificate.bothFile} alpn ${protocol}`;
   const backend = (name: string, server: number): string =>
     `backend ${name}\n  http-reuse always\n  server s 127.0.0.1:${server} pool-max-conn ${KEPT_CONNECTIONS}`;
   return `
@@ -123,14 +139,17 @@ defaults
   timeout server 1d
   timeout tunnel 1d
 frontend front
-  bind 127.0.0.1:${port} backlog 4096
+  bind 127.0.0.1:${port} backlog 4096${door}
+  bind 127.0.0.1:${plainPort}
   http-request set-header X-Forwarded-Host %[req.hdr(Host)]
-  http-request set-header X-Forwarded-Proto http
+  http-request set-header X-Forwarded-Proto ${certificate === undefined ? "http" : "https"}
   use_backend sink if { path /upload }
   use_backend events if { path /events }
-  ${sandboxes.length > 0 ? `use_backend %[req.hdr(OpenSandbox-Ingress-To),regsub(-${upstreamPort}$,)]` : "default_backend origin"}
+  use_backend chunked if { path_beg /chunked/ }
+  ${haproxyRouting(options)}
 ${backend("origin", upstreamPort)}
 ${backend("sink", sinkPort)}
+${backend("chunked", chunkedPort)}
 ${backend("events", upstreamPort)}
   # Its manual's advice for streams: otherwise small pieces wait 200 ms for more.
   option http-no-delay
@@ -138,8 +157,16 @@ ${sandboxes.map((name) => backend(name, upstreamPort)).join("\n")}
 `;
 }
 
+function haproxyRouting({ sandboxes, namedInPath, upstreamPort }: ReferenceOptions): string {
+  if (sandboxes.length === 0) return "default_backend origin";
+  if (!namedInPath) return `use_backend %[req.hdr(OpenSandbox-Ingress-To),regsub(-${upstreamPort}$,)]`;
+  return `http-request set-var(txn.sandbox) path,field(2,/)
+  http-request set-path %[path,regsub(^/[^/]+/[0-9]+,)]
+  use_backend %[var(txn.sandbox)]`;
+}
+
 function caddyConfig(options: ReferenceOptions): string {
-  const { port, upstreamPort, sinkPort } = options;
+  const { port, plainPort, upstreamPort, sinkPort, chunkedPort, certificate } = options;
   const proxy = (server: number): string => `reverse_proxy 127.0.0.1:${server} {
     flush_interval -1
     transport http {
@@ -148,21 +175,30 @@ function caddyConfig(options: ReferenceOptions): string {
       compression off
     }
   }`;
+  const site = (scheme: "http" | "https", sitePort: number): string => `${scheme}://127.0.0.1:${sitePort} {
+  bind 127.0.0.1
+  ${scheme === "https" && certificate !== undefined ? `tls ${certificate.certFile} ${certificate.keyFile}` : ""}
+  handle /upload {
+    ${proxy(sinkPort)}
+  }
+  handle /chunked/* {
+    ${proxy(chunkedPort)}
+  }
+  handle {
+    ${proxy(upstreamPort)}
+  }
+}`;
   return `{
   admin off
   auto_https off
   log {
     level ERROR
   }
-}
-http://127.0.0.1:${port} {
-  bind 127.0.0.1
-  handle /upload {
-    ${proxy(sinkPort)}
-  }
-  handle {
-    ${proxy(upstreamPort)}
+  servers {
+    protocols h1 h2 h2c
   }
 }
+${site(certificate === undefined ? "http" : "https", port)}
+${site("http", plainPort)}
 `;
 }

@@ -1,5 +1,6 @@
-import type { BenchCase, RunContext } from "./cases.ts";
-import { type ContenderName, type Running, startContender } from "./contenders.ts";
+import type { BenchCase, RunContext } from "./cases/bench-case.ts";
+import type { ContenderName } from "./contender-names.ts";
+import { type Running, startContender } from "./contenders.ts";
 import { type CaseResult, type Measurement, summarize } from "./measurement.ts";
 import type { Stage } from "./stage.ts";
 
@@ -39,12 +40,17 @@ export async function runCase(benchCase: BenchCase, stage: Stage, options: Round
   return { name, title, unit, compared, contenders: [...rounds].map(([each, own]) => summarize(each, own)) };
 }
 
+async function startFor(benchCase: BenchCase, name: ContenderName, stage: Stage): Promise<Running> {
+  if (benchCase.standsAlone !== true) return startContender(name, benchCase.setup ?? {}, stage);
+  return { name, pid: process.pid, port: 0, origin: "", startMs: 0, stop: async () => {} };
+}
+
 async function runFresh(
   name: ContenderName,
   benchCase: BenchCase,
   { stage, options }: { readonly stage: Stage; readonly options: RoundOptions },
 ): Promise<Measurement> {
-  const running = await startContender(name, benchCase.setup ?? {}, stage);
+  const running = await startFor(benchCase, name, stage);
   try {
     return await benchCase.run(running, { stage, seconds: options.seconds, calibrated: Number.NaN });
   } finally {
@@ -64,13 +70,13 @@ async function runTogether(
   const { stage, options, record } = parts;
   const running: Running[] = [];
   try {
-    for (const name of names) running.push(await startContender(name, benchCase.setup ?? {}, stage));
+    for (const name of names) running.push(await startFor(benchCase, name, stage));
     let context: RunContext = { stage, seconds: options.warmUpSeconds, calibrated: Number.NaN };
     const [first] = running;
     if (benchCase.calibrate !== undefined && first !== undefined) {
       context = { ...context, calibrated: await benchCase.calibrate(first, { ...context, seconds: options.seconds }) };
     }
-    for (const each of running) await benchCase.run(each, context);
+    if (benchCase.standsAlone !== true) for (const each of running) await benchCase.run(each, context);
     context = { ...context, seconds: options.seconds };
     for (let round = 0; round < options.rounds; round++) {
       for (const each of running) record(each.name, await benchCase.run(each, context));

@@ -1,49 +1,8 @@
-import { cpus, release, totalmem } from "node:os";
 import { type CaseResult, type ContenderResult, type Measurement, type Metric, ratioOf } from "./measurement.ts";
-import type { ContenderName } from "./contenders.ts";
+import type { ContenderName } from "./contender-names.ts";
+import type { Machine } from "./machine.ts";
 import type { Spread } from "./statistics.ts";
 import type { TargetResult } from "./targets.ts";
-
-/** The machine. Without it, the numbers mean nothing. */
-export interface Machine {
-  readonly date: string;
-  readonly processor: string;
-  readonly cores: number;
-  readonly memoryGb: number;
-  readonly kernel: string;
-  readonly versions: Readonly<Record<string, string>>;
-}
-
-const VERSION_COMMANDS: Readonly<Record<string, readonly string[]>> = {
-  nginx: ["nginx", "-v"],
-  haproxy: ["haproxy", "-v"],
-  caddy: ["caddy", "version"],
-  wrk: ["wrk", "-v"],
-};
-
-/** @param binary The ingress whose version counts. Default: it runs from its source. */
-export function describeMachine(binary?: string): Machine {
-  const versions: Record<string, string> = { bun: Bun.version };
-  const commands = binary === undefined ? VERSION_COMMANDS : { ...VERSION_COMMANDS, ingress: [binary, "--version"] };
-  for (const [name, command] of Object.entries(commands)) {
-    const version = readVersion(command);
-    if (version !== undefined) versions[name] = version;
-  }
-  return {
-    date: new Date().toISOString().slice(0, 16),
-    processor: cpus()[0]?.model.trim() ?? "unknown",
-    cores: cpus().length,
-    memoryGb: Math.round(totalmem() / 1e9),
-    kernel: release(),
-    versions,
-  };
-}
-
-function readVersion(command: readonly string[]): string | undefined {
-  if (Bun.which(command[0] ?? "") === null) return undefined;
-  const { stdout, stderr } = Bun.spawnSync([...command]);
-  return /\d+\.\d+(?:\.\d+)?/.exec(`${stdout.toString()} ${stderr.toString()}`)?.[0];
-}
 
 export function formatMachine(machine: Machine): string {
   const versions = Object.entries(machine.versions).map(([name, version]) => `${name} ${version}`);
@@ -72,7 +31,7 @@ function columnsOf(result: CaseResult): readonly Column[] {
 }
 
 /** The contenders of the columns of ratios. */
-const REFERENCES: readonly ContenderName[] = ["nginx", "haproxy", "upstream", "bare"];
+const REFERENCES: readonly ContenderName[] = ["nginx", "haproxy", "go", "upstream", "bare"];
 
 /** A case as a table: medians, and ratios with their smallest and largest round. */
 export function formatCase(result: CaseResult): string {
@@ -101,8 +60,14 @@ export function formatTable(rows: readonly (readonly string[])[]): string {
 }
 
 export function formatTargets(results: readonly TargetResult[]): string {
-  const rows = results.map(({ title, wanted, found, isMet }) => [title, wanted, found, isMet ? "met" : "MISSED"]);
-  return formatTable([["to reach", "wanted", "found", ""], ...rows]);
+  const rows = results.map(({ title, wanted, found, bare, isMet }) => [
+    title,
+    wanted,
+    found,
+    bare,
+    isMet ? "met" : "MISSED",
+  ]);
+  return formatTable([["to reach", "wanted", "found", "the forwarder", ""], ...rows]);
 }
 
 /** One line while it runs. */

@@ -1,12 +1,13 @@
 // upstream.ts: stands in for a sandbox, in its own process. Prints its ports as JSON; ends with its stdin.
 //
-// Bun.serve answers static routes without running JavaScript, and uploads are counted on a bare socket: one core serves
-// several times the load of any proxy here.
+// Bun.serve answers static routes without running JavaScript; uploads and answers in chunks are on bare sockets: one core
+// serves several times the load of any proxy here.
 import type { Socket } from "bun";
 import { closeSync, ftruncateSync, mkdtempSync, openSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { endWithParent } from "./child-process.ts";
+import { startChunkedServer } from "./chunked-server.ts";
 
 const KIB = 1024;
 const GIB = 1024 ** 3;
@@ -117,5 +118,5 @@ function receiveUpload(socket: Socket<Upload>, bytes: Buffer): void {
   socket.write(SINK_ANSWER);
 }
 
-console.log(JSON.stringify({ port: server.port, sinkPort: sink.port }));
+console.log(JSON.stringify({ port: server.port, sinkPort: sink.port, chunkedPort: startChunkedServer() }));
 endWithParent();

@@ -1,5 +1,5 @@
 import { availableParallelism } from "node:os";
-import type { BenchCase } from "./cases.ts";
+import type { BenchCase } from "./cases/bench-case.ts";
 import type { Running } from "./contenders.ts";
 import { pin, type Processors, readMachineTime } from "./processors.ts";
 import { readThreadUsage, withDescendants } from "./process-usage.ts";

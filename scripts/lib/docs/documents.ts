@@ -1,3 +1,4 @@
+import { formatStoredPerformance, PERFORMANCE_DOCUMENT } from "../bench/performance-file.ts";
 import { formatErrorsDocument } from "./format-errors.ts";
 import { formatFlagsDocument } from "./format-flags.ts";
 
@@ -6,5 +7,6 @@ export function formatDocuments(): readonly { readonly path: string; readonly te
   return [
     { path: "docs/flags.md", text: formatFlagsDocument() },
     { path: "docs/errors.md", text: formatErrorsDocument() },
+    { path: PERFORMANCE_DOCUMENT, text: formatStoredPerformance() },
   ];
 }
