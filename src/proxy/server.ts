@@ -152,6 +152,7 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const departures = new Departures({
     pendingRequests: () => doors.pendingRequests(),
     hasLeft: (request) => !doors.isOpen(request),
+    expire: (request) => doors.timeout(request, CUT_ANSWER_SECONDS),
     monotonic,
     afterTurn: (callback) => void setImmediate(callback),
   });
@@ -207,7 +208,10 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
     onActivity(exchange) {
       if (exchange.subject.use !== undefined) renew.offer(exchange.subject.use);
     },
-    onCutWhileLeaving: (exchange) => doors.timeout(exchange.subject.request, CUT_ANSWER_SECONDS),
+    onCutUnread(exchange) {
+      // An answer that Bun had completely is there already.
+      if (exchange.state === "streaming") departures.add(exchange);
+    },
   });
   const requestBody = { monotonic, maxBodyBytes: config.maxBodyBytes };
   const answerBody: AnswerBodyContext = {

@@ -28,7 +28,7 @@ export interface ExchangeStage {
   /** How exchanges ended, in order: a code, or undefined where all went well. */
   readonly ends: readonly { readonly exchange: Exchange; readonly code: IngressErrorCode | undefined }[];
   /** Exchanges that were cut while they were leaving. */
-  readonly cutWhileLeaving: readonly Exchange[];
+  readonly cutUnread: readonly Exchange[];
   readonly open: (options?: ExchangeOptions) => Exchange;
   /** An exchange whose client owes a read of a streamed answer since now. */
   readonly openStalledDownload: (options?: ExchangeOptions) => Exchange;
@@ -50,12 +50,12 @@ export function createExchangeStage(
   const register = new ExchangeRegister(new MemoryAccount(options.budgetBytes ?? Number.MAX_SAFE_INTEGER));
   const upstreams = createUpstreamPool(blindProofs(clock));
   const ends: { exchange: Exchange; code: IngressErrorCode | undefined }[] = [];
-  const cutWhileLeaving: Exchange[] = [];
+  const cutUnread: Exchange[] = [];
   const observer: ExchangeObserver = {
     onActivity() {},
     onHead() {},
     onEnd: (exchange, { error }) => void ends.push({ exchange, code: error?.code }),
-    onCutWhileLeaving: (exchange) => void cutWhileLeaving.push(exchange),
+    onCutUnread: (exchange) => void cutUnread.push(exchange),
     ...options.observer,
   };
   const open = ({ sandbox = "sb", client, peer, grant = { kind: "open" } }: ExchangeOptions = {}): Exchange => {
@@ -128,7 +128,7 @@ export function createExchangeStage(
     clock,
     register,
     ends,
-    cutWhileLeaving,
+    cutUnread,
     open,
     openStalledDownload: (about) => stall(begin(open(about)), "download"),
     openStalledUpload(about) {

@@ -9,13 +9,21 @@ export interface DepartureSeams {
    * Whether Bun has finished with the answer to a request: the kernel has its last byte, or its connection has ended.
    */
   hasLeft(request: Request): boolean;
+  /** Ends the connection of a request soon, unless its client uses it for others. */
+  expire(request: Request): void;
   monotonic(): number;
   /** Calls back after the event loop has written what it could. */
   afterTurn(callback: () => void): void;
 }
 
 /**
- * Answers that Bun has completely. They leave as fast as their clients read. Each exchange ends when Bun has finished
+ * How long a client may take to read what it was sent of an answer that was cut, in milliseconds. Then its connection
+ * ends. A client far away needs this time for what is on its way.
+ */
+const CUT_READ_MS = 1_000;
+
+/**
+ * Answers that Bun has completely, and those that were cut while Bun had a part of them. They leave as fast as their clients read. Each exchange ends when Bun has finished
  * with its answer.
  *
  * Nearly all answers are finished at the end of the turn in which Bun got them. These are checked together, once.
@@ -24,6 +32,8 @@ export class Departures {
   readonly #seams: DepartureSeams;
   #fresh: Exchange[] = [];
   #slow: Exchange[] = [];
+  /** Those of the slow ones whose connections have been told to end. */
+  readonly #expiring = new WeakSet<Exchange>();
   #isLooking = false;
 
   constructor(seams: DepartureSeams) {
@@ -50,6 +60,8 @@ export class Departures {
   sweep(): void {
     if (this.#slow.length === 0) return;
     this.#slow = this.#slow.filter((exchange) => !this.#endIfLeft(exchange));
+    const now = this.#seams.monotonic();
+    for (const exchange of this.#slow) this.#expireIfCut(exchange, now);
   }
 
   #lookAtFresh(): void {
@@ -72,6 +84,16 @@ export class Departures {
       // Only the signal of a client that leaves early tells whether the answer was read or lost.
       exchange.watchClient();
     });
+  }
+
+  #expireIfCut(exchange: Exchange, now: number): void {
+    if (exchange.cutBy === undefined || now - exchange.activeAt < CUT_READ_MS || this.#expiring.has(exchange)) return;
+    this.#expiring.add(exchange);
+    try {
+      this.#seams.expire(exchange.subject.request);
+    } catch (thrown) {
+      exchange.end(toInternalError(thrown));
+    }
   }
 
   /** Whether Bun has no answer left. False if that is unknown: then each exchange is checked. */

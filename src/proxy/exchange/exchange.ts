@@ -16,8 +16,10 @@ export interface ExchangeObserver {
    * throw.
    */
   onEnd(exchange: Exchange, outcome: ExchangeOutcome): void;
-  /** The exchange was cut while its answer waits in Bun's buffers, which only the end of the connection frees. */
-  onCutWhileLeaving(exchange: Exchange): void;
+  /**
+   * The exchange was cut while a part of its answer waits in Bun's buffers. It must end when Bun has let go of them.
+   */
+  onCutUnread(exchange: Exchange): void;
 }
 
 /** A resource that an exchange holds until it ends. */
@@ -44,6 +46,8 @@ export interface ExchangeRegistry {
   hasRoomFor(exchange: Exchange, bytes: number): boolean;
   /** Sets how much an exchange holds because a receiver does not read. */
   setStalled(exchange: Exchange, bytes: number): void;
+  /** The exchange was cut, but what it holds is free only when Bun has let go of its answer. */
+  setEnding(exchange: Exchange): void;
 }
 
 /** How long an exchange may wait for its sandbox. */
@@ -116,6 +120,8 @@ export class Exchange {
   accountedBytes = 0;
   /** How many of these bytes wait for a receiver to read. Only the account changes them. */
   stalledBytes = 0;
+  /** Bytes in the account that are free when Bun has let go of the cut answer. Only the account changes them. */
+  endingBytes = 0;
   readonly #register: ExchangeRegistry;
   readonly #observer: ExchangeObserver;
   readonly #controller = new AbortController();
@@ -299,18 +305,27 @@ export class Exchange {
    */
   cut(error: IngressError): void {
     if (this.#state === "ended" || this.#cutBy !== undefined) return;
+    const isUnread = this.#isUnread();
+    if (isUnread) this.noteTurn();
     this.#cutBy = error;
     this.#controller.abort(error);
-    // Once the head is sent, an unread stream does not report the abort, so the exchange ends here.
-    if (this.#state !== "leaving") {
+    // Once the head is sent, the stream does not report the abort, so the exchange ends here.
+    if (!isUnread) {
       if (this.hasBegun) this.end(error);
       return;
     }
+    // Bun keeps what it has of the answer. If that did not count, a client that reads nothing could fill the memory.
+    this.#register.setEnding(this);
     try {
-      this.#observer.onCutWhileLeaving(this);
+      this.#observer.onCutUnread(this);
     } catch (thrown) {
       this.end(toInternalError(thrown));
     }
+  }
+
+  /** Whether Bun has something of the answer that the client does not read. */
+  #isUnread(): boolean {
+    return this.#state === "leaving" || (this.#state === "streaming" && this.download?.turn === "sink");
   }
 
   countIn(bytes: number, nowMs: number): void {

@@ -25,6 +25,11 @@ export class MemoryAccount {
    */
   isResidentShort = false;
   #heldBytes = 0;
+  /**
+   * Of answers that were cut, until Bun lets go of them. Nothing more must end for them, but they leave less room for
+   * what begins.
+   */
+  #endingBytes = 0;
 
   /** @param budgetBytes `--memory-budget`. */
   constructor(budgetBytes: number) {
@@ -39,12 +44,17 @@ export class MemoryAccount {
     return Math.max(0, this.budgetBytes - this.#heldBytes);
   }
 
+  /** What is left for requests that begin. */
+  get #roomBytes(): number {
+    return Math.max(0, this.freeBytes - this.#endingBytes);
+  }
+
   /** Whether new requests to a sandbox or from a client must be refused. */
   isShortFor(sandbox: ExchangeShare, client: ExchangeShare | undefined): boolean {
     if (this.isResidentShort) return true;
-    if (this.#heldBytes <= this.budgetBytes * NEARLY_FULL) return false;
-    const allowed = this.freeBytes * NEARLY_FULL_SHARE;
-    return sandbox.heldBytes > allowed || (client !== undefined && client.heldBytes > allowed);
+    if (this.#heldBytes + this.#endingBytes <= this.budgetBytes * NEARLY_FULL) return false;
+    const allowed = this.#roomBytes * NEARLY_FULL_SHARE;
+    return occupiedBy(sandbox) > allowed || (client !== undefined && occupiedBy(client) > allowed);
   }
 
   /**
@@ -54,9 +64,9 @@ export class MemoryAccount {
   tryHold(exchange: Exchange, bytes: number): boolean {
     const more = bytes - (exchange.accountedBytes - exchange.stalledBytes);
     if (more > 0) {
-      const free = this.freeBytes;
-      if (more > free || !isFairShare(exchange.upstream.share.heldBytes, more, free)) return false;
-      if (exchange.client !== undefined && !isFairShare(exchange.client.heldBytes, more, free)) return false;
+      const free = this.#roomBytes;
+      if (more > free || !isFairShare(occupiedBy(exchange.upstream.share), more, free)) return false;
+      if (exchange.client !== undefined && !isFairShare(occupiedBy(exchange.client), more, free)) return false;
     }
     this.#add(exchange, more);
     return true;
@@ -67,10 +77,10 @@ export class MemoryAccount {
    * client.
    */
   hasRoomFor(exchange: Exchange, bytes: number): boolean {
-    const free = this.freeBytes;
+    const free = this.#roomBytes;
     const { share } = exchange.upstream;
-    if (this.isShortFor(share, exchange.client) || !isFairShare(share.heldBytes, bytes, free)) return false;
-    return exchange.client === undefined || isFairShare(exchange.client.heldBytes, bytes, free);
+    if (this.isShortFor(share, exchange.client) || !isFairShare(occupiedBy(share), bytes, free)) return false;
+    return exchange.client === undefined || isFairShare(occupiedBy(exchange.client), bytes, free);
   }
 
   /**
@@ -82,10 +92,26 @@ export class MemoryAccount {
     exchange.stalledBytes = bytes;
   }
 
+  /** An exchange was cut, and Bun still has its answer. */
+  setEnding(exchange: Exchange): void {
+    const bytes = exchange.accountedBytes;
+    this.#add(exchange, -bytes);
+    exchange.stalledBytes = 0;
+    this.#addEnding(exchange, bytes);
+  }
+
   /** Removes an exchange from the account, since it has ended. */
   release(exchange: Exchange): void {
     this.#add(exchange, -exchange.accountedBytes);
+    this.#addEnding(exchange, -exchange.endingBytes);
     exchange.stalledBytes = 0;
+  }
+
+  #addEnding(exchange: Exchange, bytes: number): void {
+    this.#endingBytes += bytes;
+    exchange.endingBytes += bytes;
+    exchange.upstream.share.endingBytes += bytes;
+    if (exchange.client !== undefined) exchange.client.endingBytes += bytes;
   }
 
   #add(exchange: Exchange, bytes: number): void {
@@ -95,4 +121,8 @@ export class MemoryAccount {
     exchange.upstream.share.heldBytes += bytes;
     if (exchange.client !== undefined) exchange.client.heldBytes += bytes;
   }
+}
+
+function occupiedBy({ heldBytes, endingBytes }: ExchangeShare): number {
+  return heldBytes + endingBytes;
 }

@@ -151,7 +151,7 @@ export class MemoryGuard {
 
   #end(exchange: Exchange): void {
     exchange.cut(new IngressError("memory_exceeded"));
-    // From now on the account does not count its stalled bodies. Its share is free for others.
+    // Its stalled upload ends in a moment.
     if (exchange.state !== "ended") this.#register.memory.setStalled(exchange, 0);
   }
 }

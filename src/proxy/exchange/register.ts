@@ -91,6 +91,10 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
     this.memory.setStalled(exchange, bytes);
   }
 
+  setEnding(exchange: Exchange): void {
+    this.memory.setEnding(exchange);
+  }
+
   counters(): RegisterCounters {
     return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
   }

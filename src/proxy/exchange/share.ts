@@ -19,6 +19,8 @@ export class ExchangeShare {
   requests = 0;
   /** Bytes in the memory account. */
   heldBytes = 0;
+  /** Bytes of answers that were cut and that Bun still has. */
+  endingBytes = 0;
 
   constructor(key = "") {
     this.key = key;

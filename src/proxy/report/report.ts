@@ -55,8 +55,8 @@ export interface ReportContext {
   readonly networkReadiness: NetworkReadiness | undefined;
   /** Called when bytes have moved. */
   onActivity(exchange: Exchange): void;
-  /** Called when an exchange is cut while its answer waits in Bun's buffers. */
-  onCutWhileLeaving(exchange: Exchange): void;
+  /** Called when an exchange is cut while its client does not read the answer. */
+  onCutUnread(exchange: Exchange): void;
 }
 
 /**
@@ -68,7 +68,7 @@ export function createReport(context: ReportContext): ExchangeObserver & Request
 
   return {
     onActivity: (exchange) => context.onActivity(exchange),
-    onCutWhileLeaving: (exchange) => context.onCutWhileLeaving(exchange),
+    onCutUnread: (exchange) => context.onCutUnread(exchange),
 
     onHead: (exchange, afterMs) => metrics.answered(exchange.subject.isUpgrade ? "websocket" : "http", afterMs),
 

@@ -14,6 +14,7 @@ function createStage(limits: Partial<AdmissionLimits>) {
   const departures = new Departures({
     pendingRequests: () => 1,
     hasLeft: (request) => gone.has(request),
+    expire: () => {},
     monotonic: () => 0,
     afterTurn: (callback) => callback(),
   });

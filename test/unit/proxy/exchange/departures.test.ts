@@ -12,10 +12,12 @@ function createStage() {
   const bun = {
     pending: (): number => 1,
     hasLeft: (_request: Request): boolean => false,
+    expired: [] as Request[],
   };
   const departures = new Departures({
     pendingRequests: () => bun.pending(),
     hasLeft: (request) => bun.hasLeft(request),
+    expire: (request) => void bun.expired.push(request),
     monotonic: () => stage.clock.monotonic(),
     afterTurn: (callback) => void turns.push(callback),
   });
@@ -31,6 +33,38 @@ function createStage() {
 }
 
 describe("Departures", () => {
+  test("Departures ends the connection of an answer that was cut, if its client reads nothing for a second", () => {
+    const { add, endTurn, bun, departures, clock, ends } = createStage();
+    const [cut, slow] = [add(), add()];
+    endTurn();
+    cut.cut(new IngressError("upstream_timeout"));
+    clock.advance(999);
+    departures.sweep();
+    expect(bun.expired).toEqual([]);
+    clock.advance(1);
+    for (let sweeps = 0; sweeps < 3; sweeps++) departures.sweep();
+    expect(bun.expired).toEqual([cut.subject.request]);
+    expect(ends).toEqual([]);
+    bun.hasLeft = () => true;
+    departures.sweep();
+    expect(ends.map(({ exchange, code }) => [exchange, code])).toEqual([
+      [cut, "upstream_timeout"],
+      [slow, undefined],
+    ]);
+  });
+
+  test("Departures ends an exchange as internal if its connection cannot be told to end", () => {
+    const { add, endTurn, bun, departures, clock, ends } = createStage();
+    add().cut(new IngressError("upstream_timeout"));
+    endTurn();
+    bun.expired.push = () => {
+      throw new Error("no");
+    };
+    clock.advance(1_000);
+    departures.sweep();
+    expect(ends.map(({ code }) => code)).toEqual(["internal"]);
+  });
+
   test("Departures checks once per turn, and ends all if Bun has no answer left", () => {
     const { add, turns, endTurn, bun, ends } = createStage();
     add();

@@ -2,7 +2,7 @@ import { describe, expect, test } from "bun:test";
 
 import { IngressError } from "../../../../src/errors.ts";
 import { STALLED_DOWNLOAD_BYTES, STALLED_UPLOAD_BYTES } from "../../../../src/proxy/exchange/stalled-sizes.ts";
-import { createExchangeStage } from "../../../support/exchange-stage.ts";
+import { createExchangeStage, type ExchangeOptions } from "../../../support/exchange-stage.ts";
 
 const NOTHING = { exchanges: 0, clients: 0, heldBytes: 0 };
 
@@ -193,5 +193,23 @@ describe("what stalls", () => {
     other.end();
     expect(share).toMatchObject({ heldBytes: 0, requests: 0 });
     expect(register.counters()).toEqual(NOTHING);
+  });
+});
+
+describe("answers that were cut and that Bun still has", () => {
+  test("MemoryAccount leaves less room for them, and no more must end for them", () => {
+    const { openStalledDownload, open, register } = createExchangeStage({ budgetBytes: 8 * STALLED_DOWNLOAD_BYTES });
+    const client = "203.0.113.9";
+    const stuck = Array.from({ length: 4 }, () => openStalledDownload({ sandbox: "greedy", client }));
+    for (const exchange of stuck) exchange.cut(new IngressError("upstream_timeout"));
+    expect(register.memory).toMatchObject({ heldBytes: 0, freeBytes: register.memory.budgetBytes });
+    expect(register.size).toBe(4);
+    const mayBegin = (about: ExchangeOptions): boolean =>
+      register.hasRoomFor(open(about), STALLED_DOWNLOAD_BYTES) && open(about).tryHold(STALLED_DOWNLOAD_BYTES);
+    expect(mayBegin({ sandbox: "greedy" })).toBe(false);
+    expect(mayBegin({ sandbox: "another", client })).toBe(false);
+    expect(mayBegin({ sandbox: "modest" })).toBe(true);
+    for (const exchange of stuck) exchange.end(exchange.cutBy);
+    expect(mayBegin({ sandbox: "greedy", client })).toBe(true);
   });
 });

@@ -12,7 +12,20 @@ const LIMIT = 1_000;
 
 /** A guard with a budget for `downloads` stalled downloads. The test sets the resident memory. */
 function createStage(downloads: number, options: { readonly limitBytes?: number } = {}) {
-  const stage = createExchangeStage({ budgetBytes: downloads * STALLED_DOWNLOAD_BYTES });
+  const cutUnread: Exchange[] = [];
+  const ends: { readonly exchange: Exchange; readonly code: string | undefined }[] = [];
+  const end = (exchange: Exchange): void => void ends.push({ exchange, code: exchange.cutBy?.code });
+  const stage = createExchangeStage({
+    budgetBytes: downloads * STALLED_DOWNLOAD_BYTES,
+    observer: {
+      onEnd: end,
+      // What its client has not read ends when Bun lets go of it.
+      onCutUnread(exchange) {
+        cutUnread.push(exchange);
+        end(exchange);
+      },
+    },
+  });
   const seen = { resident: undefined as number | undefined, samples: 0, collected: 0 };
   const guard = new MemoryGuard(stage.register, {
     limitBytes: options.limitBytes ?? 0,
@@ -25,7 +38,7 @@ function createStage(downloads: number, options: { readonly limitBytes?: number 
   const look = (): void => guard.look(stage.clock.monotonic());
   const endedOf = (exchanges: readonly Exchange[]): number[] =>
     exchanges.flatMap((exchange, index) => (exchange.cutBy === undefined ? [] : [index]));
-  return { ...stage, guard, seen, look, endedOf };
+  return { ...stage, ends, cutUnread, guard, seen, look, endedOf };
 }
 
 describe("MemoryGuard and the account", () => {
@@ -109,15 +122,15 @@ describe("MemoryGuard and the account", () => {
   });
 
   test("MemoryGuard counts a leaving answer from its first check on, and ends it when it has stalled", () => {
-    const { openLeaving, clock, look, cutWhileLeaving, register } = createStage(1);
+    const { openLeaving, clock, look, cutUnread, register } = createStage(1);
     const exchange = openLeaving(STALLED_DOWNLOAD_BYTES);
     expect(register.memory.heldBytes).toBe(0);
     look();
     expect(register.memory.heldBytes).toBe(STALLED_DOWNLOAD_BYTES);
-    expect(cutWhileLeaving).toEqual([]);
+    expect(cutUnread).toEqual([]);
     clock.advance(STALL_MS);
     look();
-    expect(cutWhileLeaving).toEqual([exchange]);
+    expect(cutUnread).toEqual([exchange]);
   });
 
   test("MemoryGuard does not count a cut exchange again, and spares the others of its sandbox", () => {
