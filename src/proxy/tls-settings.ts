@@ -15,11 +15,21 @@ export interface TlsSettings {
 /** OpenSSL's `SSL_OP_NO_TLSv1_2`: Bun has no setting for the lowest version. Bun itself refuses versions below 1.2. */
 const NO_TLS_1_2 = 0x0800_0000;
 
+/**
+ * What is spoken with TLS 1.2: only what keeps recorded traffic secret if the key is stolen later (ECDHE), and
+ * authenticates each record (AEAD). HTTP/2 forbids the others (RFC 9113 §9.2.2). Bun would also accept RSA key exchange
+ * and CBC. TLS 1.3 has no others.
+ */
+const CIPHERS_1_2 = ["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"]
+  .flatMap((cipher) => [`ECDHE-ECDSA-${cipher}`, `ECDHE-RSA-${cipher}`])
+  .join(":");
+
 /** The settings as `Bun.serve` takes them. */
 export function toBunTls({ cert, key, clientCa, minVersion }: TlsSettings): Bun.TLSOptions {
   return {
     cert,
     key,
+    ciphers: CIPHERS_1_2,
     ...(minVersion === "1.3" ? { secureOptions: NO_TLS_1_2 } : {}),
     ...(clientCa === undefined ? {} : { ca: clientCa, requestCert: true, rejectUnauthorized: true }),
   };

@@ -50,6 +50,11 @@ const FILE_MAX_BYTES = 512 * 1024;
  * milliseconds, before it is called broken.
  */
 const SECOND_LOOK_MS = 2_000;
+/**
+ * Time until files are read again that could not be used, in milliseconds, though they have not changed: what was
+ * missing may be there by then (a free descriptor), or a certificate has begun.
+ */
+const RETRY_MS = 60 * 1_000;
 /** Time between two looks at the end of the pair, in milliseconds. */
 const EXPIRY_LOOK_MS = 60 * 60 * 1_000;
 /** Time between two warnings of the end, in milliseconds. */
@@ -60,9 +65,10 @@ const EXPIRY_NEAR_MS = 14 * 24 * 60 * 60 * 1_000;
 const EXPIRY_NEAR_SHARE = 0.25;
 
 /**
- * Creates the source. Files that cannot be read or used, do not fit together, or have expired change nothing: the
- * earlier pair stays, and the log says why. At the start an expired pair is used, with an error in the log, because
- * traffic without TLS would otherwise end with it.
+ * Creates the source. Files that cannot be read or used, or do not fit together, change nothing: the earlier pair
+ * stays, the log says why, and they are read again each minute. The same holds for a pair that has expired or has not
+ * begun, while the earlier one is valid. At the start such a pair is used, with an error in the log, because traffic
+ * without TLS would otherwise end with it.
  */
 export function createKeyPairFiles(options: KeyPairFilesOptions): KeyPairFiles {
   return new WatchedKeyPair(options);
@@ -81,6 +87,7 @@ class WatchedKeyPair implements KeyPairFiles {
   /** Whether files have changed since the reading in progress began. */
   #isStale = false;
   #timer: Timer | undefined;
+  #retry: Timer | undefined;
   #warnedAt: number | undefined;
 
   constructor(options: KeyPairFilesOptions) {
@@ -110,6 +117,7 @@ class WatchedKeyPair implements KeyPairFiles {
   stop(): void {
     this.#stopped.abort();
     this.#timer?.cancel();
+    this.#retry?.cancel();
     for (const watch of this.#watches) watch.stop();
   }
 
@@ -139,7 +147,7 @@ class WatchedKeyPair implements KeyPairFiles {
       const pair = await this.#read();
       const earlier = this.#pair;
       if (earlier !== undefined && isSame(pair, earlier)) return "";
-      if (pair.validToMs <= clock.now()) throw new Error(`the certificate expired at ${formatTime(pair.validToMs)}`);
+      if (earlier !== undefined) checkDates(pair, earlier, clock.now());
       onPair(pair);
       this.#pair = pair;
       this.#renewals += 1;
@@ -153,7 +161,9 @@ class WatchedKeyPair implements KeyPairFiles {
   }
 
   #report(fault: string): void {
-    const { logger, paths } = this.#options;
+    const { logger, paths, clock } = this.#options;
+    this.#retry?.cancel();
+    this.#retry = fault === "" ? undefined : clock.setTimer(RETRY_MS, () => void this.#reload());
     if (fault === this.#fault) return;
     if (fault === "") logger.info("the TLS files can be used again");
     this.#fault = fault;
@@ -183,10 +193,18 @@ class WatchedKeyPair implements KeyPairFiles {
     const pair = this.#pair;
     if (pair === undefined) return;
     const now = clock.now();
-    if (!isExpiryNear(pair, now) || (this.#warnedAt !== undefined && now - this.#warnedAt < EXPIRY_WARNING_MS)) return;
+    const hasBegun = pair.validFromMs <= now;
+    if (hasBegun && !isExpiryNear(pair, now)) return;
+    if (this.#warnedAt !== undefined && now - this.#warnedAt < EXPIRY_WARNING_MS) return;
     this.#warnedAt = now;
-    if (pair.validToMs > now) logger.warn("the TLS certificate expires soon: renew it", describe(pair));
-    else logger.error("the TLS certificate has expired, clients refuse it: renew it", describe(pair));
+    const fields = describe(pair);
+    if (!hasBegun) {
+      logger.error("the TLS certificate has not begun, clients refuse it: correct it or the clock", fields);
+    } else if (pair.validToMs > now) {
+      logger.warn("the TLS certificate expires soon: renew it", fields);
+    } else {
+      logger.error("the TLS certificate has expired, clients refuse it: renew it", fields);
+    }
   }
 }
 
@@ -203,12 +221,24 @@ export function isExpiryNear({ validFromMs, validToMs }: KeyPair, nowMs: number)
   return validToMs - nowMs <= Math.min(EXPIRY_NEAR_MS, (validToMs - validFromMs) * EXPIRY_NEAR_SHARE);
 }
 
+/** Throws if a pair is of no use at `nowMs`, unless the earlier one is not either. Wall-clock milliseconds. */
+function checkDates(pair: KeyPair, earlier: KeyPair, nowMs: number): void {
+  const isValid = ({ validFromMs, validToMs }: KeyPair): boolean => validFromMs <= nowMs && nowMs < validToMs;
+  if (isValid(pair) || !isValid(earlier)) return;
+  const { validFromMs, validToMs } = pair;
+  throw new Error(
+    validToMs <= nowMs
+      ? `the certificate expired at ${formatTime(validToMs)}`
+      : `the certificate begins at ${formatTime(validFromMs)}`,
+  );
+}
+
 function isSame(a: KeyPair, b: KeyPair): boolean {
   return a.cert === b.cert && a.key === b.key && a.clientCa === b.clientCa;
 }
 
-function describe(pair: KeyPair): LogFields {
-  return { names: pair.names, fingerprint: pair.fingerprint, validTo: formatTime(pair.validToMs) };
+function describe({ names, fingerprint, validFromMs, validToMs }: KeyPair): LogFields {
+  return { names, fingerprint, validFrom: formatTime(validFromMs), validTo: formatTime(validToMs) };
 }
 
 function formatTime(ms: number): string {

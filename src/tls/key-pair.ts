@@ -12,8 +12,9 @@ export interface KeyPair {
   readonly names: string;
   /** SHA-256 of the certificate, in hexadecimal with colons. */
   readonly fingerprint: string;
-  /** Wall-clock milliseconds when the first certificate of the chain begins and ends to be valid. */
+  /** Wall-clock milliseconds when the first certificate begins to be valid. */
   readonly validFromMs: number;
+  /** Wall-clock milliseconds when the first of all certificates in the file ends to be valid. */
   readonly validToMs: number;
 }
 

@@ -195,6 +195,27 @@ describe("ProxyServer.startTls", () => {
     }
   });
 
+  test("ProxyServer.startTls speaks with TLS 1.2 only what keeps recorded traffic secret", async () => {
+    const ciphers: readonly (readonly [string, boolean])[] = [
+      ...["AES128-SHA", "AES128-GCM-SHA256", "AES256-GCM-SHA384"].map((name) => [name, false] as const),
+      ...["AES128-SHA", "AES256-SHA"].map((name) => [`ECDHE-*-${name}`, false] as const),
+      ...["AES128-GCM-SHA256", "AES256-GCM-SHA384", "CHACHA20-POLY1305"].map(
+        (name) => [`ECDHE-*-${name}`, true] as const,
+      ),
+    ];
+    for (const [kind, pair] of [["ECDSA", first] as const, ["RSA", second] as const]) {
+      await using stage = await openStage({}, settingsOf(pair));
+      for (const [cipher, works] of ciphers) {
+        const name = cipher.replace("*", kind);
+        const { exitCode } =
+          await $`openssl s_client -tls1_2 -cipher ${name}@SECLEVEL=0 -connect 127.0.0.1:${stage.port} < /dev/null`
+            .quiet()
+            .nothrow();
+        expect([kind, name, exitCode === 0]).toEqual([kind, name, works]);
+      }
+    }
+  });
+
   test("ProxyServer.startTls turns the sandbox's redirects to https, unless a trusted proxy tells http", async () => {
     await using direct = await openStage();
     expect((await direct.get("/moved")).headers.get("location")).toBe(`https://localhost:${direct.port}/there`);

@@ -9,6 +9,7 @@ import { eventually } from "../../scripts/lib/eventually.ts";
 import { tempDir } from "../support/temp-dir.ts";
 import { makeTlsAuthority, type TlsAuthority, type TlsPair } from "../support/tls-authority.ts";
 
+const MINUTE_MS = 60 * 1_000;
 const DAY_MS = 24 * 60 * 60 * 1_000;
 const root = tempDir();
 let authority: TlsAuthority;
@@ -31,7 +32,9 @@ function recordLines(): { readonly logger: Logger; readonly said: () => string }
 let folders = 0;
 
 /** Files of a pair, and a source that watches them. */
-function stage(options: { readonly laterMs?: number; readonly refuses?: () => boolean } = {}) {
+function stage(
+  options: { readonly laterMs?: number; readonly laterMsNow?: () => number; readonly refuses?: () => boolean } = {},
+) {
   const dir = join(root.path, `watched-${folders++}`);
   mkdirSync(dir);
   const paths = { certFile: join(dir, "tls.crt"), keyFile: join(dir, "tls.key"), clientCaFile: undefined };
@@ -43,11 +46,12 @@ function stage(options: { readonly laterMs?: number; readonly refuses?: () => bo
   const { logger, said } = recordLines();
   const waits = new Set<number>();
   const clock: Clock = {
-    now: () => systemClock.now() + (options.laterMs ?? 0),
+    now: () => systemClock.now() + (options.laterMsNow?.() ?? options.laterMs ?? 0),
     monotonic: () => systemClock.monotonic(),
     setTimer(delayMs, fire) {
       waits.add(delayMs);
-      return systemClock.setTimer(delayMs, fire);
+      // Whoever waits a minute looks again; no test waits for that.
+      return systemClock.setTimer(delayMs === MINUTE_MS ? 200 : delayMs, fire);
     },
   };
   const onPair = (pair: KeyPair): void => {
@@ -155,5 +159,52 @@ describe("KeyPairFiles", () => {
     far.write(first);
     await far.files.start();
     expect(far.said()).not.toContain("expire");
+  });
+
+  test("KeyPairFiles takes good files later that it could not take at first, though they do not change any more", async () => {
+    let refuses = false;
+    using at = stage({ refuses: () => refuses });
+    at.write(first);
+    await at.files.start();
+    refuses = true;
+    at.write(second);
+    await eventually(() => at.said().includes("no server for it"));
+    // As when no descriptor was free.
+    refuses = false;
+    await eventually(() => at.files.current()?.cert === second.cert);
+    expect(at.files.stats()).toMatchObject({ renewals: 1, failures: 1 });
+    expect(at.said()).toContain("the TLS files can be used again");
+  });
+
+  test("KeyPairFiles takes a new pair only from its beginning on, if the earlier one is valid until then", async () => {
+    let laterMs = 0;
+    using at = stage({ laterMsNow: () => laterMs });
+    at.write(first);
+    await at.files.start();
+    const [begin, end] = [10, 20].map((days) => new Date(systemClock.now() + days * DAY_MS));
+    const future = await authority.issueFor("future", begin ?? new Date(), end ?? new Date());
+    at.write(future);
+    await eventually(() => at.said().includes("the certificate begins at"));
+    expect(at.files.current()?.cert).toBe(first.cert);
+    laterMs = 11 * DAY_MS;
+    await eventually(() => at.files.current()?.cert === future.cert);
+  });
+
+  test("KeyPairFiles prefers any new pair to one that has expired itself", async () => {
+    const third = await authority.issue("third", { days: 1 });
+    using at = stage({ laterMs: 40 * DAY_MS });
+    at.write(first);
+    await at.files.start();
+    // Its chain has a certificate that nobody needs and that has expired as well.
+    at.write({ cert: second.cert + third.cert, key: second.key });
+    await eventually(() => at.files.stats().renewals === 1);
+    expect(at.files.current()?.key).toBe(second.key);
+  });
+
+  test("KeyPairFiles tells at the start that clients refuse a pair that has not begun", async () => {
+    using at = stage({ laterMs: -2 * DAY_MS });
+    at.write(first);
+    await at.files.start();
+    expect(at.said()).toContain("the TLS certificate has not begun");
   });
 });
