@@ -53,11 +53,17 @@ export interface MetricsSources {
       }
     | undefined;
   /**
-   * The certificate of the port with TLS; undefined: there is no such port. `validToMs`: wall-clock milliseconds, when
-   * it ends to be valid. `renewals` and `failures`: changes of its files that were used, and that could not be used.
+   * The certificate of the port with TLS; undefined: there is no such port. `validFromMs` and `validToMs`:
+   * wall-clock milliseconds, when it begins and ends to be valid. `renewals` and `failures`: changes of its files that were used, and that could not be used.
    */
   readonly certificate?: () =>
-    { readonly validToMs: number | undefined; readonly renewals: number; readonly failures: number } | undefined;
+    | {
+        readonly validFromMs: number | undefined;
+        readonly validToMs: number | undefined;
+        readonly renewals: number;
+        readonly failures: number;
+      }
+    | undefined;
   /** Exceptions and rejections that belong to no request. */
   readonly internalFaults?: () => number;
   /** Wrong signatures, and the sandboxes whose budget of failures is used up now. */

@@ -6,16 +6,21 @@ const MS_PER_SECOND = 1_000;
 /** The certificate of the port with TLS. Without one there are no series. */
 export function listTlsInstruments(current: () => MetricsSources): readonly InstrumentSpec[] {
   const certificate = () => current().certificate?.();
+  const toSeconds = (ms: number | undefined): number | undefined => (ms === undefined ? undefined : ms / MS_PER_SECOND);
   return [
     {
       name: "ingress.tls.certificate.expiry_seconds",
       kind: "gauge",
       unit: "s",
       description: "When the certificate for clients expires, in seconds since 1970",
-      read: () => {
-        const validToMs = certificate()?.validToMs;
-        return validToMs === undefined ? undefined : validToMs / MS_PER_SECOND;
-      },
+      read: () => toSeconds(certificate()?.validToMs),
+    },
+    {
+      name: "ingress.tls.certificate.begin_seconds",
+      kind: "gauge",
+      unit: "s",
+      description: "When the certificate for clients begins, in seconds since 1970",
+      read: () => toSeconds(certificate()?.validFromMs),
     },
     {
       name: "ingress.tls.reload.count",

@@ -27,6 +27,8 @@ export interface KeyPairFiles {
 }
 
 export interface KeyPairStats {
+  /** Wall-clock milliseconds when the current pair began to be valid; undefined before `start`. */
+  readonly validFromMs: number | undefined;
   /** Wall-clock milliseconds when the current pair ends to be valid; undefined before `start`. */
   readonly validToMs: number | undefined;
   /** Pairs that replaced an earlier one. */
@@ -99,7 +101,8 @@ class WatchedKeyPair implements KeyPairFiles {
   }
 
   stats(): KeyPairStats {
-    return { validToMs: this.#pair?.validToMs, renewals: this.#renewals, failures: this.#failures };
+    const { validFromMs, validToMs } = this.#pair ?? {};
+    return { validFromMs, validToMs, renewals: this.#renewals, failures: this.#failures };
   }
 
   async start(): Promise<KeyPair> {

@@ -27,6 +27,18 @@ const growing = (perMinute: number) => `0+${perMinute}x120`;
 
 /** When each case is looked at. */
 export const LOOK_AT = "1h30m";
+/** The same in seconds since 1970: promtool's time begins there. */
+const LOOK_AT_S = 5_400;
+const DAY_S = 86_400;
+
+/** A certificate with so much of its life left. */
+function certificate(times: { readonly leftSeconds: number; readonly lifeSeconds: number; readonly pod?: string }) {
+  const { leftSeconds, lifeSeconds, pod = POD.pod } = times;
+  return {
+    [named("tls_certificate_expiry_seconds", { pod })]: always(LOOK_AT_S + leftSeconds),
+    [named("tls_certificate_begin_seconds", { pod })]: always(LOOK_AT_S + leftSeconds - lifeSeconds),
+  };
+}
 
 const UP = `up{job="ns/opensandbox-ingress-gateway",namespace="ns",pod="p"}`;
 
@@ -64,6 +76,11 @@ export const HEALTHY: SeriesTable = {
   [named("kubernetes_watch_end_count_total", { reason: "server" })]: "0+0x81 40+0x60",
   [named("process_event_loop_delay_bucket", { le: "250" })]: growing(600),
   [named("process_event_loop_delay_bucket", { le: "+Inf" })]: growing(600),
+  // A certificate of 90 days with 20 left, and one that is renewed each day and has 6 hours left.
+  ...certificate({ leftSeconds: 20 * DAY_S, lifeSeconds: 90 * DAY_S }),
+  ...certificate({ leftSeconds: DAY_S / 4, lifeSeconds: DAY_S, pod: "daily" }),
+  [named("tls_reload_count_total", { result: "success" })]: growing(1),
+  [named("tls_reload_count_total", { result: "error" })]: always(2),
   [named("renew_healthy")]: always(1),
   [named("renew_intent_count_total", { result: "published" })]: growing(100),
   [named("renew_intent_count_total", { result: "dropped" })]: always(0),
@@ -129,6 +146,14 @@ export const ALERT_CASES: readonly AlertCase[] = [
     [named("process_event_loop_delay_bucket", { le: "500" })]: growing(600),
     [named("process_event_loop_delay_bucket", { le: "+Inf" })]: growing(600),
   }),
+  plain("CertificateExpires", certificate({ leftSeconds: 6 * DAY_S, lifeSeconds: 90 * DAY_S })),
+  plain("CertificateExpires", certificate({ leftSeconds: DAY_S / 6, lifeSeconds: DAY_S })),
+  plain("CertificateExpired", certificate({ leftSeconds: -1, lifeSeconds: 90 * DAY_S })),
+  plain(
+    "CertificateRefused",
+    { [named("tls_reload_count_total", { result: "error" })]: "0+0x85 1+0x60" },
+    { result: "error" },
+  ),
   plain("RenewFails", { [named("renew_healthy")]: always(0) }),
   plain(
     "RenewDrops",

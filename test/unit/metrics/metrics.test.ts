@@ -129,10 +129,12 @@ test("Metrics counts spans by result, if traces are on", async () => {
   ]);
 });
 
-test("Metrics shows when the certificate ends and what became of changes of its files, only with TLS", async () => {
+test("Metrics shows when the certificate begins and ends, and what became of changes of its files, only with TLS", async () => {
   expect(await valuesOf("opensandbox_ingress_tls_certificate_expiry_seconds")).toEqual([]);
   expect(await valuesOf("opensandbox_ingress_tls_reload_count_total")).toEqual([]);
-  metrics.observe({ certificate: () => ({ validToMs: 1_800_000_000_000, renewals: 3, failures: 2 }) });
+  const dates = { validFromMs: 1_700_000_000_000, validToMs: 1_800_000_000_000 };
+  metrics.observe({ certificate: () => ({ ...dates, renewals: 3, failures: 2 }) });
+  expect(await valuesOf("opensandbox_ingress_tls_certificate_begin_seconds")).toEqual([[{}, 1_700_000_000]]);
   expect(await valuesOf("opensandbox_ingress_tls_certificate_expiry_seconds")).toEqual([[{}, 1_800_000_000]]);
   expect(await valuesOf("opensandbox_ingress_tls_reload_count_total")).toEqual([
     [{ result: "success" }, 3],
