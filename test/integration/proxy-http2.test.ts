@@ -150,6 +150,15 @@ test("--http2 passes bodies on, whether or not a length announces them, and each
   await isIdle();
 });
 
+test("--http2 tells the length of an answer to HEAD if the sandbox does, and none otherwise", async () => {
+  const session = open();
+  const known = await ask(session, "/large", { method: "HEAD" }).done;
+  expect([known.status, known.headers["content-length"]]).toEqual([200, String(LARGE_BYTES)]);
+  const unknown = await ask(session, "/stream", { method: "HEAD" }).done;
+  expect([unknown.status, unknown.headers["content-length"], unknown.fault]).toEqual([200, undefined, ""]);
+  await isIdle();
+});
+
 test("--http2 streams both ways, and answers other streams while one is not read", async () => {
   const session = open();
   const stream = ask(session, "/stream");

@@ -207,14 +207,13 @@ function passWhole(answer: Response, chunks: readonly Uint8Array[], options: Who
 
 function finishWithoutBody(answer: Response, exchange: Exchange, context: AnswerBodyContext): Response {
   const { status, headers } = answer;
-  // Without a length or this header, Bun would tell the client of a HEAD request that the body of a GET is empty.
+  // Bun would tell the client of a HEAD request that the body of a GET is empty. It says nothing of the length of a
+  // stream, which it does not read for HEAD.
   const isHead = exchange.subject.request.method === "HEAD" && status !== 204 && status !== 304;
-  if (isHead && !headers.has("content-length")) {
-    headers.set("transfer-encoding", "chunked");
-  }
+  const body = isHead && !headers.has("content-length") ? new ReadableStream<Uint8Array>() : null;
   exchange.stream(status);
   context.departures.add(exchange);
-  return new Response(null, { status, headers });
+  return new Response(body, { status, headers });
 }
 
 interface StreamOptions {
