@@ -160,3 +160,43 @@ describe("--stream-idle-timeout", () => {
     expect(proxy.server.counters()).toEqual(NOTHING_OPEN);
   });
 });
+
+describe("--response-timeout", () => {
+  test.each([
+    ["chunked", "Transfer-Encoding: chunked", "5\r\nhello\r\n", "0\r\n\r\n"],
+    ["large", `Content-Length: ${LARGE}`, "x".repeat(20_000), "x".repeat(LARGE - 20_000)],
+  ])("does not count the time in which the client owes its body (%s)", async (_name, framing, first, rest) => {
+    await using stage = await startStage({ responseTimeoutMs: 400 });
+    await using silent = await startRawUpstream(() => {}, { early: true });
+    stage.client.write(postOf(stage.sandbox.port, framing) + first);
+    await eventually(() => stage.sandbox.open.size === 1);
+    // This one begins later and waits for its sandbox, so the limit has passed for both.
+    const other = await openRaw(stage.proxy.port);
+    other.write(postOf(silent.port, "Content-Length: 0"));
+    expect((await other.readAnswer()).status).toBe(504);
+    stage.client.write(rest);
+    expect((await stage.client.readAnswer()).status).toBe(200);
+    other.destroy();
+  });
+
+  test("counts from the end of the body, however late it comes after the last byte", async () => {
+    await using stage = await startStage({ responseTimeoutMs: 3_000 });
+    stage.proxy.provider.set({ name: "hasty", policy: { responseTimeoutMs: 50 } });
+    await using sandbox = await startRawUpstream(() => {}, { early: true });
+    const clients = await Promise.all([openRaw(stage.proxy.port), openRaw(stage.proxy.port)]);
+    const [other, hasty] = clients;
+    stage.client.write(`${postOf(sandbox.port, "Transfer-Encoding: chunked")}5\r\nhello\r\n`);
+    await eventually(() => sandbox.open.size === 1);
+    const [uploading] = sandbox.open;
+    // The limit passes while the client owes the end.
+    other.write(postOf(sandbox.port, "Content-Length: 0"));
+    expect((await other.readAnswer()).status).toBe(504);
+    stage.client.write("0\r\n\r\n");
+    // The ingress looks at all limits before it ends this one.
+    hasty.write(postOf(sandbox.port, "Content-Length: 0").replace("sb-", "hasty-"));
+    expect((await hasty.readAnswer()).status).toBe(504);
+    uploading?.write(OK);
+    expect((await stage.client.readAnswer()).status).toBe(200);
+    for (const client of clients) client.destroy();
+  });
+});

@@ -118,11 +118,11 @@ export class Watchdog {
       case "connecting":
       case "waiting": {
         const { upload } = exchange;
-        if (upload !== undefined && upload.turn === "source" && isOver(clientIdleTimeoutMs, upload.since)) {
-          return new IngressError("client_timeout");
-        }
+        const isClientAwaited = upload !== undefined && upload.turn === "source";
+        if (isClientAwaited && isOver(clientIdleTimeoutMs, upload.since)) return new IngressError("client_timeout");
         if (exchange.headAt !== undefined) return undefined; // Collecting the answer has its own limit.
-        if (isOver(responseTimeoutMs, exchange.sentAt)) return new IngressError("upstream_timeout");
+        // A sandbox that waits for a client does not answer late.
+        if (!isClientAwaited && isOver(responseTimeoutMs, exchange.sentAt)) return new IngressError("upstream_timeout");
         const isUploading = upload !== undefined && upload.turn !== "through";
         if (isUploading && isOver(streamIdleTimeoutMs, exchange.activeAt)) {
           return new IngressError(upload.turn === "source" ? "client_timeout" : "upstream_timeout");

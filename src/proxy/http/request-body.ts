@@ -134,6 +134,8 @@ function meterUpload(
         if (piece === undefined) {
           flow.finish();
           exchange.noteTurn();
+          // The end may come long after the last byte. The sandbox has its time from here on.
+          exchange.sentAt = monotonic();
           return controller.close();
         }
         const now = monotonic();

@@ -95,7 +95,6 @@ const ROWS: readonly (readonly [Situation, Limit, IngressErrorCode])[] = [
   ["a small body that is received", "clientIdleTimeoutMs", "client_timeout"],
   ["an answer that is awaited", "responseTimeoutMs", "upstream_timeout"],
   ["an upload that the client owes", "clientIdleTimeoutMs", "client_timeout"],
-  ["an upload that the client owes", "responseTimeoutMs", "upstream_timeout"],
   ["an upload that the client owes", "streamIdleTimeoutMs", "client_timeout"],
   ["an upload that the sandbox owes", "responseTimeoutMs", "upstream_timeout"],
   ["an upload that the sandbox owes", "streamIdleTimeoutMs", "upstream_timeout"],
