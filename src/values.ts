@@ -27,3 +27,19 @@ export function parsePort(text: string): number | undefined {
   const port = Number(text);
   return port <= PORT_MAX ? port : undefined;
 }
+
+/**
+ * A text without the spaces, tabs and line feeds at its ends. Unlike `trim` it leaves all other white space, and unlike
+ * a regular expression it takes no longer for blanks in the middle, of which a hostile text has thousands.
+ */
+export function trimBlanks(text: string): string {
+  let start = 0;
+  let end = text.length;
+  while (start < end && isBlank(text.charCodeAt(start))) start++;
+  while (end > start && isBlank(text.charCodeAt(end - 1))) end--;
+  return text.slice(start, end);
+}
+
+function isBlank(code: number): boolean {
+  return code === 0x20 || code === 0x09 || code === 0x0a;
+}

@@ -42,7 +42,7 @@ const ROOMS: Readonly<Record<string, RoomRule>> = {
 
   // Parts.
   metrics: { uses: ["clock", "version"], types: ["errors", "log", "route"] },
-  traces: { uses: ["clock", "metrics"], types: ["log", "route", "version"] },
+  traces: { uses: ["clock", "metrics", "values"], types: ["log", "route", "version"] },
   kube: { uses: ["clock", "values"], types: ["log"] },
   sandbox: { uses: ["address", "clock", "duration", "files", "log", "kube", "origin", "quantity", "values"] },
   renew: { uses: ["clock", "values"], types: ["log", "sandbox"] },

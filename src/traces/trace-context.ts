@@ -1,3 +1,5 @@
+import { trimBlanks } from "../values.ts";
+
 /** The trace that a request belongs to, as its sender says (W3C Trace Context §3.2). */
 export interface ParentContext {
   /** 32 lower-case hexadecimal digits, not all zero. */
@@ -69,7 +71,7 @@ export function isTraceState(text: string): boolean {
   if (text.length > TRACE_STATE_MAX_LENGTH) return false;
   let members = 0;
   for (const part of text.split(",")) {
-    const member = part.replace(/^[\t ]+/, "").replace(/[\t ]+$/, "");
+    const member = trimBlanks(part);
     if (member === "") continue;
     if (++members > TRACE_STATE_MEMBERS_MAX || !TRACE_STATE_MEMBER.test(member)) return false;
   }

@@ -1,5 +1,5 @@
 import { describe, expect, test } from "bun:test";
-import { codeOf, isDnsLabel, isObject, messageOf, parsePort } from "../../src/values.ts";
+import { codeOf, isDnsLabel, isObject, messageOf, parsePort, trimBlanks } from "../../src/values.ts";
 
 describe("values", () => {
   test.each([
@@ -49,5 +49,21 @@ describe("values", () => {
     expect([messageOf("text"), codeOf("text")]).toEqual(["text", ""]);
     expect([messageOf(undefined), codeOf(undefined)]).toEqual(["undefined", ""]);
     expect(codeOf(new Error("without a code"))).toBe("");
+  });
+
+  test.each([
+    ["", ""],
+    [" \t\n", ""],
+    ["a", "a"],
+    [" \ta b\n ", "a b"],
+    ["\u00a0a\r", "\u00a0a\r"],
+  ])("trimBlanks of %p is %p", (text, expected) => {
+    expect(trimBlanks(text)).toBe(expected);
+  });
+
+  test("trimBlanks does not look at each blank in the middle for each other", () => {
+    // What grows with their square takes minutes.
+    const text = `a${" ".repeat(5_000_000)}b`;
+    expect(trimBlanks(` ${text} `)).toBe(text);
   });
 });

@@ -2,7 +2,7 @@ import { AddressRanges } from "../../address.ts";
 import { DURATION_MAX_MS, parseDurationMs } from "../../duration.ts";
 import { createOriginSet, parseOrigins } from "../../origin.ts";
 import { parseRate, parseSizeBytes } from "../../quantity.ts";
-import { parsePort } from "../../values.ts";
+import { parsePort, trimBlanks } from "../../values.ts";
 import { type AllowList, NOTHING_ALLOWED, type SandboxPolicy } from "../policy.ts";
 
 /**
@@ -111,7 +111,7 @@ function wrap<T>(value: T | undefined, toPolicy: (value: T) => SandboxPolicy): S
 /** The items between commas, with blanks and line ends around them, as YAML folds long texts. Undefined: too many. */
 function splitList(text: string): readonly string[] | undefined {
   const items = text.split(",");
-  return items.length > LIST_MAX_ITEMS ? undefined : items.map((item) => item.replaceAll(/^[ \t\n]+|[ \t\n]+$/g, ""));
+  return items.length > LIST_MAX_ITEMS ? undefined : items.map((item) => trimBlanks(item));
 }
 
 function readPorts(text: string): AllowList<number> | undefined {
