@@ -158,8 +158,10 @@ export class RequestHandler {
       };
       const upstream = context.upstreams.acquire(record, startedAt);
       const waited = progress.exchange;
+      const isCounted = waited?.upstream.uid === record.uid;
       const exchange = waited ?? this.#begin(progress, { subject, upstream, patience });
       waited?.settle(subject, { upstream, nowMs: context.clock.monotonic() });
+      if (!isCounted) context.policies.countRequest(record);
       if (!isReady) {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
       }
@@ -235,7 +237,7 @@ export class RequestHandler {
 
   /**
    * Checks what the sandbox's annotations allow. A request that has waited is checked again, since nothing of it was
-   * sent, but counts once. Access comes first: a client without a credential must not learn the policy of a secured
+   * sent, but `rate` counts it once, and only when nothing else refuses it. Access comes first: a client without a credential must not learn the policy of a secured
    * sandbox.
    */
   #checkPolicy(
@@ -252,7 +254,7 @@ export class RequestHandler {
     const { route, record, method, seen, bodyLength } = asked;
     const clientAddress = progress.address?.client ?? "";
     policies.check(record, { port: route.port, method, origin: seen["origin"], clientAddress, bodyLength });
-    if (progress.exchange?.upstream.uid !== record.uid) policies.takeRate(record);
+    if (progress.exchange?.upstream.uid !== record.uid) policies.checkRate(record);
   }
 
   /** Takes a place in the register. Throws if there is no free place. */

@@ -151,6 +151,8 @@ const GUARDS: readonly (readonly [
   ],
 ];
 
+const NOT_READY = { ready: false, notReady: "sandbox not ready: it starts" };
+
 describe.each(FORMS)("a policy in the form %s", (form) => {
   beforeEach(async () => {
     for (const proxy of Object.values(proxies)) await proxy[Symbol.asyncDispose]();
@@ -242,6 +244,19 @@ describe.each(FORMS)("a policy in the form %s", (form) => {
     movedMs += 20_000;
     expect([await statusOf({ form }), await statusOf({ form })]).toEqual([200, 429]);
     expect(lastCode(form)).toBe("rate_exceeded");
+  });
+
+  test("a policy with rate does not count what is refused for another reason", async () => {
+    setSandbox({ rate: "1/h" }, NOT_READY);
+    for (let times = 0; times < 3; times++) expect(await statusOf({ form })).toBe(503);
+    setSandbox({ rate: "2/h", "max-requests": "1" });
+    const hanging = await send({ form, path: "/hang" });
+    await eventually(() => got.length === 1);
+    for (let times = 0; times < 3; times++) expect(await statusOf({ form })).toBe(503);
+    expect(lastCode(form)).toBe("too_many_requests_sandbox");
+    hanging.destroy();
+    await eventually(async () => (await statusOf({ form })) === 200);
+    expect(await statusOf({ form })).toBe(429);
   });
 
   test("a policy with max-requests answers 503 as --max-requests-per-sandbox does", async () => {
@@ -394,7 +409,6 @@ describe("a policy and sandboxes that are not ready", () => {
     for (const proxy of Object.values(proxies)) await proxy[Symbol.asyncDispose]();
     start({ hold: { ...DEFAULT_HOLD, holdMs: 600_000 } });
   }
-  const NOT_READY = { ready: false, notReady: "sandbox not ready: it starts" };
   const held = (): number => proxies.header.server.inspection.waits().held;
 
   test("a policy refuses before a request waits", async () => {

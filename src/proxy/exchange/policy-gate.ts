@@ -58,9 +58,8 @@ export class PolicyGate {
     throw new IngressError("rate_exceeded", undefined, { retryAfterSeconds: Math.ceil(waitMs / MS_PER_SECOND) });
   }
 
-  /** Like `checkRate`, and counts the request if it is allowed. */
-  takeRate(record: SandboxRecord): void {
-    this.checkRate(record);
+  /** Counts a request that `checkRate` has allowed. Does nothing for a sandbox without a rate. */
+  countRequest(record: SandboxRecord): void {
     const rate = this.#rateOf(record);
     if (rate !== undefined) this.#rates.add(record.uid, rate);
   }
