@@ -14,7 +14,7 @@ export interface Doors {
    */
   renewTls(settings: TlsSettings): void;
   pause(): void;
-  /** Accepts again where it does not. Throws if another process has taken a port. */
+  /** Accepts again where it does not, and can. Throws if another process has taken a port. */
   resume(): void;
   closeIdle(): number;
   timeout(request: Request, seconds: number): void;
@@ -75,7 +75,16 @@ export function createDoors<D>(
       for (const listener of all()) listener.pause();
     },
     resume() {
-      for (const listener of all()) listener.resume();
+      const faults: unknown[] = [];
+      for (const listener of all()) {
+        try {
+          listener.resume();
+        } catch (thrown) {
+          // The other port must not stay closed because of this one.
+          faults.push(thrown);
+        }
+      }
+      if (faults.length > 0) throw faults[0];
     },
     closeIdle: () => sum((listener) => listener.closeIdle()),
     timeout(request, seconds) {

@@ -371,6 +371,23 @@ describe("ProxyServer.renewTls", () => {
     expect(await nameAt(stage.port)).toBe("second");
   });
 
+  test("ProxyServer.relieve opens the port with TLS again, though somebody has taken the plain one", async () => {
+    await using stage = await openStage();
+    const { server, port } = stage.proxy;
+    server.relieve("exhausted");
+    await eventually(() =>
+      fetch(`http://127.0.0.1:${port}/`)
+        .then(() => false)
+        .catch(() => true),
+    );
+    const thief = Bun.serve({ hostname: "127.0.0.1", port, fetch: () => new Response("thief") });
+    expect(() => server.relieve("none")).toThrow("in use");
+    expect(await nameAt(stage.port)).toBe("first");
+    await thief.stop(true);
+    server.relieve("none");
+    expect((await fetch(`http://127.0.0.1:${port}/status.ok`)).status).toBe(200);
+  });
+
   test("ProxyServer.renewTls bounds the earlier servers: the tunnels of the oldest end", async () => {
     await using stage = await openStage();
     const tunnels: Awaited<ReturnType<typeof openEcho>>[] = [];
