@@ -75,7 +75,7 @@ function toRow(exchange: Exchange, now: number): RequestRow {
     idleMs: Math.round(now - exchange.activeAt),
     bytesIn: exchange.bytesIn,
     bytesOut: exchange.bytesOut,
-    heldBytes: exchange.accountedBytes,
+    heldBytes: exchange.accountedBytes + exchange.endingBytes,
     stalledBytes: exchange.stalledBytes,
     client: subject.clientAddress,
   };

@@ -40,6 +40,11 @@ export class MemoryAccount {
     return this.#heldBytes;
   }
 
+  /** What is held, with the cut answers that Bun still has. */
+  get occupiedBytes(): number {
+    return this.#heldBytes + this.#endingBytes;
+  }
+
   get freeBytes(): number {
     return Math.max(0, this.budgetBytes - this.#heldBytes);
   }
@@ -52,7 +57,7 @@ export class MemoryAccount {
   /** Whether new requests to a sandbox or from a client must be refused. */
   isShortFor(sandbox: ExchangeShare, client: ExchangeShare | undefined): boolean {
     if (this.isResidentShort) return true;
-    if (this.#heldBytes + this.#endingBytes <= this.budgetBytes * NEARLY_FULL) return false;
+    if (this.occupiedBytes <= this.budgetBytes * NEARLY_FULL) return false;
     const allowed = this.#roomBytes * NEARLY_FULL_SHARE;
     return occupiedBy(sandbox) > allowed || (client !== undefined && occupiedBy(client) > allowed);
   }

@@ -11,7 +11,7 @@ export interface RegisterCounters {
   readonly exchanges: number;
   /** Clients that have open exchanges. */
   readonly clients: number;
-  /** Bytes in the memory account. */
+  /** Bytes in the memory account, with the cut answers that Bun still has. */
   readonly heldBytes: number;
 }
 
@@ -96,7 +96,7 @@ export class ExchangeRegister implements ExchangeRegistry, Iterable<Exchange> {
   }
 
   counters(): RegisterCounters {
-    return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.heldBytes };
+    return { exchanges: this.size, clients: this.#clients.size, heldBytes: this.memory.occupiedBytes };
   }
 
   /** Bytes that open exchanges have moved so far. */
