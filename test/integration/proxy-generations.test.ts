@@ -51,9 +51,12 @@ describe("generations", () => {
       }
     }
     expect(sandbox.open.size).toBe(4);
+    const ofGoes = [...sandbox.open].slice(0, 2);
     proxy.provider.table.remove("default", "goes");
     // The connection of the POST is being watched. It closes after the watch, which reads the kernel's table twice.
-    await eventually(() => sandbox.open.size === 2);
+    await eventually(() => !ofGoes.some((socket) => sandbox.open.has(socket)));
+    // The watch of the other sandbox's POST may end in the same moment.
+    expect(sandbox.open.size).toBeGreaterThan(0);
   }, 60_000);
 
   test("UpstreamPool ends nothing when only the readiness of a sandbox changes", async () => {
