@@ -76,7 +76,7 @@ export interface Progress {
   readonly door: Door;
   isUpgrade: boolean;
   /** The headers as the client sent them. */
-  seen: HeaderSnapshot | undefined;
+  readonly seen: HeaderSnapshot;
   /** The last known record of the sandbox. */
   record: SandboxRecord | undefined;
   admission: AccessAdmission | undefined;

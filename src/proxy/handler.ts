@@ -53,12 +53,13 @@ export class RequestHandler {
 
   /** Never throws. It is not async, since that would cost a short request a tenth of its time. */
   handle(request: Request, server: Server<TunnelData>, door: Door): Handled {
+    const seen: HeaderSnapshot = request.headers.toJSON();
     return this.#handle(request, server, {
       startedAt: this.#context.clock.monotonic(),
-      requestId: this.#context.takeRequestId(request.headers.get(REQUEST_ID_HEADER)),
+      requestId: this.#context.takeRequestId(seen[REQUEST_ID_HEADER]),
       door,
       isUpgrade: false,
-      seen: undefined,
+      seen,
       record: undefined,
       admission: undefined,
       address: undefined,
@@ -84,7 +85,7 @@ export class RequestHandler {
       }
 
       const { headers, method } = request;
-      const seen: HeaderSnapshot = (progress.seen ??= headers.toJSON());
+      const { seen } = progress;
       const address = (progress.address ??= this.#resolveClient(request, server, seen));
       checkConnectionOptions(seen);
       checkLoop(seen[LOOP_HEADER]);
@@ -196,7 +197,7 @@ export class RequestHandler {
   /** Begins the trace before anything can be refused. A request that starts again at the top keeps its trace. */
   #beginTrace(tracer: Tracer, { request, server, progress }: Visit): void {
     if (progress.trace !== undefined) return;
-    const seen: HeaderSnapshot = (progress.seen ??= request.headers.toJSON());
+    const { seen } = progress;
     const { peerTrusted } = (progress.address ??= this.#resolveClient(request, server, seen));
     progress.trace = tracer.begin({
       traceparent: seen[TRACE_PARENT_HEADER],
@@ -265,7 +266,7 @@ export class RequestHandler {
     const { register, admission, observer, metrics } = this.#context;
     const { address } = progress;
     const client = address?.isShared === false ? register.shareOfClient(address) : undefined;
-    admission.check(upstream.share, client, subject.policy?.maxRequests);
+    admission.check({ sandbox: upstream.share, client, ownMax: subject.policy?.maxRequests, nowMs: subject.startedAt });
     const exchange = new Exchange(subject, { upstream, client, register, observer });
     exchange.patience = patience;
     progress.exchange = exchange;
@@ -290,7 +291,7 @@ export class RequestHandler {
       if (exchange === undefined || record === undefined || !mayTryAgain(exchange, error, clock.monotonic())) {
         return this.#refuse(request, progress, error);
       }
-      if (seen !== undefined) restoreHeaders(request.headers, seen);
+      restoreHeaders(request.headers, seen);
       return this.#handleAfter(holds.untilNextAttempt(exchange, record, error), visit);
     }
   }

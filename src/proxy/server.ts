@@ -164,8 +164,8 @@ export function createProxyServer(config: ProxyConfig, parts: ProxyParts): Proxy
   const admission = new Admission(config, {
     register,
     departures,
-    isMemoryShort(sandbox, client) {
-      guard.lookSoon(clock.monotonic());
+    isMemoryShort({ sandbox, client, nowMs }) {
+      guard.lookSoon(nowMs);
       return register.memory.isShortFor(sandbox, client);
     },
   });

@@ -20,6 +20,8 @@ export interface RouteInput {
 
 /** Characters that must not follow a label: all but visible ASCII, and the comma. */
 const INVALID_IN_TAIL = /[^!-+\--~]/;
+const DOT = 0x2e;
+const COLON = 0x3a;
 /** Pieces of a path that can belong to a route: empty, id, port, expiry, signature. */
 const PATH_PIECES = 5;
 
@@ -55,9 +57,9 @@ export function parseRoute(input: RouteInput, mode: RouteMode): Route {
  * comma: a comma means that two field lines were joined.
  */
 function parseHostStyle(value: string, form: RouteForm, path: string): Route {
-  const hostAndPort = value.replace(/^https?:\/\//i, "");
-  const labelEnd = hostAndPort.search(/[.:]|$/);
-  if (INVALID_IN_TAIL.test(hostAndPort.slice(labelEnd))) {
+  const hostAndPort = value.includes("//") ? value.replace(/^https?:\/\//i, "") : value;
+  const labelEnd = endOfLabel(hostAndPort);
+  if (labelEnd < hostAndPort.length && INVALID_IN_TAIL.test(hostAndPort.slice(labelEnd))) {
     throw invalid(`the value must be one host name; ${HEADER_FORMS}`);
   }
   const label = hostAndPort.slice(0, labelEnd);
@@ -67,10 +69,22 @@ function parseHostStyle(value: string, form: RouteForm, path: string): Route {
     if (form === "host") throw missing(HEADER_FORMS);
     throw invalid(`the port is missing; ${HEADER_FORMS}`);
   }
-  const parts = readSignedLabel(label) ?? { id: plain[0], port: parsePort(plain[1]), signature: undefined };
+  const signed = isSignature(plain[1]) ? readSignedLabel(label) : undefined;
+  const parts = signed ?? { id: plain[0], port: parsePort(plain[1]), signature: undefined };
   if (parts.port === undefined) throw invalid(`${PORT_RULE}; ${HEADER_FORMS}`);
   const { port, signature } = parts;
   return { form, sandboxId: checkSandboxId(parts.id), port, path, signature, signedPath: path, prefix: "" };
+}
+
+/** The first index of `.` or `:`, or the length of the text. */
+function endOfLabel(hostAndPort: string): number {
+  let end = 0;
+  while (end < hostAndPort.length) {
+    const code = hostAndPort.charCodeAt(end);
+    if (code === DOT || code === COLON) return end;
+    end++;
+  }
+  return end;
 }
 
 /** Undefined if the last three parts of the label are not port, expiry and signature. */

@@ -12,19 +12,30 @@ export interface AdmissionLimits {
   readonly maxRequestsPerSandbox: number;
 }
 
+/** One more exchange that would like to begin. */
+export interface AdmissionRequest {
+  readonly sandbox: ExchangeShare;
+  /** Undefined: many clients share the address. */
+  readonly client: ExchangeShare | undefined;
+  /** The annotation `max-requests` of the sandbox; undefined: it has none. */
+  readonly ownMax: number | undefined;
+  /** Monotonic ms when the request came in. */
+  readonly nowMs: number;
+}
+
 /** Decides whether one more exchange may begin. */
 export class Admission {
   readonly #limits: AdmissionLimits;
   readonly #register: ExchangeRegister;
   readonly #departures: Departures;
-  readonly #isMemoryShort: (sandbox: ExchangeShare, client: ExchangeShare | undefined) => boolean;
+  readonly #isMemoryShort: (asked: AdmissionRequest) => boolean;
 
   constructor(
     limits: AdmissionLimits,
     parts: {
       readonly register: ExchangeRegister;
       readonly departures: Departures;
-      readonly isMemoryShort: (sandbox: ExchangeShare, client: ExchangeShare | undefined) => boolean;
+      readonly isMemoryShort: (asked: AdmissionRequest) => boolean;
     },
   ) {
     this.#limits = limits;
@@ -36,17 +47,17 @@ export class Admission {
   /**
    * Throws `too_many_requests`, `too_many_requests_sandbox`, `too_many_requests_client` or `memory_short` if one more
    * exchange would exceed a limit or a fair share.
-   * @param ownMax The annotation `max-requests` of the sandbox.
    */
-  check(sandbox: ExchangeShare, client: ExchangeShare | undefined, ownMax?: number): void {
-    if (this.#refusal(sandbox, client, ownMax) === undefined) return;
+  check(asked: AdmissionRequest): void {
+    if (this.#refusal(asked) === undefined) return;
     // Some counted exchanges may have ended since the last check.
     this.#departures.sweep();
-    const refusal = this.#refusal(sandbox, client, ownMax);
+    const refusal = this.#refusal(asked);
     if (refusal !== undefined) throw new IngressError(refusal);
   }
 
-  #refusal(sandbox: ExchangeShare, client: ExchangeShare | undefined, ownMax: number | undefined) {
+  #refusal(asked: AdmissionRequest) {
+    const { sandbox, client, ownMax } = asked;
     const { maxRequests, maxRequestsPerSandbox } = this.#limits;
     const maxOfSandbox = limitFor(maxRequestsPerSandbox, ownMax);
     if (maxOfSandbox > 0 && sandbox.requests >= maxOfSandbox) return "too_many_requests_sandbox";
@@ -56,6 +67,6 @@ export class Admission {
       if (!isFairRequest(sandbox.requests, free)) return "too_many_requests_sandbox";
       if (client !== undefined && !isFairRequest(client.requests, free)) return "too_many_requests_client";
     }
-    return this.#isMemoryShort(sandbox, client) ? "memory_short" : undefined;
+    return this.#isMemoryShort(asked) ? "memory_short" : undefined;
   }
 }

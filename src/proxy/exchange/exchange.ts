@@ -132,6 +132,8 @@ export class Exchange {
   #cutBy: IngressError | undefined;
   #status: number | undefined;
   #isClientWatched = false;
+  /** Called when the exchange is cut while something is awaited. */
+  #onCut: ((error: IngressError) => void) | undefined;
 
   /** Enters the register. `end` must follow. */
   constructor(subject: ExchangeSubject, parts: ExchangeParts) {
@@ -210,6 +212,7 @@ export class Exchange {
   /** A small body has been read, or the body is streamed or missing. The request is about to be handed on. */
   connect(nowMs: number): void {
     this.checkOpen();
+    this.#onCut = undefined;
     this.#advance("connecting");
     this.sentAt = nowMs;
   }
@@ -274,6 +277,18 @@ export class Exchange {
     if (this.#cutBy !== undefined) throw this.#cutBy;
   }
 
+  /**
+   * Resolves or rejects as `pending` does, but rejects with the reason as soon as the exchange is cut. For promises of
+   * Bun that do not end with the exchange, one at a time. A listener on `signal` would cost a small POST a tenth.
+   */
+  orCut<T>(pending: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      if (this.#cutBy !== undefined) reject(this.#cutBy);
+      else this.#onCut = reject;
+      pending.then(resolve, reject);
+    });
+  }
+
   /** Runs the callback of an event. If it throws, only this exchange ends, as `internal`. */
   guard(callback: () => void): void {
     try {
@@ -309,6 +324,7 @@ export class Exchange {
     if (isUnread) this.noteTurn();
     this.#cutBy = error;
     this.#controller.abort(error);
+    this.#onCut?.(error);
     // Once the head is sent, the stream does not report the abort, so the exchange ends here.
     if (!isUnread) {
       if (this.hasBegun) this.end(error);

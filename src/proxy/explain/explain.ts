@@ -275,14 +275,14 @@ class Explainer {
   }
 
   async #checkLimits(): Promise<void> {
-    const { limits } = this.#context;
+    const { limits, clock } = this.#context;
     const record = this.#record;
     if (limits === undefined) return this.#steps.unknown("limits", "only a running ingress knows its open requests");
     if (record === undefined) return this.#steps.unknown("limits", "no sandbox is found");
     const share = limits.shareOf(record) ?? new ExchangeShare();
     await this.#steps.try("limits", () => {
       const ownMax = record.policy?.maxRequests;
-      limits.admission.check(share, undefined, ownMax);
+      limits.admission.check({ sandbox: share, client: undefined, ownMax, nowMs: clock.monotonic() });
       const own = ofLimit(share.requests, limitFor(limits.maxRequestsPerSandbox, ownMax));
       this.#steps.ok("limits", `open: ${own} of this sandbox, ${ofLimit(limits.open(), limits.maxRequests)} in all`);
     });

@@ -42,12 +42,12 @@ export function relayAnswer(
   context: AnswerBodyContext,
 ): Response | Promise<Response> {
   const { status, headers } = answer;
-  settleLength(headers);
+  const settled = settleLength(headers);
   // RFC 9110 §6.4.1.
   if (exchange.subject.request.method === "HEAD" || status === 204 || status === 304) {
     return finishWithoutBody(answer, exchange, context);
   }
-  const length = knownLength(headers);
+  const length = knownLength(settled);
   // Bun adds a Content-Type to a body of bytes that has none, but leaves a stream as it is.
   const mayBeWhole = length !== undefined && length > 0 && headers.has("content-type") && exchange.tryHold(length);
   if (mayBeWhole && isWhole(answer, length)) return passAsItIs(answer, { exchange, context, length });

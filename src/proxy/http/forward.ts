@@ -1,5 +1,5 @@
 import type { Clock } from "../../clock.ts";
-import { toIngressError } from "../../errors.ts";
+import { type IngressError, toIngressError } from "../../errors.ts";
 import { rewriteAnswerUrls } from "../browser/answer-urls.ts";
 import { checkAnswerStatus } from "./answer-status.ts";
 import { type AnswerBodyContext, relayAnswer } from "./answer-body.ts";
@@ -38,11 +38,19 @@ export async function forwardRequest(exchange: Exchange, context: ForwardContext
     // Most requests have no body, and most sandboxes have an address. They do not need a promise.
     const located = context.locator.locate(exchange);
     const dialled = typeof located === "string" ? located : await located;
-    const body = exchange.subject.bodyLength === 0 ? undefined : await readRequestBody(exchange, context.requestBody);
-    exchange.connect(context.clock.monotonic());
+    const hasBody = exchange.subject.bodyLength !== 0;
+    const body = hasBody ? await readRequestBody(exchange, context.requestBody) : undefined;
+    // If nothing was awaited, no time has passed.
+    exchange.connect(hasBody || typeof located !== "string" ? context.clock.monotonic() : exchange.sentAt);
     exchange.dialled = dialled;
     const prepared = buildFetchInit(exchange, body);
-    const answer = await send(exchange, prepared);
+    const { path, query } = exchange.subject;
+    let answer: Response;
+    try {
+      answer = await fetch(`http://${dialled}${path}${query}`, prepared.init);
+    } catch (thrown) {
+      throw noteFailure(exchange, prepared, toUpstreamError(thrown));
+    }
     exchange.answered(context.clock.monotonic());
     dropKeptBody(exchange);
     exchange.upstream.noteConnected(exchange.subject.route.port);
@@ -126,16 +134,14 @@ function buildFetchInit(exchange: Exchange, body: RequestBody): PreparedFetch {
   return { init, lease, isLossTelling: repeatability === "once" && lease.mayBeUsed };
 }
 
-async function send(exchange: Exchange, { init, lease, isLossTelling }: PreparedFetch): Promise<Response> {
-  const { path, query, route } = exchange.subject;
-  try {
-    return await fetch(`http://${exchange.dialled}${path}${query}`, init);
-  } catch (thrown) {
-    const error = toUpstreamError(thrown);
-    exchange.giveBack(lease.held, error);
-    if (error.code === "upstream_reset" && isLossTelling) exchange.upstream.noteClosedWhileIdle(route.port);
-    throw error;
+/** The request got no answer. Returns the error. */
+function noteFailure(exchange: Exchange, prepared: PreparedFetch, error: IngressError): IngressError {
+  const { lease, isLossTelling } = prepared;
+  exchange.giveBack(lease.held, error);
+  if (error.code === "upstream_reset" && isLossTelling) {
+    exchange.upstream.noteClosedWhileIdle(exchange.subject.route.port);
   }
+  return error;
 }
 
 /** Of the common methods, only POST and PATCH may have another effect when they are sent twice (RFC 9110 §9.2.2). */

@@ -48,18 +48,11 @@ export async function readRequestBody(exchange: Exchange, context: RequestBodyCo
   return meterUpload(request.body, exchange, context);
 }
 
-/** Bun's promise does not end when the exchange is cut, so it races with the signal. */
 async function readWhole(exchange: Exchange): Promise<Uint8Array> {
-  const { signal } = exchange;
-  const cut = Promise.withResolvers<never>();
-  const abort = (): void => cut.reject(exchange.cutBy ?? new IngressError("client_closed"));
-  signal.addEventListener("abort", abort, { once: true });
   try {
-    return await Promise.race([exchange.subject.request.bytes(), cut.promise]);
+    return await exchange.orCut(exchange.subject.request.bytes());
   } catch (thrown) {
     throw exchange.cutBy ?? new IngressError("client_closed", undefined, { cause: thrown });
-  } finally {
-    signal.removeEventListener("abort", abort);
   }
 }
 

@@ -41,13 +41,13 @@ const DELIVERY_HEADERS = ["x-accel-redirect", "x-sendfile", "x-lighttpd-send-fil
  * A sandbox is not a proxy of the client. Its `Proxy-Authenticate` would make a browser ask for a password in the name
  * of the ingress (RFC 9110 §11.7.1, §11.7.3). Bun writes the framing for the client's connection.
  */
-const REMOVED_ANSWER_HEADERS = [
+const REMOVED_ANSWER_HEADERS: ReadonlySet<string> = new Set([
   ...HOP_BY_HOP_HEADERS,
   "transfer-encoding",
   "proxy-authenticate",
   "proxy-authentication-info",
   ...DELIVERY_HEADERS,
-] as const;
+]);
 
 /**
  * Headers of a policy gateway, which speaks to the sandbox for itself. A client must not send them to a sandbox
@@ -165,7 +165,7 @@ export function rewriteResponseHeaders(
   }
   const named = readConnectionOptions(connection);
   if (named !== undefined) for (const name of named) if (seen[name] !== undefined) headers.delete(name);
-  for (const name of REMOVED_ANSWER_HEADERS) if (seen[name] !== undefined) headers.delete(name);
+  for (const name in seen) if (REMOVED_ANSWER_HEADERS.has(name)) headers.delete(name);
   headers.set(POWERED_BY, POWERED_BY_VALUE);
   if (seen[REQUEST_ID_HEADER] === undefined || named?.has(REQUEST_ID_HEADER) === true) {
     headers.set(REQUEST_ID_HEADER, options.requestId);

@@ -19,6 +19,7 @@ export const URL_MAX_LENGTH = 4_096;
 
 /** A host, or several in a list: `<id>-<port>-<expires>-<signature>.<domain>` becomes `<id>-<port>.<domain>`. */
 export function stripHostCredentials(hosts: string): string {
+  if (!hosts.includes("-")) return hosts;
   return hosts.replace(HOST_CREDENTIAL, "-$1");
 }
 

@@ -25,7 +25,7 @@ function createStage(limits: Partial<AdmissionLimits>) {
   );
   const check = (exchange: Exchange, ownMax?: number): IngressErrorCode | undefined => {
     try {
-      admission.check(exchange.upstream.share, exchange.client, ownMax);
+      admission.check({ sandbox: exchange.upstream.share, client: exchange.client, ownMax, nowMs: 0 });
       return undefined;
     } catch (thrown) {
       return thrown instanceof IngressError ? thrown.code : "internal";
@@ -38,7 +38,8 @@ function createStage(limits: Partial<AdmissionLimits>) {
   ).share;
   const checkNew = (client?: string, peer = client ?? ""): IngressErrorCode | undefined => {
     try {
-      admission.check(newcomer, client === undefined ? undefined : stage.register.shareOfClient({ client, peer }));
+      const share = client === undefined ? undefined : stage.register.shareOfClient({ client, peer });
+      admission.check({ sandbox: newcomer, client: share, ownMax: undefined, nowMs: 0 });
       return undefined;
     } catch (thrown) {
       return thrown instanceof IngressError ? thrown.code : "internal";
