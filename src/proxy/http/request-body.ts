@@ -36,16 +36,25 @@ export async function readRequestBody(exchange: Exchange, context: RequestBodyCo
   const { request, bodyLength: length } = exchange.subject;
   const { patience } = exchange;
   if (patience?.body !== undefined) return patience.body;
-  if (length === 0 || request.body === null) return undefined;
-  if (length !== undefined && length <= COLLECTED_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
-    const isSmall = length <= SMALL_REQUEST_MAX_BYTES;
-    const bytes = isSmall ? await readWhole(exchange) : await collect(request.body, length, { exchange, context });
-    exchange.bytesIn = bytes.byteLength;
-    if (patience === undefined) exchange.tryHold(0);
-    else patience.body = bytes;
-    return bytes;
+  if (length === 0) return undefined;
+  // Looking at `body` makes Bun build a stream, which costs a tenth of what receiving a small POST does.
+  if (length !== undefined && length <= SMALL_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
+    return noteWhole(exchange, await readWhole(exchange));
   }
-  return meterUpload(request.body, exchange, context);
+  const { body } = request;
+  if (body === null) return undefined;
+  if (length !== undefined && length <= COLLECTED_REQUEST_MAX_BYTES && exchange.tryHold(length)) {
+    return noteWhole(exchange, await collect(body, length, { exchange, context }));
+  }
+  return meterUpload(body, exchange, context);
+}
+
+/** The body has been read. It stays in the memory account only if it may have to be sent again. */
+function noteWhole(exchange: Exchange, bytes: Uint8Array): Uint8Array {
+  exchange.bytesIn = bytes.byteLength;
+  if (exchange.patience === undefined) exchange.tryHold(0);
+  else exchange.patience.body = bytes;
+  return bytes;
 }
 
 async function readWhole(exchange: Exchange): Promise<Uint8Array> {
