@@ -83,6 +83,8 @@ export interface Progress {
   address: ClientAddress | undefined;
   route: Route | undefined;
   exchange: Exchange | undefined;
+  /** Whether it has waited: for the list of sandboxes, or for its sandbox. */
+  hasWaited: boolean;
   /** Undefined: traces are off. */
   trace: RequestTrace | undefined;
 }

@@ -65,6 +65,7 @@ export class RequestHandler {
       address: undefined,
       route: undefined,
       exchange: undefined,
+      hasWaited: false,
       trace: undefined,
     });
   }
@@ -157,11 +158,13 @@ export class RequestHandler {
         startedAt,
         trace: progress.trace,
       };
-      const upstream = context.upstreams.acquire(record, startedAt);
+      // The sandbox's time begins now. A wait for the list of sandboxes, or for this one, is none of it.
+      const nowMs = progress.hasWaited ? context.clock.monotonic() : startedAt;
+      const upstream = context.upstreams.acquire(record, nowMs);
       const waited = progress.exchange;
       const isCounted = waited?.upstream.uid === record.uid;
-      const exchange = waited ?? this.#begin(progress, { subject, upstream, patience });
-      waited?.settle(subject, { upstream, nowMs: context.clock.monotonic() });
+      const exchange = waited ?? this.#begin(progress, { subject, upstream, patience, nowMs });
+      if (progress.hasWaited) exchange.settle(subject, { upstream, nowMs });
       if (!isCounted) context.policies.countRequest(record);
       if (!isReady) {
         return this.#handleAfter(context.holds.untilReady(exchange, record, { wakes }), { request, server, progress });
@@ -261,12 +264,13 @@ export class RequestHandler {
   /** Takes a place in the register. Throws if there is no free place. */
   #begin(
     progress: Progress,
-    { subject, upstream, patience }: { subject: ExchangeSubject; upstream: Upstream; patience: Patience | undefined },
+    begun: { subject: ExchangeSubject; upstream: Upstream; patience: Patience | undefined; nowMs: number },
   ): Exchange {
     const { register, admission, observer, metrics } = this.#context;
+    const { subject, upstream, patience, nowMs } = begun;
     const { address } = progress;
     const client = address?.isShared === false ? register.shareOfClient(address) : undefined;
-    admission.check({ sandbox: upstream.share, client, ownMax: subject.policy?.maxRequests, nowMs: subject.startedAt });
+    admission.check({ sandbox: upstream.share, client, ownMax: subject.policy?.maxRequests, nowMs });
     const exchange = new Exchange(subject, { upstream, client, register, observer });
     exchange.patience = patience;
     progress.exchange = exchange;
@@ -334,6 +338,7 @@ export class RequestHandler {
     } catch (thrown) {
       return this.#refuse(request, progress, thrown);
     }
+    progress.hasWaited = true;
     return this.#handle(request, server, progress);
   }
 

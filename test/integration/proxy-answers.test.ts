@@ -1,15 +1,16 @@
 import { afterAll, beforeAll, describe, expect, test } from "bun:test";
 
 import type { IngressErrorCode } from "../../src/errors.ts";
-import { systemClock } from "../../src/clock.ts";
+import { type Clock, systemClock } from "../../src/clock.ts";
 import { createTcpTable } from "../../src/host/tcp-table.ts";
+import { SWEEP_INTERVAL_MS } from "../../src/proxy/exchange/watchdog.ts";
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { PYTHON_FILL_QUEUE, PYTHON_LISTEN, startPython } from "../support/full-queue.ts";
 import { type ProxyHarness, startProxy } from "../../scripts/lib/stage/proxy-harness.ts";
 import { headerValues, openRaw, rawRequest } from "../../scripts/lib/stage/raw-client.ts";
 import { type RawUpstream, startRawUpstream } from "../support/raw-upstream.ts";
 import { requirePart } from "../support/requires.ts";
-import { createTableProvider } from "../../scripts/lib/stage/table-provider.ts";
+import { createTableProvider, type TableProvider } from "../../scripts/lib/stage/table-provider.ts";
 
 const hasPython = requirePart("python3", { get: "apt-get install python3" });
 
@@ -169,6 +170,43 @@ describe("first sync", () => {
     const request = `GET /ok HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${upstream.port}\r\n\r\n`;
     const waiting = rawRequest(early.port, request);
     expect((await rawRequest(early.port, "GET /status.ok HTTP/1.1\r\nHost: x\r\n\r\n")).status).toBe(200);
+    provider.setStatus({ synced: true });
+    expect((await waiting).status).toBe(200);
+  });
+
+  test("Watchdog does not count the wait for the first sync as time that the sandbox took", async () => {
+    const table = createTableProvider({ synced: false });
+    table.set({ name: "sb" });
+    let waits = 0;
+    const provider: TableProvider = {
+      ...table,
+      whenSynced(timeoutMs) {
+        waits++;
+        return table.whenSynced(timeoutMs);
+      },
+    };
+    let aheadMs = 0;
+    let sweeps = 0;
+    const clock: Clock = {
+      now: () => systemClock.now(),
+      monotonic: () => systemClock.monotonic() + aheadMs,
+      setTimer: (delayMs, fire) =>
+        systemClock.setTimer(delayMs, () => {
+          fire();
+          if (delayMs === SWEEP_INTERVAL_MS) sweeps++;
+        }),
+    };
+    await using slow = await startRawUpstream((socket) => {
+      const before = sweeps;
+      void eventually(() => sweeps >= before + 2).then(() => socket.write(ANSWERS["/ok"] ?? ""));
+    });
+    await using early = startProxy({ responseTimeoutMs: 60_000 }, { provider, clock });
+    const waiting = rawRequest(
+      early.port,
+      `GET / HTTP/1.1\r\nHost: x\r\nOpenSandbox-Ingress-To: sb-${slow.port}\r\n\r\n`,
+    );
+    await eventually(() => waits > 0);
+    aheadMs = 120_000;
     provider.setStatus({ synced: true });
     expect((await waiting).status).toBe(200);
   });

@@ -228,6 +228,18 @@ describe("requests that wait", () => {
     expect(await second.readAnswer()).toMatchObject({ status: 503, body: "OpenSandbox Ingress: memory is low\n" });
   });
 
+  test.each([5, 40_000])("Holds counts a body of %d bytes once that was read for a refused attempt", async (bytes) => {
+    await using stage = startHoldStage();
+    stage.setReady("sb");
+    const client = await stage.ask("sb", { method: "POST", body: "x".repeat(bytes) });
+    await eventually(() => stage.held() === 1);
+    expect(stage.proxy.server.counters().heldBytes).toBe(bytes);
+    stage.listen();
+    expect(await client.readAnswer()).toMatchObject({ status: 200 });
+    expect(stage.got).toEqual([`POST / ${"x".repeat(bytes)}`]);
+    await eventually(() => stage.proxy.server.counters().heldBytes === 0);
+  });
+
   test("Holds gives a request all of its time limits once more when its wait is over", async () => {
     await using stage = startHoldStage({}, { config: { clientIdleTimeoutMs: 2_000 } });
     stage.listen();

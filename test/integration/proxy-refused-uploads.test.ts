@@ -1,4 +1,5 @@
 import { describe, expect, test } from "bun:test";
+import type { Socket } from "node:net";
 
 import { eventually } from "../../scripts/lib/eventually.ts";
 import { createFakeClock } from "../../scripts/lib/stage/fake-clock.ts";
@@ -252,4 +253,29 @@ describe("the limits of UnreadBodies", () => {
     });
     expect(isWhole(await client.closed())).toBe(true);
   });
+
+  test.each([
+    ["answers", "HTTP/1.1 413 Too Large\r\nContent-Type: t/x\r\nContent-Length: 2\r\n\r\nno", 413],
+    ["resets its connection", (socket: Socket) => void socket.resetAndDestroy(), 502],
+  ] as const)(
+    "an upload of unknown length that waits for its client does not keep its connection if the sandbox %s",
+    async (_what, answer, status) => {
+      const { clock, proxy } = startStill();
+      await using _ = proxy;
+      await using sandbox = await startRawUpstream(answer, { early: true });
+      proxy.provider.set({ name: "sb" });
+      const client = await openRaw(proxy.port);
+      const head = post(1).replace("nobody-1", `sb-${sandbox.port}`);
+      client.write(head.replace("Content-Length: 1", "Transfer-Encoding: chunked"));
+      client.write("5\r\nhello\r\n");
+      const received = await client.until((text) => text.includes("\r\n\r\n"));
+      expect(received).toStartWith(`HTTP/1.1 ${status} `);
+      expect(received).toContain("Connection: close\r\n");
+      await eventually(() => {
+        clock.advance(LINGER_MS);
+        return client.isClosed;
+      });
+      expect(isWhole(await client.closed())).toBe(true);
+    },
+  );
 });

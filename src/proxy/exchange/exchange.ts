@@ -197,7 +197,7 @@ export class Exchange {
     this.#upstream = upstream;
   }
 
-  /** The wait is over. The request goes to the sandbox as it is now. */
+  /** A wait is over. The request goes to the sandbox as it is now. */
   settle(subject: ExchangeSubject, { upstream, nowMs }: { readonly upstream: Upstream; readonly nowMs: number }): void {
     this.checkOpen();
     this.moveTo(upstream);

@@ -16,6 +16,7 @@ export interface StallingBodies {
   readonly state: string;
   readonly upload: BodyFlow | undefined;
   readonly download: BodyFlow | undefined;
+  readonly bytesIn: number;
   readonly bytesOut: number;
   readonly subject: { readonly bodyLength: number | undefined };
 }
@@ -24,8 +25,9 @@ export interface StallingBodies {
  * Bytes that Bun holds because a receiver does not read. Bun holds an answer that it got at once completely, but only a
  * part of a stream.
  */
-export function stalledBytesOf({ state, upload, download, bytesOut, subject }: StallingBodies): number {
-  if (state === "held") return unreadBytesOf(subject.bodyLength);
+export function stalledBytesOf({ state, upload, download, bytesIn, bytesOut, subject }: StallingBodies): number {
+  // A body that was read for an earlier attempt is kept, and counted as such.
+  if (state === "held") return bytesIn === subject.bodyLength ? 0 : unreadBytesOf(subject.bodyLength);
   let bytes = upload?.turn === "sink" ? STALLED_UPLOAD_BYTES : 0;
   if (state === "leaving") bytes += download === undefined ? bytesOut : Math.min(bytesOut, STALLED_DOWNLOAD_BYTES);
   else if (download?.turn === "sink") bytes += STALLED_DOWNLOAD_BYTES;

@@ -8,7 +8,7 @@ import type { ExchangeRegister } from "./register.ts";
  * How often all open exchanges are checked, in milliseconds. A time limit strikes at most this late, and a client that
  * leaves is noticed at most this late. One timer serves all exchanges.
  */
-const SWEEP_INTERVAL_MS = 250;
+export const SWEEP_INTERVAL_MS = 250;
 
 /**
  * Seconds after which Bun closes a quiet client connection; Bun allows at most 255. It is more than the longest time

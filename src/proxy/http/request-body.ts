@@ -134,6 +134,8 @@ function meterUpload(
         exchange.noteTurn();
         const piece = await reader.read();
         if (piece === undefined) {
+          // `cancel` ends the read, too, but the client may go on sending.
+          if (flow.turn === "through") return;
           flow.finish();
           exchange.noteTurn();
           // The end may come long after the last byte. The sandbox has its time from here on.

@@ -21,15 +21,22 @@ export class PlaceUser {
   dialled = "";
   /** Until then it gets no place, in milliseconds of the monotonic clock. */
   closedUntil = Number.NEGATIVE_INFINITY;
-  /** Its connections that are probably idle. */
-  idle = 0;
-  /** When the last of them became idle, in milliseconds of the monotonic clock. */
-  idleSince = Number.NEGATIVE_INFINITY;
+  /**
+   * When each of its connections that are probably idle became so, in milliseconds of the monotonic clock, the oldest
+   * first. The next request takes the last one: for one request at a time Bun always uses the same connection, so the
+   * others of a burst grow old.
+   */
+  readonly since: number[] = [];
   /** When its latest request began, in milliseconds of the monotonic clock. */
   usedAt = Number.NEGATIVE_INFINITY;
-  /** Neighbours in the order of `idleSince`; undefined if none of its connections is idle. */
+  /** Neighbours in the order of their oldest idle connections; undefined if none of its connections is idle. */
   older: PlaceUser | undefined;
   newer: PlaceUser | undefined;
+
+  /** How many of its connections are probably idle. */
+  get idle(): number {
+    return this.since.length;
+  }
 }
 
 /**
@@ -75,16 +82,14 @@ export class IdlePlaces {
     const { usedAt } = user;
     user.usedAt = nowMs;
     user.dialled = dialled;
-    if (user.idle > 0) {
-      this.#takeOne(user);
+    if (user.since.pop() !== undefined) {
+      this.#taken--;
+      if (user.since.length === 0) this.#unlink(user);
       return true;
     }
     if (this.#taken < IDLE_PLACES) return true;
-    for (let oldest = this.#oldest; oldest !== undefined && oldest.idleSince <= nowMs - this.#idleMs;) {
-      this.leave(oldest);
-      oldest = this.#oldest;
-    }
-    if (this.#taken < IDLE_PLACES || usedAt > (this.#oldest?.idleSince ?? 0)) return true;
+    while (this.#oldestSince <= nowMs - this.#idleMs) this.#closeOldest();
+    if (this.#taken < IDLE_PLACES || usedAt > this.#oldestSince) return true;
     this.#hasRefused = true;
     return false;
   }
@@ -92,23 +97,15 @@ export class IdlePlaces {
   /** A connection of `user` has become idle. */
   park(user: PlaceUser, nowMs: number): void {
     if (nowMs < user.closedUntil) return;
-    this.#unlink(user);
-    user.idle++;
-    user.idleSince = nowMs;
     this.#taken++;
-    const newest = this.#ring.older;
-    user.older = newest;
-    user.newer = this.#ring;
-    if (newest !== undefined) newest.newer = user;
-    this.#ring.older = user;
-    const oldest = this.#oldest;
-    if (this.#taken > IDLE_PLACES && oldest !== undefined) this.#takeOne(oldest);
+    if (user.since.push(nowMs) === 1) this.#link(user, this.#ring);
+    if (this.#taken > IDLE_PLACES) this.#closeOldest();
   }
 
   /** The idle connections of `user` have been closed. */
   leave(user: PlaceUser): void {
-    this.#taken -= user.idle;
-    user.idle = 0;
+    this.#taken -= user.since.length;
+    user.since.length = 0;
     this.#unlink(user);
   }
 
@@ -140,10 +137,33 @@ export class IdlePlaces {
     return oldest === this.#ring ? undefined : oldest;
   }
 
-  #takeOne(user: PlaceUser): void {
+  /** When the oldest idle connection of all became idle; infinity: there is none. */
+  get #oldestSince(): number {
+    return this.#oldest?.since[0] ?? Number.POSITIVE_INFINITY;
+  }
+
+  /** The oldest idle connection of all is closed. */
+  #closeOldest(): void {
+    const user = this.#oldest;
+    if (user === undefined) return;
     this.#taken--;
-    user.idle--;
-    if (user.idle === 0) this.#unlink(user);
+    user.since.shift();
+    const [next] = user.since;
+    if (next === undefined) return this.#unlink(user);
+    // Its second oldest has its own place in the order. There are at most as many users as places.
+    let newer = user.newer ?? this.#ring;
+    this.#unlink(user);
+    while (newer !== this.#ring && (newer.since[0] ?? next) < next) newer = newer.newer ?? this.#ring;
+    this.#link(user, newer);
+  }
+
+  /** Puts a user in front of a newer one. */
+  #link(user: PlaceUser, newer: PlaceUser): void {
+    const { older } = newer;
+    user.older = older;
+    user.newer = newer;
+    newer.older = user;
+    if (older !== undefined) older.newer = user;
   }
 
   #unlink(user: PlaceUser): void {

@@ -79,6 +79,34 @@ describe("IdlePlaces", () => {
     expect([crowd.idle, other.idle]).toEqual([IDLE_PLACES - 1, 1]);
   });
 
+  test("connections of a burst give way to users that come back, though their user goes on with one of them", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const [crowd = new PlaceUser(), ...others] = createUsers(9);
+    for (let n = 0; n < IDLE_PLACES; n++) places.park(crowd, 0);
+    let reused = 0;
+    for (let nowMs = 1_000; nowMs <= 5_000; nowMs += 1_000) {
+      for (const user of [...others, crowd]) {
+        if (nowMs > 2_000 && user !== crowd && user.idle > 0) reused++;
+        expect(places.claim(user, DIALLED, nowMs)).toBe(nowMs > 1_000 || user === crowd);
+        if (nowMs > 1_000 || user === crowd) places.park(user, nowMs);
+      }
+    }
+    expect(reused).toBe(3 * others.length);
+    expect(crowd.idle).toBe(IDLE_PLACES - others.length);
+  });
+
+  test("connections of a burst that were idle for too long are gone, though their user goes on with one of them", () => {
+    const places = new IdlePlaces(IDLE_MS);
+    const [crowd = new PlaceUser(), other = new PlaceUser()] = createUsers(2);
+    for (let n = 0; n < IDLE_PLACES; n++) places.park(crowd, 0);
+    for (let nowMs = 1_000; nowMs <= IDLE_MS; nowMs += 1_000) {
+      expect(places.claim(crowd, DIALLED, nowMs)).toBe(true);
+      places.park(crowd, nowMs);
+    }
+    expect(places.claim(other, DIALLED, IDLE_MS)).toBe(true);
+    expect([crowd.idle, places.taken]).toEqual([1, 1]);
+  });
+
   test("places of connections that were idle for too long are free again", () => {
     const places = new IdlePlaces(IDLE_MS);
     for (const user of createUsers(IDLE_PLACES)) places.park(user, 0);
@@ -165,7 +193,12 @@ describe("IdlePlaces", () => {
         places.leave(user);
       }
       const taken = users.reduce((sum, { idle }) => sum + idle, 0);
-      if (taken !== places.taken || taken > IDLE_PLACES || users.some(({ idle }) => idle < 0)) {
+      const isSorted = users.every(({ since }) => since.every((at, n) => n === 0 || at >= (since[n - 1] ?? 0)));
+      const inOrder = users.filter(({ idle }) => idle > 0).toSorted((a, b) => (a.since[0] ?? 0) - (b.since[0] ?? 0));
+      const isLinked = inOrder.every(
+        ({ newer }, n) => n + 1 === inOrder.length || newer?.since[0] === inOrder[n + 1]?.since[0],
+      );
+      if (taken !== places.taken || taken > IDLE_PLACES || !isSorted || !isLinked) {
         throw new Error(`wrong at ${nowMs} with seed ${seed}: ${taken} idle, ${places.taken} counted`);
       }
     }
