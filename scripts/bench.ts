@@ -29,7 +29,7 @@ const DEFAULT_JSON = join(ROOT, ".cache/bench/result.json");
  * `--check`: the least part of the bare forwarder's throughput that the ingress may have. Both run on the same Bun, in
  * turn, so that the ratio hardly moves with the machine.
  */
-const FLOOR = 0.65;
+const FLOOR = 0.7;
 const FLOOR_CASE = "get-1k-64";
 
 type Duration = Pick<RoundOptions, "rounds" | "seconds" | "warmUpSeconds">;
