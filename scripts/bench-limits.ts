@@ -25,7 +25,9 @@ const FULL = { rounds: 5, seconds: 3 };
 /** Before each load of a fresh process: just-in-time compilers must see the code. Seconds. */
 const WARM_UP_SECONDS = 2;
 const CONNECTIONS = 64;
-/** Less than half of what half a core serves, so that a delay comes from bursts and from waiting for the next period. */
+/**
+ * Less than half of what half a core serves, so that a delay comes from bursts and from waiting for the next period.
+ */
 const RATE_PER_SECOND = 4_000;
 const MESSAGE_BYTES = 64;
 const OPEN_MAX_MS = 60_000;

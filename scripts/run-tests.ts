@@ -38,7 +38,10 @@ interface Step {
   readonly skipReason?: string | undefined;
 }
 
-/** The longest time of one test, in milliseconds. Bun's default of 5 s is too short for a busy machine, and bunfig.toml cannot set it. */
+/**
+ * The longest time of one test, in milliseconds. Bun's default of 5 s is too short for a busy machine, and bunfig.toml
+ * cannot set it.
+ */
 const TEST_MAX_MS = MINUTE_MS;
 
 const BUN_TEST = [BUN, "test", "--isolate", `--timeout=${TEST_MAX_MS}`] as const;

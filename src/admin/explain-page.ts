@@ -20,7 +20,10 @@ export interface ExplainAnswer extends Omit<Explanation, "record"> {
   readonly sandbox?: SandboxRow | undefined;
 }
 
-/** `POST /debug/explain` with `{"url" or "route": text, "method"?: text, "headers"?: {name: value}}`. It is never logged. */
+/**
+ * `POST /debug/explain` with `{"url" or "route": text, "method"?: text, "headers"?: {name: value}}`. It is never
+ * logged.
+ */
 export function createExplainPage(parts: {
   readonly clock: Clock;
   readonly proxy: ProxyInspection;

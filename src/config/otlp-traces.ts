@@ -30,8 +30,8 @@ const SAMPLERS: Readonly<Record<string, { readonly ratio: number | "arg"; readon
 };
 
 /**
- * Where traces are pushed and how many; undefined: they are off, which is the default. An invalid setting adds a warning
- * and is ignored, as OpenTelemetry has it; an invalid endpoint turns traces off.
+ * Where traces are pushed and how many; undefined: they are off, which is the default. An invalid setting adds a
+ * warning and is ignored, as OpenTelemetry has it; an invalid endpoint turns traces off.
  *
  * @param hostInfo The text of `HOST_INFO_PATH`; empty: there is none.
  */

@@ -36,8 +36,8 @@ import { buildInfo, formatBuildInfo } from "../version.ts";
 
 /**
  * How long Redis may take to disconnect after the drain, in milliseconds. At the same time metrics and traces take at
- * most 2 s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most 28 s.
- * Kubernetes kills after 30 s.
+ * most 2 s, and then the log at most 1 s. With a shutdown delay of 5 s and a drain of 20 s the whole stop takes at most
+ * 28 s. Kubernetes kills after 30 s.
  */
 const FLUSH_MAX_MS = 1_000;
 

@@ -19,9 +19,9 @@ export interface ServerAddressesOptions {
 }
 
 /**
- * Returns a function that tells the addresses of an API server. It takes the server's URL before each request, looks a host
- * name up if the last answer is older than 30 s, and resolves after 2 s at the latest. It never rejects: without an answer
- * nothing is told.
+ * Returns a function that tells the addresses of an API server. It takes the server's URL before each request, looks a
+ * host name up if the last answer is older than 30 s, and resolves after 2 s at the latest. It never rejects: without
+ * an answer nothing is told.
  */
 export function createServerAddresses(options: ServerAddressesOptions): (server: string) => Promise<void> {
   const { clock, onAddresses, lookupHost = lookupBySystem } = options;

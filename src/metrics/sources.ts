@@ -53,8 +53,9 @@ export interface MetricsSources {
       }
     | undefined;
   /**
-   * The certificate of the port with TLS; undefined: there is no such port. `validFromMs` and `validToMs`:
-   * wall-clock milliseconds, when it begins and ends to be valid. `renewals` and `failures`: changes of its files that were used, and that could not be used.
+   * The certificate of the port with TLS; undefined: there is no such port. `validFromMs` and `validToMs`: wall-clock
+   * milliseconds, when it begins and ends to be valid. `renewals` and `failures`: changes of its files that were used,
+   * and that could not be used.
    */
   readonly certificate?: () =>
     | {

@@ -158,7 +158,7 @@ export class RequestHandler {
         startedAt,
         trace: progress.trace,
       };
-      // The sandbox's time begins now. A wait for the list of sandboxes, or for this one, is none of it.
+      // The sandbox's time begins now. A wait for the list of sandboxes, or for this one, does not count.
       const nowMs = progress.hasWaited ? context.clock.monotonic() : startedAt;
       const upstream = context.upstreams.acquire(record, nowMs);
       const waited = progress.exchange;
@@ -241,8 +241,8 @@ export class RequestHandler {
 
   /**
    * Checks what the sandbox's annotations allow. A request that has waited is checked again, since nothing of it was
-   * sent, but `rate` counts it once, and only when nothing else refuses it. Access comes first: a client without a credential must not learn the policy of a secured
-   * sandbox.
+   * sent, but `rate` counts it once, and only when nothing else refuses it. Access comes first: a client without a
+   * credential must not learn the policy of a secured sandbox.
    */
   #checkPolicy(
     progress: Progress,

@@ -16,7 +16,10 @@ export interface SandboxTraffic {
   readonly requests: number;
   /** How many of them failed or got a status of 500 or more. */
   readonly errors: number;
-  /** Wall-clock milliseconds of the last use. It is the current time while something is open that does not wait; 0: never used. */
+  /**
+   * Wall-clock milliseconds of the last use. It is the current time while something is open that does not wait; 0:
+   * never used.
+   */
   readonly lastUsedMs: number;
 }
 

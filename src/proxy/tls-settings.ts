@@ -7,7 +7,9 @@ export interface TlsSettings {
   readonly cert: string;
   /** PEM. */
   readonly key: string;
-  /** PEM: a client must show a certificate that one of these has signed. Undefined: no client certificate is asked for. */
+  /**
+   * PEM: a client must show a certificate that one of these has signed. Undefined: no client certificate is asked for.
+   */
   readonly clientCa: string | undefined;
   readonly minVersion: TlsMinVersion;
 }

@@ -52,8 +52,8 @@ const TRACE_STATE_MEMBERS_MAX = 32;
 /** Characters of a key and of a value (§3.3.1.3). */
 const TRACE_STATE_PART_MAX_LENGTH = 256;
 /**
- * Characters of the longest `tracestate` whose members keep the limits above, with a comma and a space after each. Empty
- * members and more space around the commas count, too.
+ * Characters of the longest `tracestate` whose members keep the limits above, with a comma and a space after each.
+ * Empty members and more space around the commas count, too.
  */
 const TRACE_STATE_MAX_LENGTH = TRACE_STATE_MEMBERS_MAX * (2 * TRACE_STATE_PART_MAX_LENGTH + "=, ".length);
 

@@ -9,7 +9,9 @@ export interface Machine {
   readonly cores: number;
   readonly memoryGb: number;
   readonly kernel: string;
-  /** The beginning of the SHA-256 of the measured binary, so that two builds of one version differ; `source` if none. */
+  /**
+   * The beginning of the SHA-256 of the measured binary, so that two builds of one version differ; `source` if none.
+   */
   readonly binary: string;
   readonly versions: Readonly<Record<string, string>>;
 }

@@ -1,4 +1,6 @@
-/** A Markdown table in aligned columns, as `bun fmt` leaves it. The first row is the header. No cell may contain `|`. */
+/**
+ * A Markdown table in aligned columns, as `bun fmt` leaves it. The first row is the header. No cell may contain `|`.
+ */
 export function formatMarkdownTable(rows: readonly (readonly string[])[]): string {
   const [header = []] = rows;
   const widths = header.map((_, column) => Math.max(3, ...rows.map((row) => row[column]?.length ?? 0)));

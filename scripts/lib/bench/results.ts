@@ -61,7 +61,9 @@ export interface WantedCase {
   readonly contenders: readonly ContenderName[];
 }
 
-/** What a document of these results would lack, one text for a case. Empty: they are complete. Only `go` may be missing. */
+/**
+ * What a document of these results would lack, one text for a case. Empty: they are complete. Only `go` may be missing.
+ */
 export function findGaps(results: BenchResults, wanted: readonly WantedCase[], rounds: number): readonly string[] {
   return wanted.flatMap(({ name, contenders }) => {
     const found = results.cases.find((each) => each.name === name);

@@ -2,7 +2,10 @@ import { connectCdp, type CdpClient } from "./cdp-client.ts";
 import { startChromium } from "./chromium.ts";
 import { openPage, type OpenOptions, type Page } from "./page.ts";
 
-/** Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761 §6.2). */
+/**
+ * Names below it lead to this machine, in the browser and in the clients that tests start; no DNS knows it (RFC 6761
+ * §6.2).
+ */
 export const HOST_SUFFIX = "apps.test";
 /** The same, and a browser trusts these names without TLS as others with it (Secure Contexts §3.1). */
 export const SECURE_HOST_SUFFIX = "localhost";
@@ -14,7 +17,10 @@ export interface Browser extends AsyncDisposable {
 }
 
 export interface BrowserOptions {
-  /** Only names below the two suffixes lead to this machine, as if it were another: neither `localhost` nor an address does. */
+  /**
+   * Only names below the two suffixes lead to this machine, as if it were another: neither `localhost` nor an address
+   * does.
+   */
   readonly isRemote?: boolean;
   /** More flags of Chromium. */
   readonly flags?: readonly string[];

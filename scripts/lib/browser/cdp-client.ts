@@ -1,4 +1,6 @@
-/** How long one command of the DevTools protocol may take, in milliseconds: a busy machine's browser answers in seconds. */
+/**
+ * How long one command of the DevTools protocol may take, in milliseconds: a busy machine's browser answers in seconds.
+ */
 const COMMAND_MAX_MS = 60_000;
 
 export type CdpParams = Readonly<Record<string, unknown>>;

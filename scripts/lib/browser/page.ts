@@ -1,7 +1,9 @@
 import { eventually } from "../eventually.ts";
 import { toRecord, type CdpClient, type CdpEvent, type CdpParams } from "./cdp-client.ts";
 
-/** How long a page may take to come to a state, in milliseconds: an application's first page loads megabytes of script. */
+/**
+ * How long a page may take to come to a state, in milliseconds: an application's first page loads megabytes of script.
+ */
 const STATE_MAX_MS = 90_000;
 /** Lines and characters of a page's events that are kept: the last ones, enough to say why it does not work. */
 const EVENTS_MAX = 4_000;
@@ -17,8 +19,8 @@ const KEYS = {
 } as const;
 
 /**
- * A page in a browser, used as a person does. It runs by the real clock and is asked what it shows: with `--dump-dom` a browser
- * turns its clock as soon as nothing is loading, whatever WebSockets still wait for.
+ * A page in a browser, used as a person does. It runs by the real clock and is asked what it shows: with `--dump-dom` a
+ * browser turns its clock as soon as nothing is loading, whatever WebSockets still wait for.
  */
 export interface Page extends AsyncDisposable {
   /** What an expression evaluates to, as JSON; promises are awaited. Throws what it throws. */
@@ -35,8 +37,8 @@ export interface Page extends AsyncDisposable {
   type(text: string): Promise<void>;
   press(key: keyof typeof KEYS): Promise<void>;
   /**
-   * What happened so far, one line each: `403 POST <url>` of an answer, `websocket 403 <url>` of a handshake, `failed <url>: why`,
-   * `received <text>` of a WebSocket's message, `error: <text>` of the console and of exceptions.
+   * What happened so far, one line each: `403 POST <url>` of an answer, `websocket 403 <url>` of a handshake, `failed
+   * <url>: why`, `received <text>` of a WebSocket's message, `error: <text>` of the console and of exceptions.
    */
   readonly events: readonly string[];
   /** A PNG of what can be seen. */
@@ -46,7 +48,10 @@ export interface Page extends AsyncDisposable {
 }
 
 export interface OpenOptions {
-  /** The page's Content-Security-Policy does not count: one with `upgrade-insecure-requests` is for pages that come over TLS. */
+  /**
+   * The page's Content-Security-Policy does not count: one with `upgrade-insecure-requests` is for pages that come over
+   * TLS.
+   */
   readonly ignoresPolicy?: boolean;
   /** Runs in the page before its own scripts. */
   readonly script?: string;

@@ -23,8 +23,8 @@ export interface DepartureSeams {
 const CUT_READ_MS = 1_000;
 
 /**
- * Answers that Bun has completely, and those that were cut while Bun had a part of them. They leave as fast as their clients read. Each exchange ends when Bun has finished
- * with its answer.
+ * Answers that Bun has completely, and those that were cut while Bun had a part of them. They leave as fast as their
+ * clients read. Each exchange ends when Bun has finished with its answer.
  *
  * Nearly all answers are finished at the end of the turn in which Bun got them. These are checked together, once.
  */

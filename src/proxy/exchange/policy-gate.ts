@@ -34,8 +34,8 @@ export class PolicyGate {
   }
 
   /**
-   * Throws `port_not_allowed`, `client_not_allowed`, `sandbox_method_not_allowed`, `origin_not_allowed` or `body_too_large`.
-   * Counts nothing.
+   * Throws `port_not_allowed`, `client_not_allowed`, `sandbox_method_not_allowed`, `origin_not_allowed` or
+   * `body_too_large`. Counts nothing.
    */
   check({ policy }: SandboxRecord, asked: GuardedRequest): void {
     if (policy === undefined) return;

@@ -21,7 +21,10 @@ const REFUSALS: Readonly<Partial<Record<IngressErrorCode, string>>> = {
   verifier_not_configured: "the route is signed, and this ingress has no keys",
 };
 
-/** Why access is refused. `expires`: of the route's signature; empty: it has none. Undefined: the refusal's message says it. */
+/**
+ * Why access is refused. `expires`: of the route's signature; empty: it has none. Undefined: the refusal's message says
+ * it.
+ */
 export function describeAccessRefusal(code: IngressErrorCode, expires: string): string | undefined {
   return REFUSALS[code]?.replace("{expires}", expires);
 }
@@ -48,7 +51,7 @@ export function describeMethod(method: string): string {
   return /^[A-Z]{1,16}$/.test(method) ? method : "another method";
 }
 
-/** A limit of 0 is none. */
+/** A count beside its limit; 0: no limit. */
 export function ofLimit(count: number, limit: number): string {
   return limit === 0 ? String(count) : `${count} of at most ${limit}`;
 }

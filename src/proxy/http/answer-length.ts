@@ -8,7 +8,7 @@ export const WHOLE_ANSWER_MAX_BYTES = 32 * 1024 * 1024;
 
 /**
  * Merges several equal lengths into one, in place (RFC 9112 §6.3 item 5). Bun checks them only if a body comes, and not
- * in the answer to a handshake. Returns the length as text; undefined: there is none.
+ * in the answer to a handshake. Returns the length as text; undefined: it is missing.
  * Throws `upstream_protocol` for different lengths and for a value that is not a length.
  */
 export function settleLength(headers: Headers): string | undefined {

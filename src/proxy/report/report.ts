@@ -12,8 +12,8 @@ import type { NetworkReadiness } from "../upstream/network-readiness.ts";
 import { connectResultOf } from "../upstream/errors.ts";
 
 /**
- * Is told about requests that the ingress answered itself, and about upgrades. For requests that became an exchange, its
- * observer is told.
+ * Is told about requests that the ingress answered itself, and about upgrades. For requests that became an exchange,
+ * its observer is told.
  */
 export interface RequestReport {
   onRefused(request: Request, refusal: Refusal): void;

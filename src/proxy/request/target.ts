@@ -14,9 +14,9 @@ export interface RequestTarget {
 /**
  * Splits the URL that `Bun.serve` gives for a request, by slicing. A second parser could disagree with the first.
  *
- * `url` is `http://<Host><path>`, the same with `https:`, or only the path if the Host is empty or missing. Bun does not
- * normalise that form, but `fetch` would, and the path that is routed must be the path that is sent. Throws `request_invalid` for a
- * fragment: RFC 9112 §3.2 does not allow it, and `fetch` would drop it silently.
+ * `url` is `http://<Host><path>`, the same with `https:`, or only the path if the Host is empty or missing. Bun does
+ * not normalise that form, but `fetch` would, and the path that is routed must be the path that is sent. Throws
+ * `request_invalid` for a fragment: RFC 9112 §3.2 does not allow it, and `fetch` would drop it silently.
  */
 export function parseRequestTarget(url: string): RequestTarget {
   if (url.charCodeAt(0) === SLASH) return parseRequestTarget(normalise(url));

@@ -8,7 +8,7 @@ export interface AddressChoice {
   readonly address: string | undefined;
   /** Why no address may be dialled; undefined: one may. */
   readonly refusal: string | undefined;
-  /** The address that was in use and must not be dialled any more; undefined: there was none, or it stays. */
+  /** The address that was in use and must not be dialled any more; undefined: the address is new, or stays. */
   readonly gone: string | undefined;
 }
 

@@ -1,8 +1,8 @@
 import { type OpenConnections, splitDialled } from "./open-connections.ts";
 
 /**
- * Idle connections that Bun keeps for plain HTTP, in the whole process (`POOL_SIZE` of its HTTP client). Nothing changes
- * it. When one more becomes idle, Bun closes the one that has been idle for longest.
+ * Idle connections that Bun keeps for plain HTTP, in the whole process (`POOL_SIZE` of its HTTP client). Nothing
+ * changes it. When one more becomes idle, Bun closes the one that has been idle for longest.
  */
 export const IDLE_PLACES = 64;
 
@@ -137,7 +137,7 @@ export class IdlePlaces {
     return oldest === this.#ring ? undefined : oldest;
   }
 
-  /** When the oldest idle connection of all became idle; infinity: there is none. */
+  /** When the oldest idle connection of all became idle; infinity: nothing is idle. */
   get #oldestSince(): number {
     return this.#oldest?.since[0] ?? Number.POSITIVE_INFINITY;
   }

@@ -14,8 +14,8 @@ export interface EndpointRules {
   /** Lower case, without a dot at either end: `cluster.local`. */
   readonly clusterDomain: string;
   /**
-   * From now on these addresses are the API server's, too. Texts that are no address are skipped, and so is loopback, which has its
-   * own rule. The last 64 addresses count, since a name can have other addresses at each look-up.
+   * From now on these addresses are the API server's, too. Texts that are no address are skipped, and so is loopback,
+   * which has its own rule. The last 64 addresses count, since a name can have other addresses at each look-up.
    */
   learnApiServer(addresses: Iterable<string>): void;
 }

@@ -6,8 +6,8 @@ import { parsePort, trimBlanks } from "../../values.ts";
 import { type AllowList, NOTHING_ALLOWED, type SandboxPolicy } from "../policy.ts";
 
 /**
- * Characters of a list. It is read at every change of its sandbox, and whoever may create sandboxes may make it as long as
- * Kubernetes allows (256 KiB), for thousands of them.
+ * Characters of a list. It is read at every change of its sandbox, and whoever may create sandboxes may make it as long
+ * as Kubernetes allows (256 KiB), for thousands of them.
  */
 const LIST_MAX_CHARS = 4_096;
 /** Items of a list. Requests are compared with one after the other. */
